@@ -1,0 +1,144 @@
+"""Write files so that a reader sees the old or the new one, lock, and remove.
+
+The only place that replaces files, takes file locks and deletes trees.
+"""
+
+from __future__ import annotations
+
+import os
+import stat
+from contextlib import contextmanager
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+
+BLOCK_BYTES = 1 << 20
+
+
+def new_nonce() -> str:
+    """Return 8 random hexadecimal digits, for a name nobody else uses."""
+    return os.urandom(4).hex()
+
+
+def write_atomically(
+    path: str | os.PathLike[str], content: str | bytes, *, mode: int = 0o644, durable: bool = True
+) -> None:
+    """Write `content` beside `path`, sync it, and move it into place.
+
+    A reader sees the old file or the whole new one, also after a power cut, unless it need not be `durable`. Raises
+    OSError.
+    """
+    target = os.fspath(path)
+    payload = content.encode() if isinstance(content, str) else content
+    temporary = f"{target}.{new_nonce()}.tmp"
+    descriptor = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_EXCL, mode)
+    try:
+        with open(descriptor, "wb") as file:
+            file.write(payload)
+            if durable:
+                file.flush()
+                os.fsync(file.fileno())
+        os.replace(temporary, target)
+    except BaseException:
+        os.unlink(temporary)
+        raise
+
+
+def point_link(link: str | os.PathLike[str], target: str) -> None:
+    """Make `link` a symbolic link to `target`, replacing an older link in one step."""
+    path = os.fspath(link)
+    temporary = f"{path}.{new_nonce()}.tmp"
+    os.symlink(target, temporary)
+    try:
+        os.replace(temporary, path)
+    except BaseException:
+        os.unlink(temporary)
+        raise
+
+
+@contextmanager
+def hold_lock(path: str | os.PathLike[str], on_wait: Callable[[], None] = lambda: None) -> Iterator[None]:
+    """Hold the file lock `path` for the block; call `on_wait` once where another process has it.
+
+    The lock is the kernel's (flock), so it is free again the moment its holder dies.
+    """
+    import filelock
+
+    lock = filelock.FileLock(os.fspath(path))
+    try:
+        lock.acquire(timeout=0)
+    except filelock.Timeout:
+        on_wait()
+        lock.acquire()
+    try:
+        yield
+    finally:
+        lock.release()
+
+
+def remove_tree(path: str | os.PathLike[str]) -> None:
+    """Remove a directory tree, read-only directories included; one that is gone is fine."""
+    import shutil
+
+    root = os.fspath(path)
+    if not os.path.isdir(root):
+        return
+    for directory, _, _ in os.walk(root):
+        os.chmod(directory, stat.S_IRWXU)
+    shutil.rmtree(root, ignore_errors=True)
+
+
+def make_read_only(path: str | os.PathLike[str]) -> None:
+    """Take the write permission from every file and directory of a tree, links not followed."""
+    for directory, _, names in os.walk(os.fspath(path)):
+        for name in names:
+            member = os.path.join(directory, name)
+            mode = os.lstat(member).st_mode
+            if stat.S_ISREG(mode):
+                os.chmod(member, mode & 0o555)
+        os.chmod(directory, os.lstat(directory).st_mode & 0o555)
+
+
+def directory_times(path: str | os.PathLike[str]) -> dict[str, int]:
+    """Return the mtime in ns of every directory below `path`, by its relative path.
+
+    A name added to, removed from or replaced in a directory changes that directory's mtime.
+    """
+    root = os.fspath(path)
+    times: dict[str, int] = {}
+    pending = [""]
+    while pending:
+        relative = pending.pop()
+        with os.scandir(os.path.join(root, relative)) as entries:
+            below = [entry for entry in entries if entry.is_dir(follow_symlinks=False)]
+        for entry in below:
+            name = f"{relative}{entry.name}/"
+            times[name] = entry.stat(follow_symlinks=False).st_mtime_ns
+            pending.append(name)
+    return times
+
+
+def find_changed_directories(path: str | os.PathLike[str], times: dict[str, int]) -> list[str]:
+    """Return the directories of `times` that are gone or have another mtime now."""
+    root = os.fspath(path)
+    changed = []
+    for name, mtime_ns in times.items():
+        try:
+            unchanged = os.lstat(f"{root}/{name}").st_mtime_ns == mtime_ns
+        except OSError:
+            unchanged = False
+        if not unchanged:
+            changed.append(name)
+    return changed
+
+
+def sha256_file(path: str | os.PathLike[str]) -> str:
+    """Return the sha256 of a file as 64 hexadecimal digits."""
+    import hashlib
+
+    digest = hashlib.sha256()
+    with open(path, "rb") as file:
+        while block := file.read(BLOCK_BYTES):
+            digest.update(block)
+    return digest.hexdigest()

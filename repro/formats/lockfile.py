@@ -1,0 +1,378 @@
+"""`requirements-lock.txt` as a value: which Python and which distributions an environment holds.
+
+The file is a plain requirements file that stock pip and uv install as it is; what they must not see stands in comments.
+docs/snapshot-format.md describes it. `parse_snapshot` and `format_snapshot` are each other's inverse.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import re
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass, field
+
+from repro.errors import InvalidSnapshotError
+from repro.formats.direct_url import PLAIN_SOURCES, Archive, Index, Source, Vcs
+
+FILE_NAME = "requirements-lock.txt"
+FORMAT_VERSION = 1
+
+_NAME = re.compile(r"[A-Za-z0-9]([A-Za-z0-9._-]*[A-Za-z0-9])?")
+# PEP 440, appendix B, in its normal and near-normal spellings.
+_VERSION = re.compile(
+    r"v?(\d+!)?\d+(\.\d+)*([-_.]?(a|b|c|rc|alpha|beta|pre|preview)[-_.]?\d*)?(-\d+|[-_.]?(post|rev|r)[-_.]?\d*)?"
+    r"([-_.]?dev[-_.]?\d*)?(\+[a-z0-9]+([-_.][a-z0-9]+)*)?",
+    re.IGNORECASE,
+)
+_HASH = re.compile(r"sha256:[0-9a-f]{64}")
+_HEADER = "# repro-"
+_NOTE = "# repro: "
+
+
+def canonicalize_name(name: str) -> str:
+    """Return a distribution's name as PEP 503 normalizes it."""
+    return re.sub(r"[-_.]+", "-", name).lower()
+
+
+def is_version(text: str) -> bool:
+    """Tell whether `text` is a version as PEP 440 writes them, so that `==` accepts it."""
+    return _VERSION.fullmatch(text) is not None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Interpreter:
+    """The Python that an environment runs on, as far as distributions depend on it."""
+
+    implementation: str
+    version: str
+    abi: str
+    platform: str
+    libc: str | None = None
+
+    @property
+    def minor(self) -> str:
+        """The version up to its minor part, e.g. `3.11`."""
+        return ".".join(self.version.split(".")[:2])
+
+    @property
+    def compatibility(self) -> tuple[str, str, str]:
+        """What must be equal for a distribution to fit: implementation, X.Y and ABI."""
+        return self.implementation, self.minor, self.abi
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Distribution:
+    """One installed distribution: its canonical name, exact version, and where it came from.
+
+    `record` is the record digest (`sha256:` and 64 hex digits) where it has a RECORD; `hashes` are sha256 values
+    (`sha256:...`) of the files any of which may be installed; `via` names the distributions that require it.
+    """
+
+    name: str
+    version: str
+    source: Source = field(default_factory=Index)
+    hashes: tuple[str, ...] = ()
+    record: str | None = None
+    requested: bool = False
+    via: tuple[str, ...] = ()
+
+    @property
+    def identity(self) -> tuple[str, str, str, str | None]:
+        """What makes it this distribution and no other."""
+        return self.name, self.version, self.source.kind, self.record
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Snapshot:
+    """The exact content of an environment; `interpreter` is None for a plain requirements file without our header."""
+
+    interpreter: Interpreter | None
+    distributions: tuple[Distribution, ...]
+    index_urls: tuple[str, ...] = ()
+    tool: str = ""
+    stated_digest: str | None = None
+
+    @property
+    def is_hashed(self) -> bool:
+        """Whether installers must check hashes: one hash makes pip demand all."""
+        return any(distribution.hashes for distribution in self.distributions)
+
+    def is_active(self, distribution: Distribution) -> bool:
+        """Tell whether an installer sees the distribution: its entry is a requirement, not a comment."""
+        if not is_version(distribution.version) or not isinstance(distribution.source, Index | Archive):
+            return False
+        return bool(distribution.hashes) or (isinstance(distribution.source, Index) and not self.is_hashed)
+
+    def count(self) -> dict[str, int]:
+        """Return how many distributions are hashed, plain pins, from version control, and not restorable."""
+        active = [each for each in self.distributions if self.is_active(each)]
+        hashed = sum(bool(each.hashes) for each in active)
+        vcs = sum(isinstance(each.source, Vcs) for each in self.distributions)
+        rest = len(self.distributions) - len(active) - vcs
+        counts = {"hashed": hashed, "plain": len(active) - hashed, "vcs": vcs, "not-restorable": rest}
+        return {name: number for name, number in counts.items() if number}
+
+    def compute_digest(self) -> str:
+        """Return the digest of the content: what the environment is, not how, when or by what it was taken.
+
+        sha256 over lines for implementation, X.Y, ABI and platform and for the identity of each distribution.
+        """
+        python = self.interpreter
+        head = [python.implementation, python.minor, python.abi, python.platform] if python else ["plain"]
+        lines = [" ".join(["repro-digest", str(FORMAT_VERSION), *head])]
+        lines += [" ".join(part or "-" for part in each.identity) for each in self.distributions]
+        return "sha256:" + hashlib.sha256("\n".join(lines).encode()).hexdigest()
+
+
+def _dump(value: object) -> str:
+    return json.dumps(value, sort_keys=True)
+
+
+def _describe(distribution: Distribution, *, active: bool) -> str:
+    """Return the note behind (or instead of) a requirement, as JSON."""
+    note: dict[str, object] = {"kind": distribution.source.kind}
+    if not active:
+        note |= {"name": distribution.name, "version": distribution.version}
+        if distribution.hashes:
+            note["hashes"] = list(distribution.hashes)
+    match distribution.source:
+        case Archive(url=url, sha256=sha256):
+            note |= {"url": url} | ({"sha256": sha256} if sha256 else {})
+        case Vcs(vcs=vcs, url=url, commit=commit, subdirectory=subdirectory):
+            note |= {"vcs": vcs, "url": url, "commit": commit} | (
+                {"subdirectory": subdirectory} if subdirectory else {}
+            )
+        case _:
+            pass
+    if active and isinstance(distribution.source, Archive):
+        note["version"] = distribution.version
+    if distribution.record:
+        note["record"] = distribution.record
+    if distribution.requested:
+        note["requested"] = True
+    if distribution.via:
+        note["via"] = list(distribution.via)
+    return _dump(note)
+
+
+def format_requirement(distribution: Distribution) -> str:
+    """Return the line an installer reads, with its hashes on continued lines."""
+    if isinstance(distribution.source, Archive):
+        pin = f"{distribution.name} @ {distribution.source.url}"
+    else:
+        pin = f"{distribution.name}=={distribution.version}"
+    return " \\\n    --hash=".join([pin, *distribution.hashes])
+
+
+def _format_header(snapshot: Snapshot) -> Iterator[str]:
+    yield f"# {FILE_NAME}: the exact packages of one Python environment, kept by repro"
+    yield f"# Restore it with `repro restore`; stock tools: pip install --no-deps -r {FILE_NAME}"
+    yield f"{_HEADER}lock: {FORMAT_VERSION}"
+    yield f"{_HEADER}digest: {snapshot.compute_digest()}"
+    if python := snapshot.interpreter:
+        facts = {"implementation": python.implementation, "version": python.version, "abi": python.abi}
+        yield f"{_HEADER}python: {_dump(facts)}"
+        machine = {"platform": python.platform} | ({"libc": python.libc} if python.libc else {})
+        yield f"{_HEADER}platform: {_dump(machine)}"
+    if snapshot.tool:
+        yield f"{_HEADER}tool: {snapshot.tool}"
+    if snapshot.index_urls:
+        yield f"{_HEADER}index: {_dump(list(snapshot.index_urls))}"
+    yield f"{_HEADER}counts: {_dump(snapshot.count())}"
+
+
+def format_snapshot(snapshot: Snapshot) -> str:
+    """Return the text of the lock file; equal snapshots give equal text."""
+    lines = [*_format_header(snapshot), ""]
+    for distribution in snapshot.distributions:
+        active = snapshot.is_active(distribution)
+        if active:
+            lines.append(format_requirement(distribution))
+        lines.append(("    " if active else "") + _NOTE + _describe(distribution, active=active))
+    return "\n".join(lines) + "\n"
+
+
+@dataclass(slots=True)
+class _Draft:
+    """What the reader has gathered so far; faults are (line number, what is wrong)."""
+
+    header: dict[str, str] = field(default_factory=dict)
+    entries: list[tuple[int, str, dict[str, object]]] = field(default_factory=list)
+    faults: list[tuple[int, str]] = field(default_factory=list)
+
+
+def _read_note(draft: _Draft, number: int, text: str) -> None:
+    try:
+        note = json.loads(text)
+        if not isinstance(note, dict):
+            raise ValueError("not an object")
+    except ValueError as error:
+        draft.faults.append((number, f"the note is not valid JSON ({error})"))
+        return
+    if "name" in note:
+        draft.entries.append((number, "", note))
+    elif draft.entries and draft.entries[-1][1] and not draft.entries[-1][2]:
+        draft.entries[-1][2].update(note)
+    else:
+        draft.faults.append((number, "the note belongs to no requirement"))
+
+
+def _read_lines(text: str) -> _Draft:
+    draft = _Draft()
+    lines = text.split("\n")
+    index = 0
+    while index < len(lines):
+        number, line = index + 1, lines[index].strip()
+        index += 1
+        if line.startswith(_NOTE):
+            _read_note(draft, number, line[len(_NOTE) :])
+        elif line.startswith(_HEADER):
+            key, _, value = line[len(_HEADER) :].partition(":")
+            draft.header[key] = value.strip()
+        elif line and not line.startswith("#"):
+            while line.endswith("\\") and index < len(lines):
+                line = line[:-1].rstrip() + " " + lines[index].strip()
+                index += 1
+            draft.entries.append((number, line, {}))
+    return draft
+
+
+def _require(note: dict[str, object], key: str) -> str:
+    value = note.get(key)
+    if not isinstance(value, str) or not value:
+        raise ValueError(f"`{key}` is missing or no text")
+    return value
+
+
+def _read_source(note: dict[str, object]) -> Source:
+    kind = note.get("kind", "index")
+    sha256 = note.get("sha256")
+    if kind == "archive":
+        return Archive(url=_require(note, "url"), sha256=sha256 if isinstance(sha256, str) else None)
+    if kind == "vcs":
+        subdirectory = note.get("subdirectory")
+        return Vcs(
+            vcs=_require(note, "vcs"),
+            url=_require(note, "url"),
+            commit=_require(note, "commit"),
+            subdirectory=subdirectory if isinstance(subdirectory, str) else None,
+        )
+    if not isinstance(kind, str) or kind not in PLAIN_SOURCES:
+        raise ValueError(f"unknown kind `{kind}`")
+    return PLAIN_SOURCES[kind]
+
+
+def _split_requirement(line: str) -> tuple[str, str | None, tuple[str, ...]]:
+    """Return (name, version or None for a URL, hashes) of an active line."""
+    pin, *options = line.split(" --")
+    name, separator, version = pin.partition("==")
+    if not separator:
+        name, separator, version = pin.partition(" @ ")
+    name, version = name.strip(), version.strip()
+    if not separator or not _NAME.fullmatch(name):
+        raise ValueError(f"`{pin}` is not `name==version`")
+    hashes = []
+    for option in options:
+        key, _, value = option.strip().partition("=")
+        if key != "hash":
+            raise ValueError(f"unknown option `--{option.strip()}`")
+        if not _HASH.fullmatch(value):
+            raise ValueError(f"`{value}` is not a sha256 hash (`sha256:` and 64 hexadecimal digits)")
+        hashes.append(value)
+    if "==" in pin and not is_version(version):
+        raise ValueError(f"`{version}` is not a version")
+    return name, version if "==" in pin else None, tuple(hashes)
+
+
+def _read_texts(value: object) -> tuple[str, ...]:
+    return tuple(item for item in value if isinstance(item, str)) if isinstance(value, list) else ()
+
+
+def _read_entry(line: str, note: dict[str, object]) -> Distribution:
+    source = _read_source(note)
+    if line:
+        name, version, hashes = _split_requirement(line)
+    else:
+        name, version, hashes = _require(note, "name"), None, _read_texts(note.get("hashes"))
+    record = note.get("record")
+    return Distribution(
+        name=canonicalize_name(name),
+        version=version or _require(note, "version"),
+        source=source,
+        hashes=hashes,
+        record=record if isinstance(record, str) else None,
+        requested=note.get("requested") is True,
+        via=_read_texts(note.get("via")),
+    )
+
+
+def _read_interpreter(header: dict[str, str]) -> Interpreter:
+    python, platform = json.loads(header["python"]), json.loads(header["platform"])
+    return Interpreter(
+        implementation=python["implementation"],
+        version=python["version"],
+        abi=python["abi"],
+        platform=platform["platform"],
+        libc=platform.get("libc"),
+    )
+
+
+def _find_half_hashed(distributions: Iterable[Distribution], numbers: dict[str, int]) -> Iterator[tuple[int, str]]:
+    for each in distributions:
+        if not each.hashes and numbers[each.name]:
+            yield numbers[each.name], f"`{each.name}` has no hash, though others have: installers demand all or none"
+
+
+def has_header(text: str) -> bool:
+    """Tell whether a requirements file is a lock of ours."""
+    return f"\n{_HEADER}lock:" in "\n" + text[:4096]
+
+
+def parse_snapshot(text: str, *, where: str = FILE_NAME) -> Snapshot:
+    """Return the snapshot a lock file holds.
+
+    Raises InvalidSnapshotError, which names every fault with its line in `where`.
+    """
+    draft = _read_lines(text)
+    faults = draft.faults
+    if draft.header.get("lock") != str(FORMAT_VERSION):
+        raise InvalidSnapshotError(
+            f"`{where}` has lock format `{draft.header.get('lock')}`; this repro reads format {FORMAT_VERSION}",
+            hint="install the newest repro, or take it again with `repro snapshot`",
+        )
+    distributions: dict[str, Distribution] = {}
+    numbers: dict[str, int] = {}
+    for number, line, note in draft.entries:
+        try:
+            entry = _read_entry(line, note)
+        except ValueError as error:
+            faults.append((number, str(error)))
+            continue
+        if entry.name in distributions:
+            faults.append((number, f"`{entry.name}` stands twice"))
+        distributions[entry.name] = entry
+        numbers[entry.name] = number if line else 0
+    try:
+        interpreter = _read_interpreter(draft.header)
+        index_urls = _read_texts(json.loads(draft.header.get("index", "[]")))
+    except (KeyError, ValueError, TypeError, AttributeError) as error:
+        raise InvalidSnapshotError(
+            f"`{where}` has no readable `repro-python`, `repro-platform` or `repro-index` header ({error!r})",
+            hint="take it again with `repro snapshot`",
+        ) from error
+    if any(each.hashes for each in distributions.values()):
+        faults += _find_half_hashed(distributions.values(), numbers)
+    if faults:
+        raise InvalidSnapshotError(
+            f"`{where}` cannot be read",
+            hint="mend these lines, or take it again with `repro snapshot`",
+            details=tuple(f"line {number}: {fault}" for number, fault in sorted(faults)),
+        )
+    return Snapshot(
+        interpreter=interpreter,
+        distributions=tuple(distributions[name] for name in sorted(distributions)),
+        index_urls=index_urls,
+        tool=draft.header.get("tool", ""),
+        stated_digest=draft.header.get("digest"),
+    )

@@ -1,0 +1,213 @@
+"""Read the variables of the process environment, and make the environments of children.
+
+The only place that names a variable. Every reader takes the mapping, so that a test needs no real environment.
+"""
+
+from __future__ import annotations
+
+import os
+import sys
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+# What steers an installer, a resolver or an interpreter from outside: none of it may decide what a restore installs.
+_STEERING_PREFIXES = ("PIP_", "UV_", "VIRTUALENV_", "PYTHON", "CONDA_", "_CONDA_")
+_STEERING_NAMES = ("VIRTUAL_ENV", "__PYVENV_LAUNCHER__", "SETUPTOOLS_USE_DISTUTILS")
+# What says where and how to reach an index: kept while fetching.
+_INDEX_NAMES = frozenset(
+    {
+        "PIP_CERT", "PIP_CLIENT_CERT", "PIP_CONFIG_FILE", "PIP_DEFAULT_TIMEOUT", "PIP_EXTRA_INDEX_URL",
+        "PIP_FIND_LINKS", "PIP_INDEX_URL", "PIP_KEYRING_PROVIDER", "PIP_NO_INDEX", "PIP_PROXY", "PIP_RETRIES",
+        "PIP_TIMEOUT", "PIP_TRUSTED_HOST",
+        "UV_DEFAULT_INDEX", "UV_EXTRA_INDEX_URL", "UV_FIND_LINKS", "UV_HTTP_RETRIES", "UV_HTTP_TIMEOUT", "UV_INDEX",
+        "UV_INDEX_URL", "UV_INSECURE_HOST", "UV_KEYRING_PROVIDER", "UV_NATIVE_TLS", "UV_NO_INDEX", "UV_SYSTEM_CERTS",
+    }
+)  # fmt: skip
+_INDEX_PREFIXES = ("UV_INDEX_",)  # UV_INDEX_<NAME>_USERNAME, _PASSWORD
+
+
+def find_python(environ: Mapping[str, str]) -> str | None:
+    """Return `MLFLOW_PYTHON_BIN`, `~` expanded, as it stands: whether it exists is the user's word."""
+    value = environ.get("MLFLOW_PYTHON_BIN")
+    return os.path.expanduser(value) if value else None
+
+
+def is_verbose(environ: Mapping[str, str]) -> bool:
+    """Tell whether `MLFLOW_VERBOSE` or `REPRO_VERBOSE` asks for each command that is run."""
+    return bool(environ.get("MLFLOW_VERBOSE") or environ.get("REPRO_VERBOSE"))
+
+
+def wants_restore(environ: Mapping[str, str]) -> bool:
+    """Tell whether `REPRO_RESTORE` makes restoring the default."""
+    return environ.get("REPRO_RESTORE", "").lower() not in ("", "0", "false", "no")
+
+
+def get_cache_dir(environ: Mapping[str, str]) -> str:
+    """Return `MLFLOW_SNAPSHOT_CACHE`, else the user's cache directory (XDG Base Directory specification)."""
+    given = environ.get("MLFLOW_SNAPSHOT_CACHE") or environ.get("XDG_CACHE_HOME") or "~/.cache"
+    return os.path.abspath(os.path.expanduser(given))
+
+
+def find_virtual_environment(environ: Mapping[str, str]) -> str | None:
+    """Return the directory of the active virtual environment."""
+    return environ.get("VIRTUAL_ENV") or None
+
+
+def get_pyenv_root(environ: Mapping[str, str]) -> str:
+    """Return the directory below which pyenv keeps `versions/`."""
+    return os.path.expanduser(environ.get("PYENV_ROOT") or "~/.pyenv")
+
+
+def get_search_path(environ: Mapping[str, str]) -> tuple[str, ...]:
+    """Return the directories of `PATH`."""
+    return tuple(part for part in environ.get("PATH", os.defpath).split(os.pathsep) if part)
+
+
+def get_shell(environ: Mapping[str, str]) -> str:
+    """Return the user's shell, else bash."""
+    return environ.get("SHELL") or "bash"
+
+
+def get_user(environ: Mapping[str, str]) -> str:
+    """Return the name that runs are kept under."""
+    return environ.get("LOGNAME") or environ.get("USER") or f"uid-{os.getuid()}"
+
+
+def find_tracking_uri(environ: Mapping[str, str]) -> str | None:
+    """Return `MLFLOW_TRACKING_URI`."""
+    return environ.get("MLFLOW_TRACKING_URI") or None
+
+
+def find_run_id(environ: Mapping[str, str]) -> str | None:
+    """Return `MLFLOW_RUN_ID`, the run that a started script belongs to."""
+    return environ.get("MLFLOW_RUN_ID") or None
+
+
+def find_experiment_id(environ: Mapping[str, str]) -> str | None:
+    """Return `MLFLOW_EXPERIMENT_ID`."""
+    return environ.get("MLFLOW_EXPERIMENT_ID") or None
+
+
+def has_user_site(environ: Mapping[str, str]) -> bool:
+    """Tell whether the user's own site-packages may be used (`PYTHONNOUSERSITE` is not set)."""
+    return not environ.get("PYTHONNOUSERSITE")
+
+
+def make_guest_environment(environ: Mapping[str, str]) -> dict[str, str]:
+    """Return the environment for a guest script: as it is, without what turns one interpreter into another."""
+    return {
+        name: value
+        for name, value in environ.items()
+        if name not in ("PYTHONHOME", "PYTHONPATH", "__PYVENV_LAUNCHER__")
+    }
+
+
+def _is_index_variable(name: str) -> bool:
+    return name in _INDEX_NAMES or name.startswith(_INDEX_PREFIXES)
+
+
+def make_installer_environment(environ: Mapping[str, str], *, offline: bool) -> dict[str, str]:
+    """Return the environment for an installer: nothing in it can choose a version or a place.
+
+    How an index is reached is kept unless `offline`; uv reads pip's index variables translated, its own win.
+    """
+    kept = {
+        name: value
+        for name, value in environ.items()
+        if not (name.startswith(_STEERING_PREFIXES) or name in _STEERING_NAMES)
+        or (not offline and _is_index_variable(name))
+    }
+    if offline:
+        kept["PIP_CONFIG_FILE"] = os.devnull
+        kept["PIP_NO_INDEX"] = "1"
+    else:
+        _translate_indexes(kept)
+    kept |= {
+        "PIP_DISABLE_PIP_VERSION_CHECK": "1",
+        "PIP_NO_INPUT": "1",
+        "UV_PYTHON_DOWNLOADS": "never",
+        "UV_NO_PROGRESS": "1",
+        "VIRTUALENV_CONFIG_FILE": os.devnull,
+        "PYTHONNOUSERSITE": "1",
+        "PYTHONDONTWRITEBYTECODE": "1",
+    }
+    return kept
+
+
+def _translate_indexes(environ: dict[str, str]) -> None:
+    for theirs, ours, older in (
+        ("PIP_INDEX_URL", "UV_DEFAULT_INDEX", "UV_INDEX_URL"),
+        ("PIP_EXTRA_INDEX_URL", "UV_INDEX", "UV_EXTRA_INDEX_URL"),
+        ("PIP_FIND_LINKS", "UV_FIND_LINKS", "UV_FIND_LINKS"),
+        ("PIP_CERT", "SSL_CERT_FILE", "SSL_CERT_FILE"),
+    ):
+        value = environ.get(theirs)
+        if value and ours not in environ and older not in environ:
+            environ[ours] = ",".join(value.split()) if ours == "UV_FIND_LINKS" else value
+
+
+def get_index_urls(environ: Mapping[str, str]) -> tuple[str, ...]:
+    """Return the index URLs the variables name, the default one first; none where the client's own default serves."""
+    default = environ.get("UV_DEFAULT_INDEX") or environ.get("UV_INDEX_URL") or environ.get("PIP_INDEX_URL") or ""
+    extra = environ.get("UV_INDEX") or environ.get("UV_EXTRA_INDEX_URL") or environ.get("PIP_EXTRA_INDEX_URL") or ""
+    urls = [default, *(part.split("=", 1)[-1] if "=" in part.split("://")[0] else part for part in extra.split())]
+    return tuple(url for url in urls if url)
+
+
+def add_index_urls(environ: dict[str, str], urls: tuple[str, ...]) -> None:
+    """Make an installer look at `urls` too, after the indexes the user has named."""
+    known = get_index_urls(environ)
+    more = [url for url in urls if url not in known]
+    if more:
+        environ["UV_INDEX"] = " ".join([*environ.get("UV_INDEX", "").split(), *more])
+        environ["PIP_EXTRA_INDEX_URL"] = " ".join([*environ.get("PIP_EXTRA_INDEX_URL", "").split(), *more])
+
+
+def make_sealed_environment(environ: Mapping[str, str], *, bin_dir: str, prefix: str) -> dict[str, str]:
+    """Return the environment for a command in a sealed environment: its `bin` first on PATH, nothing leaking in."""
+    kept = {
+        name: value
+        for name, value in environ.items()
+        if name not in ("PYTHONHOME", "PYTHONPATH", "PYTHONSTARTUP", "PYTHONUSERBASE", "__PYVENV_LAUNCHER__")
+    }
+    kept["PATH"] = os.pathsep.join([bin_dir, *get_search_path(environ)])
+    kept["VIRTUAL_ENV"] = prefix
+    kept["PYTHONNOUSERSITE"] = "1"
+    return kept
+
+
+def make_run_environment(
+    environ: Mapping[str, str], *, python: str, run_id: str, experiment_id: str, tracking_uri: str
+) -> dict[str, str]:
+    """Return the environment that makes a script's `repro` and `mlflow` calls land in the run."""
+    return {
+        **environ,
+        "MLFLOW_RUN_ID": run_id,
+        "MLFLOW_EXPERIMENT_ID": experiment_id,
+        "MLFLOW_TRACKING_URI": tracking_uri,
+        "MLFLOW_PYTHON_BIN": python,
+        "PATH": os.pathsep.join(dict.fromkeys([os.path.dirname(python), *get_search_path(environ)])),
+    }
+
+
+def lend_packages(environ: dict[str, str], *, prefix: str, lend_dir: str, packages: Mapping[str, str]) -> None:
+    """Let the interpreter with `prefix` import `packages` (name -> directory) that its environment does not have.
+
+    See `repro/inside/lend/sitecustomize.py`, the other end of this.
+    """
+    path = environ.get("PYTHONPATH")
+    environ["PYTHONPATH"] = os.pathsep.join([path, lend_dir]) if path else lend_dir
+    environ["REPRO_LEND_PREFIX"] = prefix
+    environ["REPRO_LEND_PACKAGES"] = os.pathsep.join(f"{name}={place}" for name, place in packages.items())
+
+
+def own_environment() -> dict[str, str]:
+    """Return the process environment as it is now."""
+    return dict(os.environ)
+
+
+def own_python() -> str:
+    """Return the interpreter that runs us."""
+    return sys.executable

@@ -1,0 +1,153 @@
+"""The lock file's text and its value."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from repro.errors import InvalidSnapshotError
+from repro.formats.direct_url import Archive, Directory, Editable, Index, Source, System, Vcs
+from repro.formats.lockfile import Distribution, Interpreter, Snapshot, format_snapshot, parse_snapshot
+
+PYTHON = Interpreter(
+    implementation="cpython", version="3.11.7", abi="cp311", platform="linux-x86_64", libc="glibc 2.36"
+)
+HASH = "sha256:" + "a" * 64
+COMMIT = "0123456789abcdef0123456789abcdef01234567"
+
+hashes = st.text("0123456789abcdef", min_size=64, max_size=64).map(lambda digits: f"sha256:{digits}")
+versions = st.sampled_from(["1.0", "2.13.0+cpu", "1!3.0", "0.1rc1", "1.0.post2", "2024.1.dev3"])
+names = st.from_regex(r"[a-z][a-z0-9]{0,5}(-[a-z0-9]{1,4})?", fullmatch=True)
+sources: st.SearchStrategy[Source] = st.one_of(
+    st.sampled_from([Index(), Directory(), Editable(), System()]),
+    st.just(Vcs(vcs="git", url="https://example.org/x.git", commit=COMMIT, subdirectory="pkg")),
+    st.just(Archive(url="https://example.org/x-1.0.tar.gz", sha256="b" * 64)),
+)
+
+
+@st.composite
+def snapshots(draw: st.DrawFn) -> Snapshot:
+    hashed = draw(st.booleans())
+    found = []
+    for name in sorted(draw(st.sets(names, max_size=6))):
+        source = draw(sources)
+        wanted = hashed and isinstance(source, Index | Archive)
+        found.append(
+            Distribution(
+                name=name,
+                version=draw(versions),
+                source=source,
+                hashes=tuple(draw(st.lists(hashes, min_size=1, max_size=3))) if wanted else (),
+                record=draw(st.none() | hashes),
+                requested=draw(st.booleans()),
+                via=tuple(sorted(draw(st.sets(names, max_size=2)))),
+            )
+        )
+    return Snapshot(
+        interpreter=PYTHON, distributions=tuple(found), index_urls=("https://example.org/simple",), tool="repro 0.1.0"
+    )
+
+
+@given(snapshots())
+def test_text_and_value_are_each_others_inverse(snapshot: Snapshot) -> None:
+    text = format_snapshot(snapshot)
+    read = parse_snapshot(text)
+    assert read.stated_digest == read.compute_digest() == snapshot.compute_digest()
+    assert replace(read, stated_digest=None) == snapshot
+    assert format_snapshot(read) == text
+    assert text.isascii()
+
+
+def make_snapshot(*distributions: Distribution) -> Snapshot:
+    return Snapshot(interpreter=PYTHON, distributions=distributions, tool="repro 0.1.0")
+
+
+ALPHA = Distribution(name="alpha", version="1.0", hashes=(HASH,), record=HASH)
+
+
+def test_a_hashed_entry_is_a_requirement_with_its_note_behind_it() -> None:
+    text = format_snapshot(make_snapshot(ALPHA))
+    assert text.endswith(
+        f'\nalpha==1.0 \\\n    --hash={HASH}\n    # repro: {{"kind": "index", "record": "{HASH}"}}\n'
+    )
+
+
+def test_active_lines_are_all_hashed_or_none() -> None:
+    bare = Distribution(name="beta", version="2.0")
+    lines = format_snapshot(make_snapshot(ALPHA, bare)).splitlines()
+    assert "alpha==1.0 \\" in lines
+    assert "beta==2.0" not in lines
+    assert "beta==2.0" in format_snapshot(make_snapshot(bare)).splitlines()
+
+
+@pytest.mark.parametrize("source", [Directory(), Editable(), System(), Vcs(vcs="git", url="https://e.org/x", commit=COMMIT)])
+def test_what_no_installer_can_check_is_a_comment(source: Source) -> None:
+    text = format_snapshot(make_snapshot(Distribution(name="mine", version="1", source=source)))
+    assert all(line.startswith("#") or not line for line in text.splitlines())
+    assert parse_snapshot(text).distributions[0].source == source
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        {"hashes": ("sha256:" + "c" * 64,)},
+        {"via": ("other",)},
+        {"requested": True},
+    ],
+)
+def test_the_digest_is_not_over_what_varies_by_index_and_time(change: dict[str, object]) -> None:
+    changed = make_snapshot(replace(ALPHA, **change))  # type: ignore[arg-type]
+    assert changed.compute_digest() == make_snapshot(ALPHA).compute_digest()
+
+
+@pytest.mark.parametrize(
+    "change", [{"version": "1.1"}, {"name": "alpha2"}, {"source": Editable()}, {"record": "sha256:" + "d" * 64}]
+)
+def test_the_digest_is_over_name_version_kind_and_record(change: dict[str, object]) -> None:
+    changed = make_snapshot(replace(ALPHA, **change))  # type: ignore[arg-type]
+    assert changed.compute_digest() != make_snapshot(ALPHA).compute_digest()
+
+
+def test_the_digest_is_over_python_up_to_its_minor_version() -> None:
+    snapshot = make_snapshot(ALPHA)
+    patch = replace(snapshot, interpreter=replace(PYTHON, version="3.11.9"))
+    minor = replace(snapshot, interpreter=replace(PYTHON, version="3.12.1"))
+    assert patch.compute_digest() == snapshot.compute_digest() != minor.compute_digest()
+
+
+GOOD = format_snapshot(make_snapshot(ALPHA))
+
+
+@pytest.mark.parametrize(
+    ("text", "fault"),
+    [
+        (GOOD + "beta>=2\n", "line 13: `beta>=2` is not `name==version`"),
+        (GOOD + f"alpha==1.0 --hash={HASH}\n", "line 13: `alpha` stands twice"),
+        (GOOD + "beta==2.0\n", "line 13: `beta` has no hash, though others have: installers demand all or none"),
+        (
+            GOOD + "beta==2.0 --hash=sha256:abc\n",
+            "line 13: `sha256:abc` is not a sha256 hash (`sha256:` and 64 hexadecimal digits)",
+        ),
+        (GOOD + f"beta==x --hash={HASH}\n", "line 13: `x` is not a version"),
+        (GOOD + "-r other.txt\n", "line 13: `-r other.txt` is not `name==version`"),
+        (GOOD + '# repro: {"kind": "odd", "name": "b", "version": "1"}\n', "line 13: unknown kind `odd`"),
+    ],
+)
+def test_every_fault_is_named_with_its_line(text: str, fault: str) -> None:
+    with pytest.raises(InvalidSnapshotError) as caught:
+        parse_snapshot(text)
+    assert caught.value.details == (fault,)
+
+
+def test_all_faults_are_named_at_once() -> None:
+    with pytest.raises(InvalidSnapshotError) as caught:
+        parse_snapshot(GOOD + "beta>=2\ngamma\n")
+    assert len(caught.value.details) == 2
+
+
+def test_an_unknown_format_version_is_refused() -> None:
+    with pytest.raises(InvalidSnapshotError, match="has lock format `9`; this repro reads format 1"):
+        parse_snapshot(GOOD.replace("repro-lock: 1", "repro-lock: 9"))

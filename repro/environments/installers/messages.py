@@ -1,0 +1,43 @@
+"""Turn what an installer said when it failed into one sentence, without credentials."""
+
+from __future__ import annotations
+
+import re
+
+from repro.errors import RestoreError
+from repro.process import Finished
+
+_CREDENTIALS = re.compile(r"(\w+://)[^/\s@]+@")
+_QUERY = re.compile(r"(\w+://[^\s?]+)\?[^\s`'\")]*")
+_HASH_MISMATCH = re.compile(r"hash mismatch|do not match the hashes|DO NOT MATCH", re.IGNORECASE)
+_MISSING = re.compile(r"No solution found|No matching distribution|was not found in|there is no version of")
+_NETWORK = re.compile(
+    r"network was disabled|error sending request|Failed to fetch|dns error|NewConnectionError|Connection refused", re.I
+)
+_SPACE = re.compile(r"No space left on device")
+_DETAIL_LINES = 12
+
+
+def redact(text: str) -> str:
+    """Return text without user info and query strings in its URLs."""
+    return _QUERY.sub(r"\1", _CREDENTIALS.sub(r"\1", text))
+
+
+def explain(finished: Finished, deed: str) -> RestoreError:
+    """Return the error for a failed installer: the cause where it is a known one, and its last lines."""
+    said = redact(finished.stderr.strip() or finished.stdout.strip())
+    lines = tuple(line.strip() for line in said.splitlines() if line.strip())[-_DETAIL_LINES:]
+    hint = None
+    cause = f"{deed} failed"
+    if _SPACE.search(said):
+        cause, hint = f"{deed} failed: the disk is full", "make room, or name another cache with `--cache DIR`"
+    elif _HASH_MISMATCH.search(said):
+        cause = f"{deed} failed: a file of the index has another sha256 than the lock"
+        hint = "do not install it; if you trust the index, take the lock again with `repro snapshot`"
+    elif "network was disabled" in said or "PIP_NO_INDEX" in said:
+        cause, hint = f"{deed} failed: offline, and not everything is in the cache", "restore once without `--offline`"
+    elif _MISSING.search(said):
+        cause, hint = f"{deed} failed: an index does not have a version of the lock", "see the lines above for its name"
+    elif _NETWORK.search(said):
+        cause, hint = f"{deed} failed: the package index cannot be reached", "check the network, then restore again"
+    return RestoreError(cause, hint=hint, details=lines)

@@ -1,0 +1,154 @@
+"""Find a Python on this machine. Nothing is ever downloaded or compiled.
+
+In order: the one asked for, our own, pyenv's version directories, PATH without shims, the usual directories, and last
+python-discovery, which is slow and looks into no version manager.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import hashlib
+import json
+import os
+from collections.abc import Iterator, Mapping
+from dataclasses import asdict, dataclass
+from pathlib import Path
+
+from repro import settings
+from repro.environments.lookup import stamp_interpreter
+from repro.environments.store import Store
+from repro.errors import InterpreterNotFoundError
+from repro.files import write_atomically
+from repro.formats.lockfile import Interpreter
+from repro.process import Runner
+from repro.snapshots.probe import probe
+
+_USUAL_DIRS = ("/usr/local/bin", "/usr/bin", "/bin")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Candidate:
+    """An interpreter of this machine: the real path of its base and what it said of itself."""
+
+    path: str
+    interpreter: Interpreter
+
+
+def choose_python(given: str | None, environ: Mapping[str, str]) -> str:
+    """Return the interpreter meant: given > `MLFLOW_PYTHON_BIN` > the active environment > PATH > our own."""
+    if given:
+        return os.path.expanduser(given)
+    if named := settings.find_python(environ):
+        return named
+    if active := settings.find_virtual_environment(environ):
+        python = os.path.join(active, "bin", "python")
+        if os.path.exists(python):
+            return python
+    for name in ("python", "python3"):
+        for directory in settings.get_search_path(environ):
+            path = os.path.join(directory, name)
+            if os.access(path, os.X_OK) and not os.path.isdir(path):
+                return path
+    return settings.own_python()
+
+
+def _list_paths(minor: str, environ: Mapping[str, str]) -> Iterator[str]:
+    """Yield places where a Python `minor` may be, best first."""
+    yield settings.own_python()
+    versions = Path(settings.get_pyenv_root(environ), "versions")
+    if versions.is_dir():
+        yield from (str(path / "bin" / "python") for path in sorted(versions.glob(f"{minor}*"), reverse=True))
+    directories = [each for each in settings.get_search_path(environ) if os.path.basename(each) != "shims"]
+    for directory in dict.fromkeys((*directories, *_USUAL_DIRS)):
+        for name in (f"python{minor}", "python3", "python"):
+            yield os.path.join(directory, name)
+
+
+class Finder:
+    """Find interpreters, asking each only once: the store keeps what it said."""
+
+    def __init__(self, store: Store, *, runner: Runner, environ: Mapping[str, str]) -> None:
+        self._store = store
+        self._runner = runner
+        self._environ = environ
+
+    def examine(self, path: str) -> Candidate:
+        """Return what the interpreter at `path`, or the base of its environment, says of itself.
+
+        Raises InterpreterNotFoundError.
+        """
+        stamp = stamp_interpreter(os.path.realpath(path))
+        name = hashlib.sha256(json.dumps([path, stamp]).encode()).hexdigest()
+        note = self._store.room("interpreters", name)
+        try:
+            with open(note, encoding="utf-8") as file:
+                content = json.load(file)
+            candidate = Candidate(path=content["path"], interpreter=Interpreter(**content["interpreter"]))
+            if os.path.exists(candidate.path):
+                return candidate
+        except (OSError, ValueError, KeyError, TypeError):
+            pass
+        report = probe(path, runner=self._runner, environ=self._environ, scope="interpreter")
+        candidate = Candidate(path=report.base_executable, interpreter=report.interpreter)
+        with contextlib.suppress(OSError):
+            os.makedirs(os.path.dirname(note), exist_ok=True)
+            write_atomically(note, json.dumps(asdict(candidate)), durable=False)
+        return candidate
+
+    def _list_found(self, minor: str) -> Iterator[Candidate]:
+        seen: set[str] = set()
+        for path in _list_paths(minor, self._environ):
+            real = os.path.realpath(path)
+            if real in seen or not os.access(real, os.X_OK):
+                continue
+            seen.add(real)
+            try:
+                yield self.examine(path)
+            except InterpreterNotFoundError:
+                continue
+        if discovered := _discover(minor):
+            yield self.examine(discovered)
+
+    def find(self, wanted: Interpreter | None, *, given: str | None) -> Candidate:
+        """Return the interpreter for a lock: the exact version, else the highest patch of the same X.Y and ABI.
+
+        Raises InterpreterNotFoundError, which lists what was found.
+        """
+        if given:
+            candidate = self.examine(os.path.expanduser(given))
+            if wanted and candidate.interpreter.compatibility != wanted.compatibility:
+                raise _not_found(wanted, [candidate], f"`{given}` is another Python than the lock needs")
+            return candidate
+        if wanted is None:
+            return self.examine(choose_python(None, self._environ))
+        found: list[Candidate] = []
+        for candidate in self._list_found(wanted.minor):
+            found.append(candidate)
+            if candidate.interpreter.compatibility == wanted.compatibility and (
+                candidate.interpreter.version == wanted.version
+            ):
+                return candidate
+        fitting = [each for each in found if each.interpreter.compatibility == wanted.compatibility]
+        if not fitting:
+            raise _not_found(wanted, found, "no Python on this machine fits the lock")
+        return max(fitting, key=lambda each: _patch_of(each.interpreter))
+
+
+def _discover(minor: str) -> str | None:
+    from python_discovery import get_interpreter
+
+    found = get_interpreter(minor)
+    return str(found.executable) if found and found.executable else None
+
+
+def _patch_of(python: Interpreter) -> int:
+    digits = "".join(char if char.isdigit() else " " for char in python.version.split(".")[-1]).split()
+    return int(digits[0]) if digits else 0
+
+
+def _not_found(wanted: Interpreter, found: list[Candidate], why: str) -> InterpreterNotFoundError:
+    return InterpreterNotFoundError(
+        f"{why}: it needs {wanted.implementation} {wanted.minor} ({wanted.abi})",
+        hint=f"install Python {wanted.version}, or name one with `--python PATH`",
+        details=tuple(f"found {each.interpreter.version} ({each.interpreter.abi}) at {each.path}" for each in found),
+    )

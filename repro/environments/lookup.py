@@ -1,0 +1,127 @@
+"""Look up the environment of a lock that was restored before: the hot path of `repro restore`.
+
+Reads the lock's bytes, one file of `looks/`, one link and one marker, and stats the interpreter and every directory of
+the environment. Imports nothing that this does not need; whatever is not exactly as expected is left to `restore`.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import time
+
+from repro.files import find_changed_directories
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from repro.environments.store import Store
+
+
+class Environment:
+    """A restored environment: `path`, its interpreter `python`, `key` in the store, `digest` of its lock.
+
+    `reused` tells whether it was there already, `seconds` how long restoring took, `notes` what the user should know.
+    """
+
+    __slots__ = ("digest", "key", "notes", "path", "pycache", "python", "python_version", "reused", "seconds")
+
+    def __init__(
+        self,
+        *,
+        path: str,
+        key: str,
+        digest: str,
+        python_version: str,
+        reused: bool,
+        seconds: float,
+        pycache: str,
+        notes: tuple[str, ...] = (),
+    ) -> None:
+        self.path = path
+        self.python = os.path.join(path, "bin", "python")
+        self.key = key
+        self.digest = digest
+        self.python_version = python_version
+        self.reused = reused
+        self.seconds = seconds
+        self.notes = notes
+        self.pycache = pycache
+
+    def __repr__(self) -> str:
+        return f"Environment(path={self.path!r}, key={self.key!r}, reused={self.reused})"
+
+    def to_dict(self) -> dict[str, object]:
+        """Return the environment for `--json`."""
+        return {
+            "path": self.path,
+            "python": self.python,
+            "python_version": self.python_version,
+            "key": self.key,
+            "digest": self.digest,
+            "reused": self.reused,
+            "seconds": round(self.seconds, 4),
+            "notes": list(self.notes),
+        }
+
+
+def stamp_interpreter(path: str) -> list[object] | None:
+    """Return what tells an interpreter from another at the same path later: path, mtime in ns, size in bytes."""
+    try:
+        found = os.stat(path)
+    except OSError:
+        return None
+    return [path, found.st_mtime_ns, found.st_size]
+
+
+def name_look(lock_bytes: bytes, options: tuple[str, ...]) -> str:
+    """Return the name under which the outcome for these bytes and options is remembered."""
+    return hashlib.sha256("\0".join(options).encode() + b"\0\0" + lock_bytes).hexdigest()
+
+
+def is_intact(env_dir: str, ready: dict[str, object]) -> bool:
+    """Tell whether an environment's interpreter and directories are as they were when it was marked ready."""
+    interpreter, directories = ready.get("interpreter"), ready.get("directories")
+    if not isinstance(interpreter, list) or not isinstance(directories, dict):
+        return False
+    if stamp_interpreter(str(interpreter[0])) != interpreter or not os.path.exists(env_dir + "/bin/python"):
+        return False
+    return not find_changed_directories(env_dir, directories)
+
+
+def find_ready(store: Store, key: str) -> tuple[str, dict[str, object]] | None:
+    """Return the directory and marker of the ready and intact environment of `key`."""
+    env_dir = store.find_current(key)
+    ready = store.read_ready(env_dir) if env_dir else None
+    if env_dir and ready and is_intact(env_dir, ready):
+        return env_dir, ready
+    return None
+
+
+def make_environment(
+    store: Store, env_dir: str, ready: dict[str, object], *, reused: bool, seconds: float, notes: tuple[str, ...] = ()
+) -> Environment:
+    """Return the environment that a marker describes."""
+    key = str(ready["key"])
+    return Environment(
+        path=env_dir,
+        key=key,
+        digest=str(ready["digest"]),
+        python_version=str(ready["python_version"]),
+        reused=reused,
+        seconds=seconds,
+        pycache=store.room("pycache", key),
+        notes=notes,
+    )
+
+
+def name_options(*, python: str | None, allow_missing: bool) -> tuple[str, ...]:
+    """Return what else than a lock's bytes decides which environment it leads to."""
+    return (python or "", "allow-missing" if allow_missing else "")
+
+
+def look_up(store: Store, lock_bytes: bytes, options: tuple[str, ...]) -> Environment | None:
+    """Return the ready environment that the same bytes and options led to before."""
+    started = time.perf_counter()
+    look = store.read_look(name_look(lock_bytes, options))
+    found = find_ready(store, str(look["key"])) if look and "key" in look else None
+    return make_environment(store, *found, reused=True, seconds=time.perf_counter() - started) if found else None

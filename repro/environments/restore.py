@@ -1,0 +1,295 @@
+"""Restore: make an environment of the store equal to a lock, or find the one that is.
+
+Built in a fresh directory, verified against the lock, marked ready, and published by one replaced link, in that order;
+a build that fails leaves nothing.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+from repro import settings
+from repro.environments.installers import Installer
+from repro.environments.installers.pip import PipInstaller
+from repro.environments.installers.uv import UvInstaller
+from repro.environments.interpreters import Candidate
+from repro.environments.lookup import (
+    Environment,
+    find_ready,
+    look_up,
+    make_environment,
+    name_look,
+    name_options,
+    stamp_interpreter,
+)
+from repro.environments.machine import Machine
+from repro.environments.store import READY, Store
+from repro.errors import RestoreError
+from repro.files import directory_times, hold_lock, make_read_only, new_nonce, point_link, remove_tree, write_atomically
+from repro.formats.direct_url import Archive, Index, Vcs
+from repro.formats.lockfile import Distribution, Snapshot
+from repro.snapshots.drift import compare
+from repro.snapshots.hashes import find_uv
+from repro.snapshots.load import Loaded, locate_lock, parse_lock, read_lock
+from repro.snapshots.probe import probe
+from repro.snapshots.take import describe
+
+ENGINES = ("uv", "pip")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Request:
+    """What a caller asks for: `lock` is a lock file or the directory that holds one."""
+
+    lock: Path
+    python: str | None = None
+    offline: bool = False
+    allow_missing: bool = False
+    engine: str | None = None
+
+    @property
+    def options(self) -> tuple[str, ...]:
+        """What else than the lock's bytes decides which environment it leads to."""
+        return name_options(python=self.python, allow_missing=self.allow_missing)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Plan:
+    """How each distribution of a lock is restored: as a file, by its commit, or not at all."""
+
+    files: tuple[Distribution, ...]
+    commits: tuple[Distribution, ...]
+    missing: tuple[Distribution, ...]
+
+
+def plan_restore(snapshot: Snapshot) -> Plan:
+    """Return what a restore of the snapshot would do."""
+    files = tuple(each for each in snapshot.distributions if snapshot.is_active(each))
+    commits = tuple(each for each in snapshot.distributions if isinstance(each.source, Vcs))
+    taken = {each.name for each in (*files, *commits)}
+    missing = tuple(each for each in snapshot.distributions if each.name not in taken)
+    return Plan(files=files, commits=commits, missing=missing)
+
+
+def _refuse_missing(plan: Plan, path: Path) -> None:
+    if plan.missing:
+        raise RestoreError(
+            f"{len(plan.missing)} distribution(s) of `{path}` cannot be restored: the lock names no file for them",
+            hint="restore the others with `--allow-missing`",
+            details=tuple(f"{each.name} {each.version} ({each.source.kind})" for each in plan.missing),
+        )
+
+
+def _compute_key(snapshot: Snapshot, candidate: Candidate) -> str:
+    """Return the key of the environment: what it holds, the files allowed, and the interpreter, as 16 hex digits."""
+    facts = {
+        "digest": snapshot.compute_digest(),
+        "hashes": [sorted(each.hashes) for each in snapshot.distributions],
+        "interpreter": stamp_interpreter(candidate.path),
+        "version": candidate.interpreter.version,
+        "abi": candidate.interpreter.abi,
+    }
+    return hashlib.sha256(json.dumps(facts).encode()).hexdigest()[:16]
+
+
+def _choose_installer(machine: Machine, request: Request) -> Installer:
+    uv = find_uv() if request.engine in (None, "uv") else None
+    room = machine.store.room
+    if uv:
+        return UvInstaller(uv, runner=machine.runner, cache_dir=room("uv"), offline=request.offline)
+    if request.engine == "uv":
+        raise RestoreError("uv is not installed", hint="pip install 'repro[uv]', or restore with `--engine pip`")
+    return PipInstaller(
+        runner=machine.runner,
+        wheels_dir=room("wheels"),
+        app_data_dir=room("virtualenv"),
+        tmp_dir=room("tmp"),
+        offline=request.offline,
+    )
+
+
+def _install(machine: Machine, request: Request, plan: Plan, snapshot: Snapshot, *, env_dir: str, python: str) -> None:
+    installer = _choose_installer(machine, request)
+    env = settings.make_installer_environment(machine.environ, offline=request.offline)
+    env["PIP_CACHE_DIR"] = machine.store.room("pip")
+    if not request.offline:
+        settings.add_index_urls(env, snapshot.index_urls)
+    machine.report("making an empty environment")
+    installer.create(env_dir, python=python, env=env)
+    if plan.files:
+        machine.report(f"installing {len(plan.files)} distributions")
+        installer.install(env_dir, plan.files, env=env)
+    if plan.commits:
+        if request.offline:
+            raise RestoreError(
+                "offline, and the lock holds commits of repositories",
+                hint="restore once without `--offline`",
+                details=tuple(each.name for each in plan.commits),
+            )
+        machine.report(f"building {len(plan.commits)} distributions from version control")
+        lines = [f"{each.name} @ {each.source.format_url()}" for each in plan.commits if isinstance(each.source, Vcs)]
+        installer.install_urls(env_dir, lines, env=env)
+
+
+def _comparable(distribution: Distribution) -> Distribution:
+    """Return a distribution as a restored one can be compared: a file by its record, a commit by its commit."""
+    match distribution.source:
+        case Archive():
+            return replace(distribution, source=Index())
+        case Vcs():
+            return replace(distribution, record=None)
+        case _:
+            return distribution
+
+
+def find_mismatches(wanted: Sequence[Distribution], lock: Snapshot, restored: Snapshot) -> list[str]:
+    """Return one line for each distribution that is not what the lock says."""
+    drift = compare(
+        replace(lock, distributions=tuple(map(_comparable, wanted))),
+        replace(restored, distributions=tuple(map(_comparable, restored.distributions))),
+    )
+    found = {each.name: each.source for each in restored.distributions}
+    commits = [
+        f"~ {each.name} {each.source.commit} is another commit"
+        for each in wanted
+        if isinstance(each.source, Vcs)
+        and isinstance(there := found.get(each.name), Vcs)
+        and there.commit != each.source.commit
+    ]
+    return [str(change) for change in drift.changes] + commits
+
+
+def _verify(machine: Machine, plan: Plan, lock: Snapshot, env_dir: str) -> None:
+    machine.report("verifying")
+    report = probe(f"{env_dir}/bin/python", runner=machine.runner, environ={**machine.environ, "PYTHONNOUSERSITE": "1"})
+    restored, _ = describe(report, memory=machine.make_memory())
+    mismatches = find_mismatches((*plan.files, *plan.commits), lock, restored)
+    if mismatches:
+        raise RestoreError(
+            "what was installed is not what the lock says (locked -> installed)",
+            hint="the index gives other files, or the lock was edited; take it again with `repro snapshot`",
+            details=tuple(mismatches),
+        )
+
+
+def _seal(env_dir: str, pycache: str, minor: str) -> dict[str, int]:
+    """Make an environment read-only, its bytecode going elsewhere, and return its directories' mtimes."""
+    site = Path(env_dir, "lib", f"python{minor}", "site-packages")
+    (site / "repro-sealed.pth").write_text(f"import sys; sys.pycache_prefix = sys.pycache_prefix or {pycache!r}\n")
+    make_read_only(Path(env_dir, "lib"))
+    make_read_only(Path(env_dir, "bin"))
+    return directory_times(env_dir)
+
+
+def _remove_leftovers(store: Store, key: str) -> None:
+    """Remove what builds of `key` that were killed have left; the caller holds the key's lock."""
+    with os.scandir(store.room("envs", key)) as entries:
+        for entry in entries:
+            if entry.is_dir(follow_symlinks=False) and not os.path.exists(os.path.join(entry.path, READY)):
+                remove_tree(entry.path)
+
+
+def _build(
+    machine: Machine, request: Request, *, plan: Plan, snapshot: Snapshot, candidate: Candidate, key: str
+) -> tuple[str, dict[str, object]]:
+    store = machine.store
+    _remove_leftovers(store, key)
+    nonce = new_nonce()
+    env_dir = store.room("envs", key, nonce)
+    try:
+        _install(machine, request, plan, snapshot, env_dir=env_dir, python=candidate.path)
+        _verify(machine, plan, snapshot, env_dir)
+        ready: dict[str, object] = {
+            "key": key,
+            "digest": snapshot.compute_digest(),
+            "interpreter": stamp_interpreter(candidate.path),
+            "python_version": candidate.interpreter.version,
+            "directories": _seal(env_dir, store.room("pycache", key), candidate.interpreter.minor),
+        }
+        write_atomically(os.path.join(env_dir, READY), json.dumps(ready))
+        point_link(store.room("envs", key, "current"), nonce)
+    except BaseException:
+        remove_tree(env_dir)
+        raise
+    return env_dir, ready
+
+
+def _find_or_build(
+    machine: Machine, request: Request, plan: Plan, snapshot: Snapshot, candidate: Candidate
+) -> tuple[str, dict[str, object], bool]:
+    """Return directory, marker and whether it was there; of two restores of one key, one builds and the other waits."""
+    store, key = machine.store, _compute_key(snapshot, candidate)
+    if found := find_ready(store, key):
+        return (*found, True)
+    store.prepare()
+    os.makedirs(store.room("envs", key), exist_ok=True)
+    wait = lambda: machine.report(f"waiting: another process is restoring {key}")  # noqa: E731
+    try:
+        with hold_lock(store.room("flocks", f"{key}.lock"), wait):
+            if found := find_ready(store, key):
+                return (*found, True)
+            if store.find_current(key):
+                machine.report("the environment was changed behind our back: building it again")
+            built = _build(machine, request, plan=plan, snapshot=snapshot, candidate=candidate, key=key)
+            return (*built, False)
+    except OSError as error:
+        raise RestoreError(
+            f"the environment cannot be built in `{store.root}` ({error})",
+            hint="make room, or name another cache with `--cache DIR`",
+        ) from error
+
+
+def _note_interpreter(lock: Snapshot, candidate: Candidate) -> list[str]:
+    wanted = lock.interpreter
+    if wanted is None:
+        return []
+    notes = []
+    if wanted.version != candidate.interpreter.version:
+        notes.append(
+            f"the lock was taken with Python {wanted.version}, which is not here: "
+            f"{candidate.interpreter.version} is used"
+        )
+    if wanted.platform != candidate.interpreter.platform:
+        notes.append(
+            f"the lock was taken on {wanted.platform}, this is {candidate.interpreter.platform}: versions are checked, "
+            "files are not"
+        )
+    return notes
+
+
+def _restore_loaded(
+    machine: Machine, request: Request, loaded: Loaded
+) -> tuple[str, dict[str, object], bool, list[str]]:
+    plan = plan_restore(loaded.snapshot)
+    if not request.allow_missing:
+        _refuse_missing(plan, loaded.path)
+    candidate = machine.make_finder().find(loaded.snapshot.interpreter, given=request.python)
+    notes = [*loaded.notes, *_note_interpreter(loaded.snapshot, candidate)]
+    notes += [f"left out: {each.name} {each.version} ({each.source.kind})" for each in plan.missing]
+    env_dir, ready, reused = _find_or_build(machine, request, plan, loaded.snapshot, candidate)
+    return env_dir, ready, reused, notes
+
+
+def restore_environment(machine: Machine, request: Request) -> Environment:
+    """Return the environment equal to a lock; one that was restored before is looked up.
+
+    Raises SnapshotNotFoundError, InvalidSnapshotError, InterpreterNotFoundError and RestoreError.
+    """
+    started = time.perf_counter()
+    store = machine.store
+    store.check()
+    path = locate_lock(request.lock)
+    content = read_lock(path)
+    if found := look_up(store, content, request.options):
+        return found
+    env_dir, ready, reused, notes = _restore_loaded(machine, request, parse_lock(content, path=path))
+    if not notes:
+        store.keep_look(name_look(content, request.options), {"key": ready["key"]})
+    seconds = time.perf_counter() - started
+    return make_environment(store, env_dir, ready, reused=reused, seconds=seconds, notes=tuple(notes))

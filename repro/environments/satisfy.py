@@ -1,0 +1,69 @@
+"""Restore a lock, or say exactly what differs from it: what every layer calls before it runs or loads something."""
+
+from __future__ import annotations
+
+import shlex
+import warnings
+
+from repro.environments.interpreters import choose_python
+from repro.environments.lookup import Environment
+from repro.environments.machine import Machine
+from repro.environments.restore import Request, restore_environment
+from repro.errors import SnapshotNotRestoredWarning
+from repro.formats.lockfile import Snapshot
+from repro.snapshots.drift import Change, Drift, compare, describe_interpreter
+from repro.snapshots.load import load_lock
+from repro.snapshots.probe import probe
+from repro.snapshots.take import describe
+
+_SHOWN = 8
+
+
+def _describe_change(change: Change) -> str:
+    locked = change.before.version if change.before else "none"
+    if change.after is None:
+        return f"{change.name} (locked {locked}, not installed)"
+    if change.after.version == locked:
+        return f"{change.name} (locked {locked}, installed {locked} with other files)"
+    return f"{change.name} (locked {locked}, installed {change.after.version})"
+
+
+def format_warning(drift: Drift, *, path: str, command: str) -> str:
+    """Return the warning for an environment that does not satisfy its lock, with the command that mends it."""
+    differing = [_describe_change(change) for change in drift.changes]
+    if drift.interpreters:
+        locked, here = map(describe_interpreter, drift.interpreters)
+        differing.insert(0, f"Python (locked {locked}, here {here})")
+    shown = ", ".join(differing[:_SHOWN]) + (f" and {len(differing) - _SHOWN} more" if len(differing) > _SHOWN else "")
+    return f"the snapshot `{path}` is not restored, and results may differ: {shown}. Restore it with `{command}`"
+
+
+def look_here(machine: Machine, python: str) -> Snapshot:
+    """Return what the environment of `python` holds, without hashes."""
+    return describe(probe(python, runner=machine.runner, environ=machine.environ), memory=machine.make_memory())[0]
+
+
+def restore_or_warn(
+    machine: Machine,
+    request: Request,
+    *,
+    restore: bool,
+    here: Snapshot | None = None,
+    command: str | None = None,
+) -> Environment | None:
+    """Restore and return the environment, or return None after one SnapshotNotRestoredWarning where it is needed.
+
+    `here` is what the environment holds that is used without restoring (looked up where it is not given), `command`
+    what the warning advises.
+    """
+    if restore:
+        return restore_environment(machine, request)
+    loaded = load_lock(request.lock)
+    here = here or look_here(machine, choose_python(request.python, machine.environ))
+    drift = compare(loaded.snapshot, here).without_added()
+    if drift:
+        command = command or f"repro restore {shlex.quote(str(request.lock))}"
+        warnings.warn(
+            format_warning(drift, path=str(loaded.path), command=command), SnapshotNotRestoredWarning, stacklevel=2
+        )
+    return None

@@ -1,0 +1,73 @@
+"""Take the snapshot of an interpreter of this machine and keep it as a project's lock file."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+
+from repro.environments.machine import Machine
+from repro.errors import InvalidSnapshotError, ReproError, SnapshotNotFoundError
+from repro.files import write_atomically
+from repro.formats.direct_url import clean_url
+from repro.formats.lockfile import Snapshot, format_snapshot
+from repro.snapshots.drift import Drift, compare
+from repro.snapshots.load import load_lock
+from repro.snapshots.take import Taken, take_snapshot
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Outcome:
+    """A snapshot taken for `path`: what changed since the lock there, None where there was none that can be read."""
+
+    path: Path
+    taken: Taken
+    drift: Drift | None
+    would_change: bool
+    notes: tuple[str, ...]
+
+
+def find_lock(path: Path) -> tuple[Snapshot | None, tuple[str, ...]]:
+    """Return the snapshot at `path`, None where there is none, and a note where it cannot be read."""
+    try:
+        return load_lock(path).snapshot, ()
+    except SnapshotNotFoundError:
+        return None, ()
+    except InvalidSnapshotError as error:
+        return None, (f"the lock before this one was not readable ({error.message})",)
+
+
+def take_for(
+    machine: Machine, python: str, *, path: Path, engine: str | None = None, allow_missing: bool = True
+) -> Outcome:
+    """Take a snapshot of `python` to stand at `path`; an unchanged entry keeps the hashes of the lock there.
+
+    Raises InterpreterNotFoundError, and ReproError for a distribution that cannot be read unless `allow_missing`.
+    """
+    old, notes = find_lock(path)
+    taken = take_snapshot(
+        python,
+        runner=machine.runner,
+        environ=machine.environ,
+        memory=machine.make_memory(),
+        sources=machine.make_hash_sources(engine, python=python),
+        old=old,
+        index_urls=tuple(clean_url(url) for url in machine.index_urls if not url.startswith("file:")),
+        allow_missing=allow_missing,
+    )
+    return Outcome(
+        path=path,
+        taken=taken,
+        drift=compare(old, taken.snapshot) if old else None,
+        would_change=old is None or old.compute_digest() != taken.snapshot.compute_digest(),
+        notes=(*notes, *taken.notes),
+    )
+
+
+def write_lock(snapshot: Snapshot, path: Path) -> None:
+    """Write a snapshot as a lock file, all or nothing. Raises ReproError where it cannot be written."""
+    try:
+        write_atomically(path, format_snapshot(snapshot))
+    except OSError as error:
+        raise ReproError(
+            f"`{path}` cannot be written ({error.strerror})", hint="name another place with `-o FILE`"
+        ) from error

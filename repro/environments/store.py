@@ -1,0 +1,123 @@
+"""The store: where restored environments lie, shared by all projects of a user and safe to delete.
+
+    <cache>/repro/                   or <cache> itself, where it is named `repro` or carries our marker
+        repro-store.json             the marker: layout version
+        CACHEDIR.TAG
+        v1/
+            envs/<key>/<nonce>/      one environment; `repro-environment.json` in it is written last: it is ready
+            envs/<key>/current       symbolic link to the nonce in use, replaced in one step
+            looks/<sha256>           what a lock file's bytes led to: <key>, and the interpreter it was built on
+            records/  hashes/        see repro/snapshots/memory.py
+            interpreters/            what each interpreter said of itself
+            pycache/<key>/           bytecode of the environment, whose own directories nobody writes into
+            flocks/<key>.lock        held while <key> is built
+            wheels/<sha256>/<file>   wheels fetched or built by pip
+            uv/  pip/  virtualenv/   the installers' own caches: accelerators, never trusted
+            tmp/                     what is on its way out or in
+
+A look-up reads one file of `looks/`, the link and the marker; nothing else decides whether an environment is ready.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+import stat
+
+from repro.errors import RestoreError
+from repro.files import write_atomically
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+MARKER = "repro-store.json"
+READY = "repro-environment.json"
+LAYOUT_VERSION = 1
+_TAG = "Signature: 8a477f597d28d172789f06886806bc55\n# A cache of repro: safe to delete.\n"
+_ROOMS = ("envs", "looks", "interpreters", "pycache", "flocks", "wheels", "uv", "pip", "virtualenv", "tmp")
+
+
+def locate_store(cache_dir: str) -> str:
+    """Return the store's directory for the cache directory a user named, which may hold other things."""
+    path = os.path.abspath(os.path.expanduser(cache_dir))
+    if os.path.basename(path) == "repro" or os.path.isfile(os.path.join(path, MARKER)):
+        return path
+    return os.path.join(path, "repro")
+
+
+def _check_trust(root: str) -> None:
+    """Refuse a directory that somebody else could have filled."""
+    found = os.stat(root)
+    if found.st_uid not in (os.getuid(), 0):
+        raise RestoreError(
+            f"the cache `{root}` belongs to another user (uid {found.st_uid})",
+            hint="name one of your own with `--cache DIR` or MLFLOW_SNAPSHOT_CACHE",
+        )
+    if found.st_mode & (stat.S_IWGRP | stat.S_IWOTH):
+        raise RestoreError(f"others can write into the cache `{root}`", hint=f"chmod go-w {root}")
+
+
+class Store:
+    """The paths of a store; nothing is written before `prepare`."""
+
+    def __init__(self, root: str) -> None:
+        self.root = root
+        self._rooms = os.path.join(root, f"v{LAYOUT_VERSION}")
+
+    def room(self, *names: str) -> str:
+        """Return the path of a room or of something in it."""
+        return os.path.join(self._rooms, *names)
+
+    def check(self) -> None:
+        """Refuse a store that is not ours to trust; one that does not exist is fine. Raises RestoreError."""
+        if os.path.isdir(self.root):
+            _check_trust(self.root)
+
+    def prepare(self) -> None:
+        """Make the rooms. Raises RestoreError where the cache cannot be written or trusted."""
+        try:
+            os.makedirs(self.root, mode=0o755, exist_ok=True)
+            _check_trust(self.root)
+            for room in _ROOMS:
+                os.makedirs(self.room(room), mode=0o755, exist_ok=True)
+            for name, text in ((MARKER, json.dumps({"layout": LAYOUT_VERSION})), ("CACHEDIR.TAG", _TAG)):
+                path = os.path.join(self.root, name)
+                if not os.path.exists(path):
+                    write_atomically(path, text)
+        except OSError as error:
+            raise RestoreError(
+                f"the cache `{self.root}` cannot be written ({error.strerror})",
+                hint="name another with `--cache DIR` or MLFLOW_SNAPSHOT_CACHE",
+            ) from error
+
+    def find_current(self, key: str) -> str | None:
+        """Return the directory that the pointer of `key` names."""
+        try:
+            return self.room("envs", key, os.readlink(self.room("envs", key, "current")))
+        except OSError:
+            return None
+
+    def read_ready(self, env_dir: str) -> dict[str, object] | None:
+        """Return the marker of an environment, None where it is not ready."""
+        try:
+            with open(os.path.join(env_dir, READY), encoding="utf-8") as file:
+                content = json.load(file)
+        except (OSError, ValueError):
+            return None
+        return content if isinstance(content, dict) else None
+
+    def read_look(self, look: str) -> dict[str, object] | None:
+        """Return what an earlier restore of the same bytes led to."""
+        try:
+            with open(self.room("looks", look), encoding="utf-8") as file:
+                content = json.load(file)
+        except (OSError, ValueError):
+            return None
+        return content if isinstance(content, dict) else None
+
+    def keep_look(self, look: str, content: Mapping[str, object]) -> None:
+        """Remember what a lock's bytes led to; a store that cannot be written only costs time."""
+        with contextlib.suppress(OSError):
+            write_atomically(self.room("looks", look), json.dumps(content), durable=False)

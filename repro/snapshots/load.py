@@ -1,0 +1,69 @@
+"""Load the snapshot that a directory or a file holds."""
+
+from __future__ import annotations
+
+import os
+from dataclasses import dataclass
+from pathlib import Path
+
+from repro.errors import InvalidSnapshotError, SnapshotNotFoundError
+from repro.formats.lockfile import FILE_NAME, Snapshot, has_header, parse_snapshot
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Loaded:
+    """A snapshot as it was read from `path`, and what its reader should know: one sentence each."""
+
+    path: Path
+    snapshot: Snapshot
+    notes: tuple[str, ...]
+
+
+def locate_lock(path: str | os.PathLike[str]) -> Path:
+    """Return the lock file meant by a path: the file itself, or the one in that directory."""
+    place = Path(path)
+    return place / FILE_NAME if place.is_dir() else place
+
+
+def read_lock(path: Path) -> bytes:
+    """Return a lock's bytes. Raises SnapshotNotFoundError."""
+    try:
+        return path.read_bytes()
+    except FileNotFoundError:
+        raise SnapshotNotFoundError(
+            f"there is no snapshot at `{path}`",
+            hint=f"take one with `repro snapshot {path.parent}`; `repro run` takes one too",
+        ) from None
+    except OSError as error:
+        raise SnapshotNotFoundError(f"`{path}` cannot be read ({error.strerror})") from error
+
+
+def parse_lock(content: bytes, *, path: Path) -> Loaded:
+    """Return the snapshot in a lock's bytes; a plain file of pins is taken with fewer guarantees, and that is said.
+
+    Raises InvalidSnapshotError.
+    """
+    try:
+        text = content.decode("utf-8-sig").replace("\r\n", "\n")
+    except UnicodeDecodeError as error:
+        raise InvalidSnapshotError(
+            f"`{path}` is not text ({error})", hint="take it again with `repro snapshot`"
+        ) from error
+    if not has_header(text):
+        from repro.formats.requirements import parse_pinned_requirements
+
+        note = f"`{path}` is a plain requirements file: names and versions are checked, not the Python nor the files"
+        return Loaded(path=path, snapshot=parse_pinned_requirements(text, where=str(path)), notes=(note,))
+    snapshot = parse_snapshot(text, where=str(path))
+    notes: tuple[str, ...] = ()
+    if snapshot.stated_digest != snapshot.compute_digest():
+        notes = (
+            f"`{path}` was edited by hand: its content is not what its header says; `repro snapshot` takes it anew",
+        )
+    return Loaded(path=path, snapshot=snapshot, notes=notes)
+
+
+def load_lock(path: str | os.PathLike[str]) -> Loaded:
+    """Locate, read and parse a lock. Raises SnapshotNotFoundError and InvalidSnapshotError."""
+    place = locate_lock(path)
+    return parse_lock(read_lock(place), path=place)

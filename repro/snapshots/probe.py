@@ -1,0 +1,91 @@
+"""Ask an interpreter what it is and what it holds, through the guest script `inside/probe.py`."""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+import repro.inside
+from repro.errors import InterpreterNotFoundError
+from repro.formats.lockfile import Interpreter
+from repro.process import Runner
+from repro.settings import make_guest_environment
+
+_SCRIPT = str(Path(repro.inside.__file__).with_name("probe.py"))
+TIMEOUT_S = 120.0
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Found:
+    """One `.dist-info` or `.egg-info` as it lies in a site directory; `record` is the sha256 of its RECORD file."""
+
+    name: str
+    version: str
+    site: str
+    entry: str
+    requires: tuple[str, ...]
+    record: str | None
+    installer: str | None
+    requested: bool
+    direct_url: str | None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Report:
+    """What a probe tells: the interpreter, where it lies, and what it holds."""
+
+    interpreter: Interpreter
+    executable: str
+    base_executable: str
+    prefix: str
+    base_prefix: str
+    found: tuple[Found, ...]
+
+
+def _parse_report(text: str) -> Report:
+    content = json.loads(text)
+    python = content["python"]
+    return Report(
+        interpreter=Interpreter(
+            **{key: python[key] for key in ("implementation", "version", "abi", "platform", "libc")}
+        ),
+        **{key: python[key] for key in ("executable", "base_executable", "prefix", "base_prefix")},
+        found=tuple(
+            Found(**{**each, "requires": tuple(each["requires"])}) for each in content.get("distributions", [])
+        ),
+    )
+
+
+def probe(python: str, *, runner: Runner, environ: Mapping[str, str], scope: str = "all") -> Report:
+    """Run the probe in the interpreter `python`; `scope` is `all`, or `interpreter` for the facts about Python alone.
+
+    Raises InterpreterNotFoundError where it is no Python that runs.
+    """
+    memory = os.memfd_create("repro-probe", 0)
+    try:
+        finished = runner.capture(
+            [python, "-I", _SCRIPT, str(memory), scope],
+            env=make_guest_environment(environ),
+            pass_fds=(memory,),
+            timeout_s=TIMEOUT_S,
+        )
+        os.lseek(memory, 0, os.SEEK_SET)
+        with open(memory, encoding="ascii", closefd=False) as file:
+            text = file.read()
+    except (OSError, TimeoutError) as error:
+        raise InterpreterNotFoundError(
+            f"`{python}` cannot be run as a Python interpreter ({error})", hint="name another with `--python PATH`"
+        ) from error
+    finally:
+        os.close(memory)
+    try:
+        return _parse_report(text)
+    except (ValueError, KeyError, TypeError) as error:
+        last = (finished.stderr.strip().splitlines() or ["no output"])[-1]
+        raise InterpreterNotFoundError(
+            f"`{python}` is no Python interpreter that works (exit code {finished.returncode}: {last})",
+            hint="name another with `--python PATH`",
+        ) from error

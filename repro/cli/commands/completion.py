@@ -1,0 +1,56 @@
+"""`repro completion`: static scripts, so that completing costs no start of Python."""
+
+from __future__ import annotations
+
+from repro.cli import console
+from repro.cli.main import COMMANDS
+from repro.cli.options import make_parser
+from repro.errors import ExitCode
+
+_OPTIONS = {
+    "snapshot": "--output --check --allow-missing --engine --python --cache --json --verbose --help",
+    "restore": "--offline --allow-missing --engine --python --cache --json --verbose --help",
+    "run": "--entry-point --param --restore --no-snapshot --python --cache --json --verbose --help",
+    "status": "--python --cache --json --verbose --help",
+    "diff": "--json --verbose --help",
+    "completion": "bash zsh fish",
+}
+_EXAMPLES = """\
+  eval "$(repro completion bash)"          in ~/.bashrc
+  repro completion fish | source           in ~/.config/fish/config.fish
+"""
+
+
+def _format_bash() -> str:
+    cases = "\n".join(f'    {name}) words="{options}" ;;' for name, options in _OPTIONS.items())
+    return f"""_repro() {{
+  local words current="${{COMP_WORDS[COMP_CWORD]}}"
+  case "${{COMP_WORDS[1]}}" in
+{cases}
+    *) words="{" ".join(COMMANDS)}" ;;
+  esac
+  [ "$COMP_CWORD" -eq 1 ] && words="{" ".join(COMMANDS)}"
+  COMPREPLY=($(compgen -W "$words" -- "$current") $(compgen -f -- "$current"))
+}}
+complete -o filenames -F _repro repro"""
+
+
+def _format_fish() -> str:
+    lines = ["complete -c repro -f -n __fish_use_subcommand -a '" + " ".join(COMMANDS) + "'"]
+    for name, options in _OPTIONS.items():
+        for option in options.split():
+            what = f"-l {option[2:]}" if option.startswith("--") else f"-a {option}"
+            lines.append(f"complete -c repro -n '__fish_seen_subcommand_from {name}' {what}")
+    return "\n".join(lines)
+
+
+def run(arguments: list[str]) -> int:
+    """Print a completion script."""
+    parser = make_parser("completion", "Print the completion script for a shell.", _EXAMPLES)
+    parser.add_argument("shell", choices=("bash", "zsh", "fish"))
+    shell = parser.parse_args(arguments).shell
+    if shell == "fish":
+        console.say(_format_fish())
+    else:
+        console.say(("autoload -U +X bashcompinit && bashcompinit\n" if shell == "zsh" else "") + _format_bash())
+    return ExitCode.DONE

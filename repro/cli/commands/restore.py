@@ -1,0 +1,104 @@
+"""`repro restore`: a look-up where the lock was restored before, imported apart so that it costs next to nothing."""
+
+from __future__ import annotations
+
+import os
+
+from repro import settings
+from repro.cli import console
+from repro.cli.options import add_cache, add_python, make_machine, make_parser
+from repro.environments.lookup import Environment, look_up, name_options
+from repro.environments.store import Store, locate_store
+from repro.errors import ExitCode, UsageError
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    import argparse
+
+_EXAMPLES = """\
+  repro restore                          the environment of ./requirements-lock.txt
+  repro restore project/ --cache ~/.cache
+  repro restore -- python train.py       run a command inside it
+  repro restore --json | jq -r .python   its interpreter, for scripts
+"""
+
+
+def _find_ready(options: argparse.Namespace) -> Environment | None:
+    """Return the environment where these bytes were restored before."""
+    store = Store(locate_store(options.cache or settings.get_cache_dir(settings.own_environment())))
+    lock = os.path.join(options.lock, "requirements-lock.txt") if os.path.isdir(options.lock) else options.lock
+    try:
+        with open(lock, "rb") as file:
+            content = file.read()
+    except OSError:
+        return None
+    store.check()
+    return look_up(store, content, name_options(python=options.python, allow_missing=options.allow_missing))
+
+
+def _restore(options: argparse.Namespace) -> Environment:
+    from pathlib import Path
+
+    from repro.environments.restore import Request, restore_environment
+
+    request = Request(
+        lock=Path(options.lock),
+        python=options.python,
+        offline=options.offline,
+        allow_missing=options.allow_missing,
+        engine=options.engine,
+    )
+    with console.Progress() as progress:
+        return restore_environment(make_machine(options, report=progress), request)
+
+
+def _run_inside(environment: Environment, command: list[str], options: argparse.Namespace) -> int:
+    from repro.process import Runner
+
+    environ = settings.make_sealed_environment(
+        settings.own_environment(), bin_dir=os.path.join(environment.path, "bin"), prefix=environment.path
+    )
+    runner = Runner(console.echo if options.verbose or settings.is_verbose(environ) else None)
+    try:
+        return runner.supervise(command, env=environ, stdout_to_stderr=options.json)
+    except OSError as error:
+        raise UsageError(f"`{command[0]}` cannot be started ({error.strerror})") from error
+
+
+def _show(environment: Environment) -> None:
+    how = "was ready" if environment.reused else "restored"
+    console.say(f"{environment.path} (Python {environment.python_version}) {how} in {environment.seconds:.2f} s")
+    console.say(f"  use it: {environment.python} SCRIPT, or `repro restore -- COMMAND`")
+
+
+def run(arguments: list[str]) -> int:
+    """Restore, print where the environment is, or run a command inside it."""
+    command: list[str] = []
+    if "--" in arguments:
+        at = arguments.index("--")
+        arguments, command = arguments[:at], arguments[at + 1 :]
+        if not command:
+            raise UsageError("there is no command behind `--`", hint="repro restore -- python train.py")
+    parser = make_parser("restore", "Recreate the environment of a lock, read-only, in the cache.", _EXAMPLES)
+    parser.usage = "repro restore [options] [DIR|LOCK] [-- COMMAND ...]"
+    parser.add_argument(
+        "lock", nargs="?", default=".", metavar="DIR|LOCK", help="a lock or its directory (default: here)"
+    )
+    parser.add_argument("--offline", action="store_true", help="never touch the network")
+    parser.add_argument("--allow-missing", action="store_true", help="leave out what the lock names no file for")
+    parser.add_argument("--engine", choices=("uv", "pip"), help="what fetches and installs (default: uv, else pip)")
+    add_python(parser, "the base interpreter (default: the lock's version, searched on this machine)")
+    add_cache(parser)
+    options = parser.parse_args(arguments)
+    environment = _find_ready(options) or _restore(options)
+    for sentence in environment.notes:
+        console.warn(sentence)
+    exit_code = _run_inside(environment, command, options) if command else ExitCode.DONE
+    if options.json:
+        outcome = environment.to_dict()
+        if command:
+            outcome |= {"stage": "child", "exit_code": exit_code}
+        console.show_json(outcome)
+    elif not command:
+        _show(environment)
+    return exit_code

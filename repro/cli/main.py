@@ -1,0 +1,119 @@
+"""The entry of the command line: find the command, run it, and turn what it raises into an exit code.
+
+Only the module of the command that is asked for is imported.
+"""
+
+from __future__ import annotations
+
+import signal
+import sys
+
+from repro.cli import console
+from repro.errors import ExitCode, ReproError, Terminated
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from types import FrameType
+    from typing import TextIO
+
+VERSION = "0.1.0"
+COMMANDS = {
+    "snapshot": "write requirements-lock.txt: the exact packages of an environment",
+    "restore": "make the environment of a lock, or find the one that is there",
+    "run": "run a project's entry point and keep the run with its snapshot",
+    "status": "say what differs between a lock and an environment",
+    "diff": "say what differs between two locks",
+    "completion": "print the completion script for a shell",
+}
+_EXAMPLES = """\
+examples:
+  repro snapshot                          lock what the active environment holds
+  repro restore --cache ~/.cache          recreate it, from the cache where it was made before
+  repro restore -- python train.py        run a command inside
+  repro run project/ -e train.py -P alpha=0.5 --restore
+"""
+
+
+def _format_help() -> str:
+    lines = ["usage: repro COMMAND [options]", "", "Snapshot, restore and run Python environments, exactly.", ""]
+    lines += ["commands:", *(f"  {name:<12}{summary}" for name, summary in COMMANDS.items()), ""]
+    lines += ["`repro COMMAND --help` shows the options of a command; `repro --version` the version.", "", _EXAMPLES]
+    return "\n".join(lines).rstrip()
+
+
+def _on_terminate(number: int, frame: FrameType | None) -> None:
+    raise Terminated
+
+
+def _show_warning(
+    message: Warning | str,
+    category: type[Warning],
+    filename: str,
+    lineno: int,
+    file: TextIO | None = None,
+    line: str | None = None,
+) -> None:
+    console.warn(str(message))
+
+
+def _tame_warnings() -> None:
+    import warnings
+
+    from repro.errors import SnapshotNotRestoredWarning
+
+    warnings.simplefilter("always", SnapshotNotRestoredWarning)
+    warnings.showwarning = _show_warning
+
+
+def _run_command(name: str, arguments: list[str]) -> int:
+    from importlib import import_module
+
+    _tame_warnings()
+    command = import_module(f"repro.cli.commands.{name}")
+    return int(command.run(arguments))
+
+
+def _fail(error: ReproError, *, as_json: bool) -> int:
+    console.show_error(error)
+    if as_json:
+        content = {"message": error.message, "hint": error.hint, "details": list(error.details)}
+        console.show_json({"error": content, "exit_code": error.exit_code, "stage": "prepare"})
+    return error.exit_code
+
+
+def _suggest(name: str) -> str:
+    import difflib
+
+    close = difflib.get_close_matches(name, COMMANDS, n=1)
+    return f"did you mean `repro {close[0]}`?" if close else "`repro --help` lists the commands"
+
+
+def main(argv: list[str] | None = None) -> int:
+    """Run one command and return the exit code (see ExitCode)."""
+    arguments = sys.argv[1:] if argv is None else argv
+    if not arguments or arguments[0] in ("-h", "--help", "help"):
+        console.say(_format_help())
+        return ExitCode.DONE if arguments else ExitCode.USAGE
+    if arguments[0] in ("-V", "--version"):
+        console.say(f"repro {VERSION}")
+        return ExitCode.DONE
+    name, *rest = arguments
+    if name not in COMMANDS:
+        console.show_error(ReproError(f"there is no command `{name}`", hint=_suggest(name)))
+        return ExitCode.USAGE
+    signal.signal(signal.SIGTERM, _on_terminate)
+    try:
+        return _run_command(name, rest)
+    except ReproError as error:
+        return _fail(error, as_json="--json" in rest)
+    except KeyboardInterrupt:
+        console.note("interrupted")
+        return ExitCode.INTERRUPTED
+    except Terminated:
+        console.note("terminated")
+        return ExitCode.TERMINATED
+    except BrokenPipeError:
+        sys.stderr.close()
+        return ExitCode.FAILED
+    except OSError as error:
+        return _fail(ReproError(f"the operating system refused: {error}"), as_json="--json" in rest)

@@ -1,0 +1,65 @@
+"""Options that several commands share, and the machine they describe."""
+
+from __future__ import annotations
+
+import argparse
+import sys
+
+from repro import settings
+from repro.cli import console
+from repro.errors import ExitCode, UsageError
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Callable
+    from typing import NoReturn
+
+    from repro.environments.machine import Machine
+
+
+class Parser(argparse.ArgumentParser):
+    """A parser whose errors look like all others of repro."""
+
+    def error(self, message: str) -> NoReturn:
+        """Print what is wrong and end with the usage exit code."""
+        console.show_error(UsageError(message, hint=f"`{self.prog} --help` shows how"))
+        sys.exit(ExitCode.USAGE)
+
+
+def make_parser(command: str, description: str, examples: str) -> Parser:
+    """Return a parser with the options of every command; `examples` stand below its help."""
+    parser = Parser(
+        prog=f"repro {command}",
+        description=description,
+        epilog=f"examples:\n{examples}",
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+        allow_abbrev=False,
+    )
+    parser.add_argument("--json", action="store_true", help="print one JSON document on stdout")
+    parser.add_argument("-v", "--verbose", action="store_true", help="echo each command that is run (MLFLOW_VERBOSE)")
+    return parser
+
+
+def add_cache(parser: argparse.ArgumentParser) -> None:
+    """Add `--cache`."""
+    parser.add_argument(
+        "--cache", metavar="DIR", help="where environments are kept, in DIR/repro (default: MLFLOW_SNAPSHOT_CACHE)"
+    )
+
+
+def add_python(parser: argparse.ArgumentParser, meaning: str) -> None:
+    """Add `--python`."""
+    parser.add_argument("--python", metavar="PATH", help=meaning)
+
+
+def make_machine(arguments: argparse.Namespace, *, report: Callable[[str], None] | None = None) -> Machine:
+    """Return the machine the options describe."""
+    from repro.environments.machine import Machine
+
+    environ = settings.own_environment()
+    return Machine.here(
+        cache=getattr(arguments, "cache", None),
+        environ=environ,
+        echo=console.echo if arguments.verbose or settings.is_verbose(environ) else None,
+        report=report or console.note,
+    )

@@ -80,9 +80,9 @@ def find_tracking_uri(environ: Mapping[str, str]) -> str | None:
     return environ.get("MLFLOW_TRACKING_URI") or None
 
 
-def find_run_id(environ: Mapping[str, str]) -> str | None:
-    """Return `MLFLOW_RUN_ID`, the run that a started script belongs to."""
-    return environ.get("MLFLOW_RUN_ID") or None
+def take_run_id() -> str | None:
+    """Return `MLFLOW_RUN_ID`, the run that a started script belongs to, once: a second run is a new one."""
+    return os.environ.pop("MLFLOW_RUN_ID", None) or None
 
 
 def find_experiment_id(environ: Mapping[str, str]) -> str | None:

@@ -8,13 +8,12 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
-import repro.inside
 from repro.errors import InterpreterNotFoundError
 from repro.formats.lockfile import Interpreter
 from repro.process import Runner
 from repro.settings import make_guest_environment
 
-_SCRIPT = str(Path(repro.inside.__file__).with_name("probe.py"))
+_SCRIPT = str(Path(__file__).resolve().parents[1] / "inside" / "probe.py")
 TIMEOUT_S = 120.0
 
 

@@ -17,8 +17,12 @@ def run(arguments: list[str]) -> int:
     """Run an entry point; the exit code is its own."""
     parser = make_parser("run", "Run a project's entry point and keep the run with its snapshot.", _EXAMPLES)
     parser.add_argument("uri", nargs="?", default=".", metavar="URI", help="the project's directory (default: here)")
-    parser.add_argument("-e", "--entry-point", metavar="ENTRY", help="an entry point of MLproject, or a .py or .sh file")
-    parser.add_argument("-P", "--param", action="append", default=[], metavar="NAME=VALUE", help="a parameter (repeatable)")
+    parser.add_argument(
+        "-e", "--entry-point", metavar="ENTRY", help="an entry point of MLproject, or a .py or .sh file"
+    )
+    parser.add_argument(
+        "-P", "--param", action="append", default=[], metavar="NAME=VALUE", help="a parameter (repeatable)"
+    )
     parser.add_argument("--restore", action="store_true", help="run in the environment of the project's lock")
     parser.add_argument("--no-snapshot", action="store_true", help="take no snapshot")
     add_python(parser, "the interpreter to run with, or to restore on")

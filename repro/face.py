@@ -1,0 +1,108 @@
+"""The functions of `import repro` that need the manager: what the commands do, for scripts and notebooks."""
+
+from __future__ import annotations
+
+import os
+import sys
+from collections.abc import Callable, Mapping
+from pathlib import Path
+
+from repro import settings
+from repro.environments.lookup import Environment
+from repro.environments.machine import Machine
+from repro.environments.restore import Request, restore_environment
+from repro.environments.satisfy import restore_or_warn as _restore_or_warn
+from repro.environments.snapshot import take_for, write_lock
+from repro.formats.lockfile import Snapshot
+from repro.projects.run import RunRequest, RunResult, run_project
+from repro.snapshots.load import locate_lock
+
+
+def _note(text: str) -> None:
+    print(text, file=sys.stderr)
+
+
+def _make_machine(cache: str | os.PathLike[str] | None) -> Machine:
+    environ = settings.own_environment()
+    echo: Callable[[str], None] | None = _note if settings.is_verbose(environ) else None
+    return Machine.here(cache=os.fspath(cache) if cache else None, environ=environ, echo=echo)
+
+
+def snapshot(
+    path: str | os.PathLike[str] = ".",
+    *,
+    python: str | None = None,
+    cache: str | os.PathLike[str] | None = None,
+    allow_missing: bool = False,
+    engine: str | None = None,
+) -> Snapshot:
+    """Write the lock of an environment to `path` (a directory or a file) and return it.
+
+    Without `python` and `MLFLOW_PYTHON_BIN` it is the running interpreter's: in a script, that is the environment
+    which is active. Raises InterpreterNotFoundError and ReproError.
+    """
+    machine = _make_machine(cache)
+    interpreter = python or settings.find_python(machine.environ) or settings.own_python()
+    target = locate_lock(path)
+    outcome = take_for(machine, interpreter, path=target, engine=engine, allow_missing=allow_missing)
+    write_lock(outcome.taken.snapshot, target)
+    return outcome.taken.snapshot
+
+
+def restore(
+    path: str | os.PathLike[str] = ".",
+    cache: str | os.PathLike[str] | None = None,
+    *,
+    python: str | None = None,
+    offline: bool = False,
+    allow_missing: bool = False,
+    engine: str | None = None,
+) -> Environment:
+    """Return the environment equal to the lock at `path` (a lock or its directory), made where it is not there yet.
+
+    Raises SnapshotNotFoundError, InvalidSnapshotError, InterpreterNotFoundError and RestoreError.
+    """
+    request = Request(lock=Path(path), python=python, offline=offline, allow_missing=allow_missing, engine=engine)
+    return restore_environment(_make_machine(cache), request)
+
+
+def restore_or_warn(
+    restore: bool,
+    lock: str | os.PathLike[str] = ".",
+    *,
+    cache: str | os.PathLike[str] | None = None,
+    python: str | None = None,
+) -> Environment | None:
+    """Restore `lock` and return its environment; else warn where the running interpreter does not satisfy it.
+
+    The warning is one SnapshotNotRestoredWarning that names what differs and the command that mends it; `python` is
+    another interpreter to look at, or with `restore` the base to restore on. Raises what `restore` raises.
+    """
+    machine = _make_machine(cache)
+    request = Request(lock=Path(lock), python=python if restore else python or settings.own_python())
+    return _restore_or_warn(machine, request, restore=restore)
+
+
+def run(
+    uri: str | os.PathLike[str] = ".",
+    entry_point: str | None = None,
+    *,
+    parameters: Mapping[str, object] | None = None,
+    restore: bool = False,
+    snapshot: bool = True,
+    cache: str | os.PathLike[str] | None = None,
+    python: str | None = None,
+) -> RunResult:
+    """Run a project's entry point to its end and return how it ended; messages go to stderr.
+
+    Raises ReproError for what is wrong before the run exists; a child that fails is told by `RunResult.exit_code`.
+    """
+    request = RunRequest(
+        uri=os.fspath(uri),
+        entry_point=entry_point,
+        parameters=tuple(f"{name}={value}" for name, value in (parameters or {}).items()),
+        restore=restore or settings.wants_restore(settings.own_environment()),
+        snapshot=snapshot,
+        python=python,
+    )
+    return run_project(_make_machine(cache), request, say=_note)

@@ -1,0 +1,168 @@
+"""The files of a run in MLflow's FileStore layout, as values: `meta.yaml`, metric lines, and the keys allowed."""
+
+from __future__ import annotations
+
+import math
+import re
+from dataclasses import dataclass
+from enum import IntEnum
+
+from repro.errors import TrackingError
+from repro.formats.fields import dump_mapping, load_mapping
+
+_KEY = re.compile(r"[\w\-. :/]{1,250}")
+
+
+class RunStatus(IntEnum):
+    """How a run stands, with MLflow's numbers."""
+
+    RUNNING = 1
+    SCHEDULED = 2
+    FINISHED = 3
+    FAILED = 4
+    KILLED = 5
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RunInfo:
+    """What `meta.yaml` says of a run; times are milliseconds since the epoch, `end_time_ms` None while it runs."""
+
+    run_id: str
+    experiment_id: str
+    run_name: str
+    user_id: str
+    status: RunStatus
+    start_time_ms: int
+    end_time_ms: int | None
+    artifact_uri: str
+    lifecycle_stage: str = "active"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ExperimentInfo:
+    """What `meta.yaml` says of an experiment."""
+
+    experiment_id: str
+    name: str
+    artifact_location: str
+    creation_time_ms: int
+    lifecycle_stage: str = "active"
+
+
+def check_key(kind: str, key: str) -> None:
+    """Refuse a key that could leave its directory or that MLflow refuses. Raises TrackingError."""
+    parts = key.split("/")
+    if not _KEY.fullmatch(key) or any(part in ("", ".", "..") for part in parts):
+        raise TrackingError(
+            f"`{key}` is no name for a {kind}",
+            hint="1 to 250 letters, digits, `_-. :` and single `/` between them",
+        )
+
+
+def format_run_meta(info: RunInfo) -> str:
+    """Return the `meta.yaml` of a run, with the fields that MLflow writes and no longer uses."""
+    return dump_mapping(
+        {
+            "artifact_uri": info.artifact_uri,
+            "end_time": info.end_time_ms,
+            "entry_point_name": "",
+            "experiment_id": info.experiment_id,
+            "lifecycle_stage": info.lifecycle_stage,
+            "run_id": info.run_id,
+            "run_name": info.run_name,
+            "run_uuid": info.run_id,
+            "source_name": "",
+            "source_type": 4,
+            "source_version": "",
+            "start_time": info.start_time_ms,
+            "status": int(info.status),
+            "tags": [],
+            "user_id": info.user_id,
+        }
+    )
+
+
+def _whole(value: object) -> int:
+    if not isinstance(value, int | str):
+        raise TypeError(f"{value!r} is no whole number")
+    return int(value)
+
+
+def parse_run_meta(text: str, *, where: str = "meta.yaml") -> RunInfo:
+    """Return what a run's `meta.yaml` says. Raises TrackingError."""
+    content = load_mapping(text, where=where)
+    try:
+        end = content.get("end_time")
+        return RunInfo(
+            run_id=str(content["run_id"]),
+            experiment_id=str(content["experiment_id"]),
+            run_name=str(content.get("run_name") or ""),
+            user_id=str(content.get("user_id") or ""),
+            status=RunStatus(_whole(content["status"])),
+            start_time_ms=_whole(content["start_time"]),
+            end_time_ms=None if end is None else _whole(end),
+            artifact_uri=str(content["artifact_uri"]),
+            lifecycle_stage=str(content.get("lifecycle_stage", "active")),
+        )
+    except (KeyError, ValueError, TypeError) as error:
+        raise TrackingError(f"`{where}` is no run's meta.yaml ({error})") from error
+
+
+def format_experiment_meta(info: ExperimentInfo) -> str:
+    """Return the `meta.yaml` of an experiment."""
+    return dump_mapping(
+        {
+            "artifact_location": info.artifact_location,
+            "creation_time": info.creation_time_ms,
+            "experiment_id": info.experiment_id,
+            "last_update_time": info.creation_time_ms,
+            "lifecycle_stage": info.lifecycle_stage,
+            "name": info.name,
+        }
+    )
+
+
+def parse_experiment_meta(text: str, *, where: str = "meta.yaml") -> ExperimentInfo:
+    """Return what an experiment's `meta.yaml` says. Raises TrackingError."""
+    content = load_mapping(text, where=where)
+    try:
+        return ExperimentInfo(
+            experiment_id=str(content["experiment_id"]),
+            name=str(content["name"]),
+            artifact_location=str(content["artifact_location"]),
+            creation_time_ms=_whole(content.get("creation_time") or 0),
+            lifecycle_stage=str(content.get("lifecycle_stage", "active")),
+        )
+    except (KeyError, ValueError, TypeError) as error:
+        raise TrackingError(f"`{where}` is no experiment's meta.yaml ({error})") from error
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class MetricPoint:
+    """One value of a metric; `timestamp_ms` is milliseconds since the epoch."""
+
+    value: float
+    timestamp_ms: int
+    step: int = 0
+
+    @property
+    def order(self) -> tuple[int, int, float]:
+        """What the latest point has the highest of; NaN counts as lowest."""
+        return self.step, self.timestamp_ms, -math.inf if math.isnan(self.value) else self.value
+
+
+def format_metric_line(point: MetricPoint) -> str:
+    """Return a point as the line that is appended to the metric's file."""
+    return f"{point.timestamp_ms} {point.value!r} {point.step}\n"
+
+
+def parse_metric_line(line: str) -> MetricPoint:
+    """Return the point of a line with 2, 3 or (with a dataset's name and digest) 5 fields. Raises TrackingError."""
+    fields = line.split()
+    try:
+        if len(fields) not in (2, 3, 5):
+            raise ValueError(f"{len(fields)} fields")
+        step = int(fields[2]) if len(fields) > 2 else 0
+        return MetricPoint(value=float(fields[1]), timestamp_ms=int(fields[0]), step=step)
+    except ValueError as error:
+        raise TrackingError(f"`{line.strip()}` is no metric line ({error})") from error

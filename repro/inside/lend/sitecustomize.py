@@ -1,0 +1,58 @@
+"""Let a script that `repro run` has started import repro, though its environment does not contain it.
+
+The directory of this file stands on PYTHONPATH. It first runs the `sitecustomize` that it hides, and does nothing more
+outside the run's own interpreter prefix. What the environment has itself wins: the finder comes last.
+"""
+
+import os
+import sys
+
+
+def _say(deed, error):
+    sys.stderr.write("repro: %s: %s: %s\n" % (deed, type(error).__name__, error))
+
+
+def _run_hidden():
+    from importlib.machinery import PathFinder
+
+    here = os.path.dirname(os.path.abspath(__file__))
+    rest = [path for path in sys.path if os.path.abspath(path) != here]
+    spec = PathFinder.find_spec("sitecustomize", rest)
+    if spec is not None and spec.loader is not None:
+        from importlib.util import module_from_spec
+
+        module = module_from_spec(spec)
+        sys.modules["sitecustomize"] = module
+        spec.loader.exec_module(module)
+
+
+class _LentFinder:
+    """Find the packages that are lent, by name."""
+
+    def __init__(self, places):
+        self._places = places
+
+    def find_spec(self, name, path=None, target=None):
+        place = self._places.get(name)
+        if place is None:
+            return None
+        from importlib.util import spec_from_file_location
+
+        return spec_from_file_location(name, os.path.join(place, "__init__.py"), submodule_search_locations=[place])
+
+
+def _lend():
+    prefix = os.environ.get("REPRO_LEND_PREFIX")
+    packages = os.environ.get("REPRO_LEND_PACKAGES")
+    if not prefix or not packages or sys.version_info < (3, 10):
+        return
+    if os.path.realpath(prefix) == os.path.realpath(sys.prefix):
+        places = dict(pair.split("=", 1) for pair in packages.split(os.pathsep))
+        sys.meta_path.append(_LentFinder(places))
+
+
+for _deed, _name in ((_run_hidden, "the environment's own sitecustomize"), (_lend, "lending repro")):
+    try:
+        _deed()
+    except Exception as error:
+        _say(_name, error)

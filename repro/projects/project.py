@@ -1,0 +1,80 @@
+"""A project: a directory with an `MLproject`, or any directory whose scripts are its entry points."""
+
+from __future__ import annotations
+
+import difflib
+import shlex
+from dataclasses import dataclass
+from pathlib import Path
+from urllib.parse import unquote, urlsplit
+
+from repro.errors import UsageError
+from repro.formats.mlproject import EntryPoint, MLProject, parse_mlproject
+
+DEFAULT_ENTRY_POINT = "main"
+_SCRIPTS = {".py": "python", ".sh": ""}  # what runs a script; a shell script gets the user's shell
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Project:
+    """A project's directory and what its `MLproject` declares, None where it has none."""
+
+    root: Path
+    name: str
+    mlproject: MLProject | None
+
+    def _find_script(self, name: str) -> Path | None:
+        path = (self.root / name).resolve()
+        if not path.is_relative_to(self.root.resolve()):
+            raise UsageError(f"the entry point `{name}` lies outside the project `{self.root}`")
+        return path if path.suffix in _SCRIPTS and path.is_file() else None
+
+    def get_entry_point(self, name: str | None, *, shell: str = "bash") -> EntryPoint:
+        """Return a declared entry point, else the script of that name. Raises UsageError."""
+        name = name or DEFAULT_ENTRY_POINT
+        declared = {each.name: each for each in self.mlproject.entry_points} if self.mlproject else {}
+        if name in declared:
+            return declared[name]
+        if script := self._find_script(name):
+            program = _SCRIPTS[script.suffix] or shell
+            return EntryPoint(name=name, command=f"{program} {_quote_for_format(name)}")
+        scripts = sorted(path.name for path in self.root.iterdir() if path.suffix in _SCRIPTS)
+        known = [*declared, *scripts]
+        close = difflib.get_close_matches(name, known, n=1)
+        raise UsageError(
+            f"the project `{self.root}` has no entry point `{name}`",
+            hint=f"did you mean `-e {close[0]}`?" if close else "name one with `-e ENTRY`",
+            details=(
+                f"declared: {', '.join(declared) or 'none'}",
+                f"scripts ({', '.join(_SCRIPTS)}): {', '.join(scripts) or 'none'}",
+            ),
+        )
+
+
+def _quote_for_format(name: str) -> str:
+    """Quote a file name for the shell, braces doubled: commands are filled by `str.format`."""
+    return shlex.quote(name).replace("{", "{{").replace("}", "}}")
+
+
+def _locate(uri: str) -> Path:
+    parts = urlsplit(uri)
+    if parts.scheme == "file":
+        return Path(unquote(parts.path))
+    if parts.scheme or uri.startswith("git@") or uri.endswith(".zip"):
+        raise UsageError(
+            f"`{uri}` is not a local directory: this version of repro runs no other projects",
+            hint="clone or unpack it, and name the directory",
+        )
+    return Path(uri).expanduser()
+
+
+def open_project(uri: str) -> Project:
+    """Return the project at a directory or `file://` URI. Raises UsageError and ProjectError."""
+    root = _locate(uri)
+    if not root.is_dir():
+        raise UsageError(f"there is no project directory `{uri}`")
+    for path in sorted(root.iterdir()):
+        if path.name.lower() == "mlproject" and path.is_file():
+            mlproject = parse_mlproject(path.read_text(encoding="utf-8", errors="replace"), where=str(path))
+            return Project(root=root.resolve(), name=mlproject.name or root.resolve().name, mlproject=mlproject)
+    return Project(root=root.resolve(), name=root.resolve().name, mlproject=None)

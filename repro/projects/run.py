@@ -1,0 +1,266 @@
+"""Run a project's entry point and keep the run: parameters, status, exit code, source, and the snapshot it ran on."""
+
+from __future__ import annotations
+
+import importlib.util
+import os
+import re
+import shlex
+import tempfile
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass
+from pathlib import Path
+
+from repro import settings
+from repro.environments.interpreters import choose_python
+from repro.environments.lookup import Environment
+from repro.environments.machine import Machine
+from repro.environments.restore import Request, restore_environment
+from repro.environments.satisfy import restore_or_warn
+from repro.environments.snapshot import Outcome, take_for, write_lock
+from repro.errors import ReproError, Terminated
+from repro.formats.lockfile import FILE_NAME, format_snapshot
+from repro.formats.mlproject import EntryPoint, format_command
+from repro.formats.run_meta import RunInfo, RunStatus
+from repro.projects.assignments import parse_assignments, resolve_parameters
+from repro.projects.project import Project, open_project
+from repro.snapshots.probe import probe
+from repro.tracking.file_store import FileStore, open_store
+from repro.tracking.git_source import find_git_source, format_git_tags
+
+_LEADING_PYTHON = re.compile(r"^python3?(?=\s|$)")
+_PACKAGE_DIR = Path(__file__).resolve().parents[1]
+_LEND_DIR = str(_PACKAGE_DIR / "inside" / "lend")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RunRequest:
+    """What a caller asks for; `parameters` are `name=value` texts."""
+
+    uri: str = "."
+    entry_point: str | None = None
+    parameters: tuple[str, ...] = ()
+    restore: bool = False
+    snapshot: bool = True
+    python: str | None = None
+    stdout_to_stderr: bool = False
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RunResult:
+    """How a run ended: its id, status, the child's exit code (128+N for signal N), and where its snapshot is kept."""
+
+    run_id: str
+    experiment_id: str
+    status: RunStatus
+    exit_code: int
+    artifact_dir: Path
+    digest: str | None
+    environment: Environment | None
+
+    def to_dict(self) -> dict[str, object]:
+        """Return the result for `--json`."""
+        return {
+            "run_id": self.run_id,
+            "experiment_id": self.experiment_id,
+            "status": self.status.name,
+            "exit_code": self.exit_code,
+            "stage": "child",
+            "artifacts": str(self.artifact_dir),
+            "digest": self.digest,
+            "restored": self.environment is not None,
+            "environment": self.environment.to_dict() if self.environment else None,
+        }
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Prepared:
+    """The interpreter a run will use, what it holds, and the environment where it was restored."""
+
+    python: str
+    prefix: str
+    environment: Environment | None
+    outcome: Outcome | None
+
+
+def _format_rerun(request: RunRequest) -> str:
+    """Return the command that runs the same, restored."""
+    words = ["repro", "run", request.uri]
+    words += ["-e", request.entry_point] if request.entry_point else []
+    words += [word for assignment in request.parameters for word in ("-P", assignment)]
+    return shlex.join([*words, "--restore"])
+
+
+def _take(machine: Machine, python: str, *, path: Path, say: Callable[[str], None]) -> Outcome | None:
+    """Take the run's snapshot; failing to is a warning, not the end of the run."""
+    try:
+        outcome = take_for(machine, python, path=path)
+    except ReproError as error:
+        say(f"warning: no snapshot was taken: {error.message}")
+        return None
+    for sentence in outcome.notes:
+        say(f"warning: {sentence}")
+    return outcome
+
+
+def _prepare(machine: Machine, request: RunRequest, project: Project, say: Callable[[str], None]) -> _Prepared:
+    """Find or restore the environment, and take its snapshot."""
+    lock = project.root / FILE_NAME
+    wanted = Request(lock=lock, python=request.python)
+    environment = restore_environment(machine, wanted) if request.restore else None
+    for sentence in environment.notes if environment else ():
+        say(f"warning: {sentence}")
+    python = environment.python if environment else choose_python(request.python, machine.environ)
+    outcome = _take(machine, python, path=lock, say=say) if request.snapshot else None
+    if outcome:
+        python, prefix = outcome.taken.python, outcome.taken.prefix
+    else:
+        report = probe(python, runner=machine.runner, environ=machine.environ, scope="interpreter")
+        python, prefix = report.executable, report.prefix
+    if environment is None and lock.exists():
+        here = outcome.taken.snapshot if outcome else None
+        satisfied = Request(lock=lock, python=python)
+        restore_or_warn(machine, satisfied, restore=False, here=here, command=_format_rerun(request))
+    return _Prepared(python=python, prefix=prefix, environment=environment, outcome=outcome)
+
+
+def _keep_snapshot(prepared: _Prepared, project: Project, store: FileStore, run_id: str) -> str | None:
+    """Keep the snapshot with the run, and with the project where it has none; return its digest."""
+    if prepared.outcome is None:
+        return None
+    snapshot = prepared.outcome.taken.snapshot
+    store.log_text(run_id, format_snapshot(snapshot), FILE_NAME)
+    lock = project.root / FILE_NAME
+    if not lock.exists() and os.access(project.root, os.W_OK):
+        write_lock(snapshot, lock)
+    return snapshot.compute_digest()
+
+
+def _make_tags(project: Project, entry: EntryPoint, prepared: _Prepared) -> dict[str, str]:
+    tags = {
+        "mlflow.source.name": project.root.resolve().as_uri(),
+        "mlflow.source.type": "PROJECT",
+        "mlflow.project.entryPoint": entry.name,
+        "mlflow.project.backend": "local",
+        "mlflow.project.env": "repro" if prepared.environment else "local",
+        "repro.restored": "true" if prepared.environment else "false",
+    }
+    if prepared.outcome:
+        snapshot = prepared.outcome.taken.snapshot
+        tags["repro.snapshot.path"] = FILE_NAME
+        tags["repro.snapshot.digest"] = snapshot.compute_digest()
+        tags["repro.snapshot.packages"] = str(len(snapshot.distributions))
+        if snapshot.interpreter:
+            tags["repro.snapshot.python"] = snapshot.interpreter.version
+    if prepared.environment:
+        tags["repro.env.key"] = prepared.environment.key
+    source = find_git_source(project.root)
+    return tags | (format_git_tags(source) if source else {})
+
+
+def _make_environment(machine: Machine, prepared: _Prepared, info: RunInfo, store: FileStore) -> dict[str, str]:
+    """Return the child's environment: its calls land in the run, and it can import repro."""
+    environ = dict(machine.environ)
+    if prepared.environment:
+        bin_dir = os.path.dirname(prepared.python)
+        environ = settings.make_sealed_environment(environ, bin_dir=bin_dir, prefix=prepared.prefix)
+    environ = settings.make_run_environment(
+        environ,
+        python=prepared.python,
+        run_id=info.run_id,
+        experiment_id=info.experiment_id,
+        tracking_uri=store.uri,
+    )
+    yaml = importlib.util.find_spec("yaml")
+    packages = {"repro": str(_PACKAGE_DIR)}
+    if yaml and yaml.origin:
+        packages["yaml"] = os.path.dirname(yaml.origin)
+    settings.lend_packages(environ, prefix=prepared.prefix, lend_dir=_LEND_DIR, packages=packages)
+    return environ
+
+
+@contextmanager
+def _make_download_dir(say: Callable[[str], None]) -> Iterator[None]:
+    """Have a directory for what `path` parameters bring from elsewhere, for the time of the run."""
+    directory = tempfile.mkdtemp(prefix="repro-run-")
+    say(f"=== Created directory {directory} for remote files of parameters of type 'path' ===")
+    try:
+        yield
+    finally:
+        with suppress(OSError):
+            os.rmdir(directory)
+
+
+def _status_of(exit_code: int) -> RunStatus:
+    if exit_code == 0:
+        return RunStatus.FINISHED
+    return RunStatus.KILLED if exit_code > 128 else RunStatus.FAILED
+
+
+def _now_ms() -> int:
+    return time.time_ns() // 1_000_000
+
+
+def _finish(store: FileStore, run_id: str, status: RunStatus) -> RunStatus:
+    """Set the final status; what the script itself said of its failure wins."""
+    own = store.get_run(run_id).status
+    final = own if own in (RunStatus.FAILED, RunStatus.KILLED) else status
+    store.set_status(run_id, final, end_time_ms=_now_ms())
+    return final
+
+
+@contextmanager
+def _finishing(store: FileStore, run_id: str, say: Callable[[str], None]) -> Iterator[None]:
+    """Leave no run RUNNING: what interrupts us kills it, any other error makes it FAILED."""
+    try:
+        yield
+    except BaseException as error:
+        interrupted = isinstance(error, KeyboardInterrupt | Terminated)
+        status = _finish(store, run_id, RunStatus.KILLED if interrupted else RunStatus.FAILED)
+        say(f"=== Run (ID '{run_id}') {status.name.lower()} ===")
+        raise
+
+
+def run_project(machine: Machine, request: RunRequest, *, say: Callable[[str], None]) -> RunResult:
+    """Run an entry point to its end; `say` gets each message for the user.
+
+    Raises ReproError before the run exists; afterwards the child's exit code tells.
+    """
+    project = open_project(request.uri)
+    entry = project.get_entry_point(request.entry_point, shell=settings.get_shell(machine.environ))
+    given = parse_assignments(request.parameters)
+    values = resolve_parameters(entry, given, project_dir=project.root, cwd=Path.cwd())
+    command = format_command(entry, values)
+    store = open_store(settings.find_tracking_uri(machine.environ), cwd=Path.cwd())
+    prepared = _prepare(machine, request, project, say)
+    command = _LEADING_PYTHON.sub(lambda _: shlex.quote(prepared.python), command)
+    info = store.create_run(
+        experiment_id=settings.find_experiment_id(machine.environ) or "0",
+        run_name=None,
+        user=settings.get_user(machine.environ),
+        start_time_ms=_now_ms(),
+        tags=_make_tags(project, entry, prepared),
+    )
+    with _finishing(store, info.run_id, say), _make_download_dir(say):
+        digest = _keep_snapshot(prepared, project, store, info.run_id)
+        for name, value in values.items():
+            store.log_param(info.run_id, name, value)
+        environ = _make_environment(machine, prepared, info, store)
+        say(f"=== Running command '{command}' in run with ID '{info.run_id}' ===")
+        exit_code = machine.runner.supervise(
+            ["bash", "-c", command], env=environ, cwd=str(project.root), stdout_to_stderr=request.stdout_to_stderr
+        )
+    store.set_tag(info.run_id, "repro.exit_code", str(exit_code))
+    status = _finish(store, info.run_id, _status_of(exit_code))
+    say(f"=== Run (ID '{info.run_id}') {'succeeded' if status is RunStatus.FINISHED else status.name.lower()} ===")
+    return RunResult(
+        run_id=info.run_id,
+        experiment_id=info.experiment_id,
+        status=status,
+        exit_code=exit_code,
+        artifact_dir=store.find_run_dir(info.run_id) / "artifacts",
+        digest=digest,
+        environment=prepared.environment,
+    )

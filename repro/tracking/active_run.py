@@ -1,0 +1,199 @@
+"""The active run of a script: `repro.log_metric(...)` and the like, light enough for any training script.
+
+A script that `repro run` has started resumes the run it was started in, whose status is the runner's to set.
+"""
+
+from __future__ import annotations
+
+import atexit
+import os
+import sys
+import time
+from collections.abc import Mapping
+from pathlib import Path
+from types import TracebackType
+
+from repro import settings
+from repro.errors import Terminated, TrackingError
+from repro.formats.run_meta import MetricPoint, RunInfo, RunStatus
+from repro.tracking.file_store import DEFAULT_EXPERIMENT, FileStore, open_store
+
+
+class ActiveRun:
+    """A run that is being logged to; as a context manager it ends with its block, truthfully."""
+
+    def __init__(self, info: RunInfo, store: FileStore, *, started_by_runner: bool) -> None:
+        self.info = info
+        self.store = store
+        self._started_by_runner = started_by_runner
+
+    @property
+    def run_id(self) -> str:
+        """The run's id, 32 hexadecimal digits."""
+        return self.info.run_id
+
+    def __enter__(self) -> ActiveRun:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
+    ) -> None:
+        if kind is None or (isinstance(error, SystemExit) and error.code in (None, 0)):
+            status = RunStatus.FINISHED
+        elif issubclass(kind, KeyboardInterrupt | Terminated):
+            status = RunStatus.KILLED
+        else:
+            status = RunStatus.FAILED
+        _end(self, status)
+
+    def set_ended(self, status: RunStatus) -> None:
+        """Write how the run ended; a runner knows better than its script whether it finished well."""
+        if self._started_by_runner and status is RunStatus.FINISHED:
+            return
+        self.store.set_status(self.run_id, status, end_time_ms=time.time_ns() // 1_000_000)
+
+
+_stack: list[ActiveRun] = []
+_failed = False
+
+
+def _end(run: ActiveRun, status: RunStatus) -> None:
+    if run in _stack:
+        del _stack[_stack.index(run) :]
+    run.set_ended(status)
+
+
+def _end_all() -> None:
+    while _stack:
+        _end(_stack[-1], RunStatus.FAILED if _failed else RunStatus.FINISHED)
+
+
+def _watch_exit() -> None:
+    """End runs when the interpreter does, and note whether an exception ended it."""
+    before = sys.excepthook
+
+    def note_failure(kind: type[BaseException], error: BaseException, traceback: TracebackType | None) -> None:
+        global _failed  # noqa: PLW0603
+        _failed = True
+        before(kind, error, traceback)
+
+    sys.excepthook = note_failure
+    atexit.register(_end_all)
+
+
+def active_run() -> ActiveRun | None:
+    """Return the run that is logged to now."""
+    return _stack[-1] if _stack else None
+
+
+def _make_tags(tags: Mapping[str, str] | None, parent: ActiveRun | None) -> dict[str, str]:
+    from repro.tracking.git_source import find_git_source, format_git_tags
+
+    script = Path(sys.argv[0] or "<console>")
+    made = {"mlflow.source.name": str(script), "mlflow.source.type": "LOCAL"}
+    if parent:
+        made["mlflow.parentRunId"] = parent.run_id
+    source = find_git_source(script.parent if script.exists() else Path.cwd())
+    return made | (format_git_tags(source) if source else {}) | dict(tags or {})
+
+
+def start_run(
+    run_id: str | None = None,
+    experiment_id: str | None = None,
+    run_name: str | None = None,
+    *,
+    nested: bool = False,
+    tags: Mapping[str, str] | None = None,
+) -> ActiveRun:
+    """Start a run, or resume the one of `run_id`, else the one that `repro run` has started for this script.
+
+    Raises TrackingError where a run is active and this is not `nested`.
+    """
+    parent = active_run()
+    if parent and not nested:
+        raise TrackingError(
+            f"the run `{parent.run_id}` is active", hint="end it with `repro.end_run()`, or start with `nested=True`"
+        )
+    if not _stack and sys.excepthook.__module__ != __name__:
+        _watch_exit()
+    environ = settings.own_environment()
+    store = open_store(settings.find_tracking_uri(environ), cwd=Path.cwd())
+    given = None if run_id else settings.take_run_id()
+    if run_id or given:
+        info = store.get_run(run_id or given or "")
+        if not given:
+            store.set_status(info.run_id, RunStatus.RUNNING)
+    else:
+        info = store.create_run(
+            experiment_id=experiment_id or settings.find_experiment_id(environ) or DEFAULT_EXPERIMENT,
+            run_name=run_name,
+            user=settings.get_user(environ),
+            start_time_ms=time.time_ns() // 1_000_000,
+            tags=_make_tags(tags, parent),
+        )
+    run = ActiveRun(info, store, started_by_runner=bool(given))
+    _stack.append(run)
+    return run
+
+
+def _require_run() -> ActiveRun:
+    return active_run() or start_run()
+
+
+def end_run(status: str = "FINISHED") -> None:
+    """End the active run with `FINISHED`, `FAILED` or `KILLED`; without one do nothing. Raises TrackingError."""
+    if status not in ("FINISHED", "FAILED", "KILLED"):
+        raise TrackingError(f"a run cannot end as `{status}`", hint="FINISHED, FAILED or KILLED")
+    if run := active_run():
+        _end(run, RunStatus[status])
+
+
+def log_param(key: str, value: object) -> object:
+    """Log a parameter as text and return its value."""
+    run = _require_run()
+    run.store.log_param(run.run_id, key, str(value))
+    return value
+
+
+def log_params(params: Mapping[str, object]) -> None:
+    """Log parameters."""
+    for key, value in params.items():
+        log_param(key, value)
+
+
+def log_metric(key: str, value: float, step: int = 0, timestamp: int | None = None) -> float:
+    """Log a value of a metric and return it; `timestamp` is milliseconds since the epoch, now where it is not given."""
+    run = _require_run()
+    timestamp_ms = time.time_ns() // 1_000_000 if timestamp is None else timestamp
+    run.store.log_metric(run.run_id, key, MetricPoint(value=float(value), timestamp_ms=timestamp_ms, step=step))
+    return value
+
+
+def log_metrics(metrics: Mapping[str, float], step: int = 0) -> None:
+    """Log metrics of one step."""
+    for key, value in metrics.items():
+        log_metric(key, value, step=step)
+
+
+def log_artifact(local_path: str | os.PathLike[str], artifact_path: str | None = None) -> None:
+    """Keep a file or a directory with the run."""
+    run = _require_run()
+    run.store.log_artifact(run.run_id, local_path, artifact_path)
+
+
+def log_text(text: str, artifact_file: str) -> None:
+    """Keep a text with the run as the file `artifact_file`."""
+    run = _require_run()
+    run.store.log_text(run.run_id, text, artifact_file)
+
+
+def set_tag(key: str, value: object) -> None:
+    """Set a tag of the run."""
+    run = _require_run()
+    run.store.set_tag(run.run_id, key, str(value))
+
+
+def set_tags(tags: Mapping[str, object]) -> None:
+    """Set tags of the run."""
+    for key, value in tags.items():
+        set_tag(key, value)

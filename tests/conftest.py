@@ -77,7 +77,7 @@ class LocalIndex:
                     time.sleep(index.delay_s)
                 super().do_GET()
 
-            def log_message(self, format: str, *args: object) -> None:
+            def log_message(self, *args: object) -> None:
                 pass
 
         self._server = http.server.ThreadingHTTPServer(("127.0.0.1", 0), partial(Handler, directory=str(root)))

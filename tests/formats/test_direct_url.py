@@ -23,7 +23,10 @@ COMMIT = "0123456789abcdef0123456789abcdef01234567"
             {"url": "https://e.org/x.whl?token=1", "archive_info": {"hashes": {"sha256": "aa"}}},
             Archive(url="https://e.org/x.whl", sha256="aa"),
         ),
-        ({"url": "https://e.org/x.whl", "archive_info": {"hash": "sha256=aa"}}, Archive(url="https://e.org/x.whl", sha256="aa")),
+        (
+            {"url": "https://e.org/x.whl", "archive_info": {"hash": "sha256=aa"}},
+            Archive(url="https://e.org/x.whl", sha256="aa"),
+        ),
         ({"url": "https://e.org/x.whl", "archive_info": {}}, Archive(url="https://e.org/x.whl")),
     ],
 )

@@ -70,9 +70,7 @@ ALPHA = Distribution(name="alpha", version="1.0", hashes=(HASH,), record=HASH)
 
 def test_a_hashed_entry_is_a_requirement_with_its_note_behind_it() -> None:
     text = format_snapshot(make_snapshot(ALPHA))
-    assert text.endswith(
-        f'\nalpha==1.0 \\\n    --hash={HASH}\n    # repro: {{"kind": "index", "record": "{HASH}"}}\n'
-    )
+    assert text.endswith(f'\nalpha==1.0 \\\n    --hash={HASH}\n    # repro: {{"kind": "index", "record": "{HASH}"}}\n')
 
 
 def test_active_lines_are_all_hashed_or_none() -> None:
@@ -83,7 +81,9 @@ def test_active_lines_are_all_hashed_or_none() -> None:
     assert "beta==2.0" in format_snapshot(make_snapshot(bare)).splitlines()
 
 
-@pytest.mark.parametrize("source", [Directory(), Editable(), System(), Vcs(vcs="git", url="https://e.org/x", commit=COMMIT)])
+@pytest.mark.parametrize(
+    "source", [Directory(), Editable(), System(), Vcs(vcs="git", url="https://e.org/x", commit=COMMIT)]
+)
 def test_what_no_installer_can_check_is_a_comment(source: Source) -> None:
     text = format_snapshot(make_snapshot(Distribution(name="mine", version="1", source=source)))
     assert all(line.startswith("#") or not line for line in text.splitlines())

@@ -3,8 +3,6 @@
 Every name is imported when it is first used, so that `import repro` costs a training script nothing.
 """
 
-from __future__ import annotations
-
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from repro.environments.lookup import Environment as Environment

@@ -108,22 +108,18 @@ def _is_index_variable(name: str) -> bool:
     return name in _INDEX_NAMES or name.startswith(_INDEX_PREFIXES)
 
 
-def make_installer_environment(environ: Mapping[str, str], *, offline: bool) -> dict[str, str]:
+def make_installer_environment(environ: Mapping[str, str]) -> dict[str, str]:
     """Return the environment for an installer: nothing in it can choose a version or a place.
 
-    How an index is reached is kept unless `offline`; uv reads pip's index variables translated, its own win.
+    How an index is reached is kept, offline too: it names uv's cache. uv reads pip's index variables translated, and
+    its own first.
     """
     kept = {
         name: value
         for name, value in environ.items()
-        if not (name.startswith(_STEERING_PREFIXES) or name in _STEERING_NAMES)
-        or (not offline and _is_index_variable(name))
+        if not (name.startswith(_STEERING_PREFIXES) or name in _STEERING_NAMES) or _is_index_variable(name)
     }
-    if offline:
-        kept["PIP_CONFIG_FILE"] = os.devnull
-        kept["PIP_NO_INDEX"] = "1"
-    else:
-        _translate_indexes(kept)
+    _translate_indexes(kept)
     kept |= {
         "PIP_DISABLE_PIP_VERSION_CHECK": "1",
         "PIP_NO_INPUT": "1",

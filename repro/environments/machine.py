@@ -57,5 +57,5 @@ class Machine:
     def make_hash_sources(self, engine: str | None, *, python: str) -> list[HashSource]:
         """Return the tools to ask for hashes."""
         return make_sources(
-            engine, python=python, runner=self.runner, environ=self.environ, uv_cache_dir=self.store.room("uv")
+            engine, python=python, runner=self.runner, environ=self.environ, caches_dir=self.store.room()
         )

@@ -116,10 +116,9 @@ def _choose_installer(machine: Machine, request: Request) -> Installer:
 
 def _install(machine: Machine, request: Request, plan: Plan, snapshot: Snapshot, *, env_dir: str, python: str) -> None:
     installer = _choose_installer(machine, request)
-    env = settings.make_installer_environment(machine.environ, offline=request.offline)
+    env = settings.make_installer_environment(machine.environ)
     env["PIP_CACHE_DIR"] = machine.store.room("pip")
-    if not request.offline:
-        settings.add_index_urls(env, snapshot.index_urls)
+    settings.add_index_urls(env, snapshot.index_urls)
     machine.report("making an empty environment")
     installer.create(env_dir, python=python, env=env)
     if plan.files:

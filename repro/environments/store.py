@@ -12,7 +12,7 @@
             pycache/<key>/           bytecode of the environment, whose own directories nobody writes into
             flocks/<key>.lock        held while <key> is built
             wheels/<sha256>/<file>   wheels fetched or built by pip
-            uv/  pip/  virtualenv/   the installers' own caches: accelerators, never trusted
+            uv/  pip/  pip-tools/  virtualenv/   the installers' own caches: accelerators, never trusted
             tmp/                     what is on its way out or in
 
 A look-up reads one file of `looks/`, the link and the marker; nothing else decides whether an environment is ready.

@@ -7,6 +7,7 @@ every tool fail as a whole, so the named ones are asked for apart.
 from __future__ import annotations
 
 import json
+import os
 import re
 import shutil
 import sys
@@ -16,6 +17,7 @@ from typing import Protocol
 
 from repro.errors import ReproError
 from repro.formats.lockfile import canonicalize_name
+from repro.formats.redaction import redact
 from repro.process import Finished, Runner
 from repro.settings import make_installer_environment
 
@@ -24,6 +26,10 @@ _UNREACHABLE = re.compile(
     r"error sending request|Failed to fetch|dns error|NewConnectionError|ConnectTimeout|ConnectionError|Max retries"
     r"|Network is unreachable|Temporary failure in name resolution|Connection (refused|reset)|network was disabled",
     re.IGNORECASE,
+)
+
+_MISSING = re.compile(
+    r"No solution found|No matching distribution|Could not find a version|not found in the|ResolutionImpossible"
 )
 
 Hashes = dict[str, tuple[str, ...]]
@@ -85,13 +91,11 @@ class UvHashes:
     python: str
     runner: Runner
     env: Mapping[str, str]
-    offline: bool = False
 
     def ask(self, pins: Sequence[Pin]) -> tuple[Finished, Hashes]:
         """See HashSource."""
         args = [self.uv, "pip", "compile", "-", "--quiet", "--no-deps", "--generate-hashes", "--no-header"]
         args += ["--no-annotate", "--no-config", "--python", self.python, "--index-strategy", "unsafe-best-match"]
-        args += ["--offline"] if self.offline else []
         finished = self.runner.capture(args, env=self.env, stdin="\n".join(map(str, pins)))
         return finished, _parse_hashed_requirements(finished.stdout)
 
@@ -127,6 +131,7 @@ class PipToolsHashes:
 
     runner: Runner
     env: Mapping[str, str]
+    cache_dir: str
 
     def ask(self, pins: Sequence[Pin]) -> tuple[Finished, Hashes]:
         """See HashSource."""
@@ -139,7 +144,13 @@ class PipToolsHashes:
             "--no-emit-index-url",
             "--no-config",
         ]
-        args += ["--no-emit-find-links", "--no-emit-trusted-host", "--pip-args=--no-deps"]
+        args += [
+            "--no-emit-find-links",
+            "--no-emit-trusted-host",
+            "--pip-args=--no-deps",
+            "--cache-dir",
+            self.cache_dir,
+        ]
         finished = self.runner.capture(args, env=self.env, stdin="\n".join(map(str, pins)))
         return finished, _parse_hashed_requirements(finished.stdout)
 
@@ -163,6 +174,9 @@ def ask_each(source: HashSource, pins: Sequence[Pin]) -> Hashes:
         return {pin.name: hashes[pin.name] for pin in pins if pin.name in hashes}
     if _UNREACHABLE.search(finished.stderr):
         raise IndexUnreachableError("no package index can be reached, so there are no hashes")
+    if not _MISSING.search(finished.stderr):
+        lines = tuple(redact(finished.stderr).strip().splitlines()[-5:])
+        raise ReproError("the tool that was asked for hashes failed", hint="try another `--engine`", details=lines)
     if len(pins) == 1:
         return {}
     suspects = _suspects(pins, finished.stderr)
@@ -171,16 +185,16 @@ def ask_each(source: HashSource, pins: Sequence[Pin]) -> Hashes:
 
 
 def make_sources(
-    engine: str | None, *, python: str, runner: Runner, environ: Mapping[str, str], uv_cache_dir: str
+    engine: str | None, *, python: str, runner: Runner, environ: Mapping[str, str], caches_dir: str
 ) -> list[HashSource]:
-    """Return the sources to ask in turn: the engine named, else uv (its cache, then the index), then pip."""
-    env = make_installer_environment(environ, offline=False)
-    env["UV_CACHE_DIR"] = uv_cache_dir
+    """Return the sources to ask in turn: the engine named, else uv, then pip; their caches lie below `caches_dir`."""
+    env = make_installer_environment(environ)
+    env |= {"UV_CACHE_DIR": os.path.join(caches_dir, "uv"), "PIP_CACHE_DIR": os.path.join(caches_dir, "pip")}
     uv = find_uv() if engine in (None, "uv") else None
     if engine == "uv" and uv is None:
         raise ReproError("uv is not installed", hint="pip install 'repro[uv]'")
     if engine == "pip-tools":
-        return [PipToolsHashes(runner=runner, env=env)]
+        return [PipToolsHashes(runner=runner, env=env, cache_dir=os.path.join(caches_dir, "pip-tools"))]
     sources: list[HashSource] = []
     if uv:
         sources.append(UvHashes(uv=uv, python=python, runner=runner, env=env))

@@ -5,10 +5,9 @@ from __future__ import annotations
 import re
 
 from repro.errors import RestoreError
+from repro.formats.redaction import redact
 from repro.process import Finished
 
-_CREDENTIALS = re.compile(r"(\w+://)[^/\s@]+@")
-_QUERY = re.compile(r"(\w+://[^\s?]+)\?[^\s`'\")]*")
 _HASH_MISMATCH = re.compile(r"hash mismatch|do not match the hashes|DO NOT MATCH", re.IGNORECASE)
 _MISSING = re.compile(r"No solution found|No matching distribution|was not found in|there is no version of")
 _NETWORK = re.compile(
@@ -16,11 +15,6 @@ _NETWORK = re.compile(
 )
 _SPACE = re.compile(r"No space left on device")
 _DETAIL_LINES = 12
-
-
-def redact(text: str) -> str:
-    """Return text without user info and query strings in its URLs."""
-    return _QUERY.sub(r"\1", _CREDENTIALS.sub(r"\1", text))
 
 
 def explain(finished: Finished, deed: str) -> RestoreError:
@@ -34,7 +28,7 @@ def explain(finished: Finished, deed: str) -> RestoreError:
     elif _HASH_MISMATCH.search(said):
         cause = f"{deed} failed: a file of the index has another sha256 than the lock"
         hint = "do not install it; if you trust the index, take the lock again with `repro snapshot`"
-    elif "network was disabled" in said or "PIP_NO_INDEX" in said:
+    elif "network was disabled" in said:
         cause, hint = f"{deed} failed: offline, and not everything is in the cache", "restore once without `--offline`"
     elif _MISSING.search(said):
         cause, hint = f"{deed} failed: an index does not have a version of the lock", "see the lines above for its name"

@@ -1,0 +1,249 @@
+"""Restore real environments from a real (local) index, with both installers."""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+from conftest import Cli, LocalIndex, TestEnvironment
+
+from repro.environments.lookup import Environment
+from repro.environments.machine import Machine
+from repro.environments.restore import Request, restore_environment
+from repro.environments.satisfy import look_here
+from repro.environments.snapshot import take_for, write_lock
+from repro.environments.store import locate_store
+from repro.errors import RestoreError, SnapshotNotFoundError
+from repro.snapshots.drift import compare
+from repro.snapshots.load import load_lock
+
+
+@pytest.fixture
+def lock(environment: TestEnvironment, tmp_path: Path) -> Path:
+    """A lock of the environment."""
+    path = tmp_path / "project" / "requirements-lock.txt"
+    path.parent.mkdir()
+    write_lock(
+        take_for(Machine.here(cache=str(tmp_path / "taken")), environment.python, path=path).taken.snapshot, path
+    )
+    return path
+
+
+def restore(lock: Path, cache: Path, *, engine: str | None = None, offline: bool = False) -> Environment:
+    request = Request(lock=lock, engine=engine, offline=offline)
+    return restore_environment(Machine.here(cache=str(cache)), request)
+
+
+@pytest.mark.parametrize("engine", ["uv", "pip"])
+def test_what_is_restored_equals_what_was_taken(engine: str, lock: Path, cache: Path) -> None:
+    made = restore(lock, cache, engine=engine)
+    assert not made.reused
+    assert not compare(load_lock(lock).snapshot, look_here(Machine.here(cache=str(cache)), made.python))
+    again = restore(lock, cache)
+    assert again.reused
+    assert (again.path, again.key, again.digest) == (made.path, made.key, made.digest)
+
+
+@pytest.mark.parametrize("engine", ["uv", "pip"])
+def test_offline_restores_what_was_fetched_before_and_names_what_was_not(
+    engine: str, lock: Path, cache: Path, index: LocalIndex
+) -> None:
+    with pytest.raises(RestoreError, match="offline"):
+        restore(lock, cache, engine=engine, offline=True)
+    first = restore(lock, cache, engine=engine)
+    asked = index.requests
+    os.chmod(Path(first.path).parent, 0o755)
+    Path(first.path, "repro-environment.json").unlink()
+    assert not restore(lock, cache, engine=engine, offline=True).reused
+    assert index.requests == asked
+
+
+def test_the_same_lock_in_another_project_is_the_same_environment(lock: Path, cache: Path, tmp_path: Path) -> None:
+    copy = tmp_path / "copy.txt"
+    copy.write_bytes(lock.read_bytes() + b"\n")
+    assert restore(copy, cache).path == restore(lock, cache).path
+
+
+@pytest.mark.parametrize("engine", ["uv", "pip"])
+def test_a_file_with_another_hash_is_refused_and_nothing_stays(
+    engine: str, lock: Path, cache: Path, index: LocalIndex
+) -> None:
+    index.add("alpha", "1.0", files={"evil.py": "print('hello')\n"})
+    with pytest.raises(RestoreError) as caught:
+        restore(lock, cache, engine=engine)
+    assert "another sha256 than the lock" in caught.value.message
+    envs = Path(locate_store(str(cache)), "v1", "envs")
+    assert [path.name for path in envs.glob("*/*")] == []
+
+
+def test_a_version_the_index_does_not_have_is_named(lock: Path, cache: Path) -> None:
+    lock.write_text(lock.read_text().replace("alpha==1.0", "alpha==7.0"))
+    with pytest.raises(RestoreError) as caught:
+        restore(lock, cache)
+    assert "an index does not have a version of the lock" in caught.value.message
+    assert "alpha" in " ".join(caught.value.details)
+
+
+def test_other_files_than_the_lock_says_are_an_error(lock: Path, cache: Path) -> None:
+    text = lock.read_text()
+    record = load_lock(lock).snapshot.distributions[0].record
+    assert record
+    lock.write_text(text.replace(record, "sha256:" + "0" * 64))
+    with pytest.raises(RestoreError) as caught:
+        restore(lock, cache)
+    assert caught.value.details == ("~ alpha 1.0 (other files of the same version)",)
+
+
+@pytest.mark.parametrize("deed", ["add", "remove", "replace"])
+def test_an_environment_changed_behind_our_back_is_built_again(deed: str, lock: Path, cache: Path) -> None:
+    first = restore(lock, cache)
+    site = next(Path(first.path).glob("lib/python*/site-packages"))
+    os.chmod(site, 0o755)
+    if deed == "add":
+        (site / "sitecustomize.py").write_text("")
+    elif deed == "remove":
+        (site / "alpha.py").unlink()
+    else:
+        (site / "new.py").write_text("VERSION = 'evil'\n")
+        os.replace(site / "new.py", site / "alpha.py")
+    second = restore(lock, cache)
+    assert not second.reused
+    assert second.path != first.path
+    assert restore(lock, cache).path == second.path
+
+
+def test_using_an_environment_writes_nothing_into_it(lock: Path, cache: Path) -> None:
+    made = restore(lock, cache)
+    output = subprocess.run(
+        [made.python, "-c", "import alpha; print(alpha.__cached__)"], capture_output=True, text=True, check=True
+    )
+    assert made.pycache in output.stdout
+    assert restore(lock, cache).reused
+
+
+def test_a_plain_requirements_file_is_restored_with_fewer_guarantees(
+    cache: Path, tmp_path: Path, index: LocalIndex
+) -> None:
+    plain = tmp_path / "requirements.txt"
+    plain.write_text("alpha==1.0\nbeta==2.1\n")
+    made = restore_environment(Machine.here(cache=str(cache)), Request(lock=plain, python=sys.executable))
+    assert "plain requirements file" in made.notes[0]
+    found = look_here(Machine.here(cache=str(cache)), made.python)
+    assert [(each.name, each.version) for each in found.distributions] == [("alpha", "1.0"), ("beta", "2.1")]
+
+
+def test_a_commit_of_a_repository_is_built_in_a_second_phase(
+    environment: TestEnvironment, cache: Path, tmp_path: Path, index: LocalIndex
+) -> None:
+    repository = tmp_path / "repository"
+    repository.mkdir()
+    (repository / "backend.py").write_text(_BACKEND)
+    (repository / "pyproject.toml").write_text(
+        '[build-system]\nrequires = []\nbuild-backend = "backend"\nbackend-path = ["."]\n'
+        '[project]\nname = "vcs-made"\nversion = "0.1"\n'
+    )
+    git = ["git", "-c", "user.name=t", "-c", "user.email=t@example.org", "-C", str(repository)]
+    for args in (["init", "-q"], ["add", "."], ["commit", "-qm", "first"]):
+        subprocess.run([*git, *args], check=True)
+    environment.install(f"git+file://{repository}")
+    path = tmp_path / "requirements-lock.txt"
+    machine = Machine.here(cache=str(cache))
+    write_lock(take_for(machine, environment.python, path=path).taken.snapshot, path)
+    assert load_lock(path).snapshot.count() == {"hashed": 2, "vcs": 1}
+    made = restore(path, cache)
+    assert not compare(load_lock(path).snapshot, look_here(machine, made.python)).without_added().select("removed")
+    assert subprocess.run([made.python, "-c", "import vcs_made"], check=False).returncode == 0
+
+
+_BACKEND = """
+import zipfile
+from pathlib import Path
+
+def build_wheel(directory, config_settings=None, metadata_directory=None):
+    name = "vcs_made-0.1-py3-none-any.whl"
+    info = "vcs_made-0.1.dist-info/"
+    with zipfile.ZipFile(Path(directory, name), "w") as wheel:
+        wheel.writestr("vcs_made.py", "VERSION = '0.1'")
+        wheel.writestr(info + "METADATA", "Metadata-Version: 2.1\\nName: vcs-made\\nVersion: 0.1\\n")
+        wheel.writestr(info + "WHEEL", "Wheel-Version: 1.0\\nRoot-Is-Purelib: true\\nTag: py3-none-any\\n")
+        wheel.writestr(info + "RECORD", f"vcs_made.py,,\\n{info}METADATA,,\\n{info}WHEEL,,\\n{info}RECORD,,\\n")
+    return name
+"""
+
+
+def test_what_has_no_file_is_refused_by_name_unless_allowed(lock: Path, cache: Path) -> None:
+    lock.write_text(lock.read_text() + '# repro: {"kind": "editable", "name": "mine", "version": "0.1"}\n')
+    with pytest.raises(RestoreError) as caught:
+        restore(lock, cache)
+    assert caught.value.details == ("mine 0.1 (editable)",)
+    made = restore_environment(Machine.here(cache=str(cache)), Request(lock=lock, allow_missing=True))
+    assert "left out: mine 0.1 (editable)" in made.notes
+
+
+def test_foreign_files_in_the_cache_directory_are_left_alone(lock: Path, cache: Path) -> None:
+    foreign = cache / "precious.txt"
+    foreign.write_text("mine")
+    (cache / "other").mkdir()
+    made = restore(lock, cache)
+    assert made.path.startswith(str(cache / "repro"))
+    assert foreign.read_text() == "mine"
+    assert sorted(path.name for path in cache.iterdir()) == ["other", "precious.txt", "repro"]
+
+
+def test_a_cache_that_others_can_write_is_refused(lock: Path, cache: Path) -> None:
+    (cache / "repro").mkdir()
+    (cache / "repro").chmod(0o777)
+    with pytest.raises(RestoreError, match="others can write into the cache"):
+        restore(lock, cache)
+
+
+def test_a_missing_lock_says_how_to_make_one(cache: Path, tmp_path: Path) -> None:
+    with pytest.raises(SnapshotNotFoundError) as caught:
+        restore(tmp_path / "nothing", cache)
+    assert "repro snapshot" in (caught.value.hint or "")
+
+
+def test_a_cache_that_cannot_be_written_is_named(lock: Path) -> None:
+    with pytest.raises(RestoreError, match="the cache `/dev/null/x/repro` cannot be written"):
+        restore(lock, Path("/dev/null/x"))
+
+
+@pytest.mark.faults
+def test_two_restores_at_once_build_one_environment(lock: Path, cli: Cli, index: LocalIndex) -> None:
+    index.delay_s = 1.0
+    processes = [cli.start("restore", str(lock), "--json") for _ in range(2)]
+    outputs = [process.communicate(timeout=120) for process in processes]
+    assert [process.returncode for process in processes] == [0, 0]
+    assert sum("waiting: another process is restoring" in stderr for _, stderr in outputs) == 1
+    assert sum('"reused": true' in stdout for stdout, _ in outputs) == 1
+    envs = Path(locate_store(str(cli.cache)), "v1", "envs")
+    assert len([path for path in envs.glob("*/*") if path.is_dir() and not path.is_symlink()]) == 1
+
+
+@pytest.mark.faults
+@pytest.mark.parametrize(("number", "code"), [(signal.SIGKILL, -9), (signal.SIGINT, 130), (signal.SIGTERM, 143)])
+def test_a_restore_ended_in_mid_build_is_followed_by_a_good_one(
+    number: int, code: int, lock: Path, cli: Cli, index: LocalIndex
+) -> None:
+    index.delay_s = 3.0
+    process = cli.start("restore", str(lock))
+    envs = Path(locate_store(str(cli.cache)), "v1", "envs")
+    deadline = time.monotonic() + 60
+    while not list(envs.glob("*/*/pyvenv.cfg")) and time.monotonic() < deadline:
+        time.sleep(0.02)
+    assert list(envs.glob("*/*/pyvenv.cfg")), "the build was never seen"
+    process.send_signal(number)
+    process.communicate(timeout=60)
+    assert process.returncode == code
+    if number != signal.SIGKILL:
+        assert not list(envs.glob("*/*"))
+    index.delay_s = 0.0
+    made = restore(lock, cli.cache)
+    assert not made.reused
+    assert not compare(load_lock(lock).snapshot, look_here(Machine.here(cache=str(cli.cache)), made.python))
+    assert [str(path) for path in envs.glob("*/*") if path.is_dir() and not path.is_symlink()] == [made.path]

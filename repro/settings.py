@@ -194,7 +194,7 @@ def lend_packages(environ: dict[str, str], *, prefix: str, lend_dir: str, packag
     See `repro/inside/lend/sitecustomize.py`, the other end of this.
     """
     path = environ.get("PYTHONPATH")
-    environ["PYTHONPATH"] = os.pathsep.join([path, lend_dir]) if path else lend_dir
+    environ["PYTHONPATH"] = os.pathsep.join([lend_dir, path]) if path else lend_dir
     environ["REPRO_LEND_PREFIX"] = prefix
     environ["REPRO_LEND_PACKAGES"] = os.pathsep.join(f"{name}={place}" for name, place in packages.items())
 

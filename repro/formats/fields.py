@@ -18,6 +18,8 @@ class _Loader(_BaseLoader):  # type: ignore[misc,valid-type]
     def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Hashable, object]:
         seen = set()
         for key, _ in node.value:
+            if not isinstance(key, yaml.ScalarNode):
+                continue
             if key.value in seen:
                 raise yaml.constructor.ConstructorError(
                     None, None, f"the key `{key.value}` stands twice", key.start_mark
@@ -34,7 +36,7 @@ def load_mapping(text: str, *, where: str) -> dict[str, object]:
         mark = error.problem_mark
         place = f", line {mark.line + 1}, column {mark.column + 1}" if mark else ""
         raise ProjectError(f"`{where}`{place} is not valid YAML: {error.problem or error.context}") from error
-    except yaml.YAMLError as error:
+    except (yaml.YAMLError, ValueError) as error:  # ValueError: a date or a number that there cannot be
         raise ProjectError(f"`{where}` is not valid YAML: {error}") from error
     if not isinstance(content, dict):
         raise ProjectError(f"`{where}` is not a YAML mapping of `key: value` lines")

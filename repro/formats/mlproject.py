@@ -144,5 +144,9 @@ def format_command(entry_point: EntryPoint, values: Mapping[str, str]) -> str:
             f"`{entry_point.command}`",
             hint="declare it under `parameters`; a literal brace is written twice",
         ) from error
-    extra = [f"--{name} {value}" for name, value in quoted.items() if name not in places and name not in declared]
+    extra = [
+        f"{shlex.quote(f'--{name}')} {value}"
+        for name, value in quoted.items()
+        if name not in places and name not in declared
+    ]
     return " ".join([command, *extra])

@@ -58,13 +58,14 @@ _failed = False
 
 
 def _end(run: ActiveRun, status: RunStatus) -> None:
-    if run in _stack:
-        del _stack[_stack.index(run) :]
-    run.set_ended(status)
+    """End a run and those nested in it; one that has ended already keeps its status."""
+    while run in _stack:
+        _stack.pop().set_ended(status)
 
 
-def _end_all() -> None:
-    while _stack:
+def _end_all(owner: int) -> None:
+    """End every run at exit; those that a forked child inherits are its parent's."""
+    while _stack and os.getpid() == owner:
         _end(_stack[-1], RunStatus.FAILED if _failed else RunStatus.FINISHED)
 
 
@@ -78,7 +79,7 @@ def _watch_exit() -> None:
         before(kind, error, traceback)
 
     sys.excepthook = note_failure
-    atexit.register(_end_all)
+    atexit.register(_end_all, os.getpid())
 
 
 def active_run() -> ActiveRun | None:

@@ -45,6 +45,11 @@ def _read_keys(directory: Path) -> Iterator[tuple[str, Path]]:
             yield path.relative_to(directory).as_posix(), path
 
 
+def _read_text(path: Path) -> str:
+    """Return a value as it was written, line ends included."""
+    return path.read_bytes().decode()
+
+
 class FileStore:
     """The runs below one directory; every deed raises TrackingError for what does not exist or may not be."""
 
@@ -144,7 +149,7 @@ class FileStore:
         check_key("parameter", key)
         path = directory / key
         if path.is_file():
-            if (before := path.read_text(encoding="utf-8")) != value:
+            if (before := _read_text(path)) != value:
                 raise TrackingError(
                     f"the parameter `{key}` of run `{run_id}` is `{before}` and cannot become `{value}`"
                 )
@@ -179,6 +184,8 @@ class FileStore:
         place = self._artifact_place(run_id, artifact_path)
         if not source.exists():
             raise TrackingError(f"there is no file `{source}` to keep")
+        if place.is_relative_to(source.resolve()):
+            raise TrackingError(f"`{source}` cannot be kept: it holds the run itself")
         place.mkdir(parents=True, exist_ok=True)
         if source.is_dir():
             shutil.copytree(source, place / source.name, dirs_exist_ok=True)
@@ -198,11 +205,11 @@ class FileStore:
 
     def read_params(self, run_id: str) -> dict[str, str]:
         """Return the parameters."""
-        return {key: path.read_text(encoding="utf-8") for key, path in _read_keys(self.find_run_dir(run_id) / "params")}
+        return {key: _read_text(path) for key, path in _read_keys(self.find_run_dir(run_id) / "params")}
 
     def read_tags(self, run_id: str) -> dict[str, str]:
         """Return the tags."""
-        return {key: path.read_text(encoding="utf-8") for key, path in _read_keys(self.find_run_dir(run_id) / "tags")}
+        return {key: _read_text(path) for key, path in _read_keys(self.find_run_dir(run_id) / "tags")}
 
     def read_metrics(self, run_id: str) -> dict[str, float]:
         """Return the latest value of each metric: that of the highest step, then time, then value."""

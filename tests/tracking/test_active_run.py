@@ -1,5 +1,3 @@
-"""Runs that a script starts itself, in real processes."""
-
 from __future__ import annotations
 
 import os
@@ -9,64 +7,172 @@ from pathlib import Path
 
 import pytest
 
-from repro.formats.run_meta import RunStatus
+from repro.formats.run_meta import RunInfo, RunStatus
 from repro.tracking.file_store import FileStore
 
+IMPORTS = "import sys, os\nfrom repro.tracking.active_run import *\nfrom repro.tracking.active_run import _stack\n"
 
-def run_script(script: str, **environ: str) -> subprocess.CompletedProcess[str]:
+
+@pytest.fixture
+def store(tmp_path: Path) -> FileStore:
+    return FileStore(tmp_path / "mlruns")
+
+
+def run_script(store: FileStore, body: str, **variables: str) -> subprocess.CompletedProcess[str]:
+    """Run a real script, as its own process, beside the store."""
+    store.root.parent.mkdir(exist_ok=True)
+    (store.root.parent / "script.py").write_text(IMPORTS + body)
     return subprocess.run(
-        [sys.executable, "-c", script], capture_output=True, text=True, check=False, env={**os.environ, **environ}
+        [sys.executable, "script.py"],
+        cwd=store.root.parent,
+        env={**os.environ, "MLFLOW_TRACKING_URI": store.uri, **variables},
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=False,
     )
 
 
-def get_statuses() -> list[RunStatus]:
-    return [run.status for run in FileStore(Path("mlruns")).list_runs("0")]
+def list_runs(store: FileStore) -> list[RunInfo]:
+    return sorted(store.list_runs("0"), key=lambda run: run.run_name)
 
 
 @pytest.mark.parametrize(
-    ("script", "status"),
+    ("body", "status", "code"),
     [
-        ("import repro\nwith repro.start_run(): pass", RunStatus.FINISHED),
-        ("import repro\nrepro.start_run()", RunStatus.FINISHED),
-        ("import repro\nrepro.log_metric('m', 1)", RunStatus.FINISHED),
-        ("import repro\nrepro.start_run()\nraise ValueError", RunStatus.FAILED),
-        ("import repro\nwith repro.start_run(): raise ValueError", RunStatus.FAILED),
-        ("import repro, sys\nwith repro.start_run(): sys.exit(3)", RunStatus.FAILED),
-        ("import repro, sys\nwith repro.start_run(): sys.exit()", RunStatus.FINISHED),
-        ("import repro\nwith repro.start_run(): raise KeyboardInterrupt", RunStatus.KILLED),
-        ("import repro\nrepro.start_run(); repro.end_run('KILLED')", RunStatus.KILLED),
+        ("log_metric('m', 1)", "FINISHED", 0),
+        ("start_run(); raise ValueError('no')", "FAILED", 1),
+        ("start_run()\nend_run('KILLED')", "KILLED", 0),
+        ("with start_run(): pass", "FINISHED", 0),
+        ("with start_run(): raise ValueError('no')", "FAILED", 1),
+        ("with start_run(): sys.exit(0)", "FINISHED", 0),
+        ("with start_run(): sys.exit(3)", "FAILED", 3),
+        ("from repro.errors import Terminated\nwith start_run(): raise Terminated", "KILLED", 1),
+        ("try:\n  with start_run(): raise KeyboardInterrupt\nexcept KeyboardInterrupt: pass", "KILLED", 0),
+        ("with start_run(): end_run('FAILED')", "FAILED", 0),
     ],
 )
-def test_the_status_is_true_however_a_script_ends(script: str, status: RunStatus) -> None:
-    run_script(script)
-    assert get_statuses() == [status]
+def test_a_run_of_the_scripts_own_ends_as_the_script_does(store: FileStore, body: str, status: str, code: int) -> None:
+    finished = run_script(store, body)
+    assert finished.returncode == code, finished.stderr
+    (run,) = list_runs(store)
+    assert run.status is RunStatus[status]
+    assert run.end_time_ms is not None
 
 
-def test_a_second_run_while_one_is_active_names_it_unless_nested() -> None:
-    done = run_script("import repro\nrun = repro.start_run()\nprint(run.run_id)\nrepro.start_run()")
-    assert f"the run `{done.stdout.strip()}` is active" in done.stderr
-    nested = (
-        "import repro\nwith repro.start_run() as a, repro.start_run(nested=True) as b:\n"
-        "    print(b.store.read_tags(b.run_id)['mlflow.parentRunId'] == a.run_id)"
+@pytest.mark.parametrize(
+    ("body", "status"),
+    [
+        ("log_metric('m', 1)", "RUNNING"),
+        ("with start_run(): log_metric('m', 1)", "RUNNING"),
+        ("with start_run(): log_metric('m', 1); raise ValueError", "FAILED"),
+        ("log_metric('m', 1); end_run('KILLED')", "KILLED"),
+    ],
+)
+def test_a_run_of_the_runners_is_resumed_and_never_finished(store: FileStore, body: str, status: str) -> None:
+    run = store.create_run(experiment_id="0", run_name=None, user="ada", start_time_ms=1, tags={})
+    run_script(store, body, MLFLOW_RUN_ID=run.run_id)
+    assert [each.run_id for each in list_runs(store)] == [run.run_id]
+    assert store.read_metrics(run.run_id) == {"m": 1.0}
+    assert store.get_run(run.run_id).status is RunStatus[status]
+
+
+def test_the_runners_run_is_resumed_once(store: FileStore) -> None:
+    run = store.create_run(experiment_id="0", run_name="a", user="ada", start_time_ms=1, tags={})
+    body = "with start_run(): pass\nassert 'MLFLOW_RUN_ID' not in os.environ\nwith start_run(run_name='b'): pass"
+    assert run_script(store, body, MLFLOW_RUN_ID=run.run_id).returncode == 0
+    assert [(each.run_name, each.status.name) for each in list_runs(store)] == [("a", "RUNNING"), ("b", "FINISHED")]
+
+
+def test_a_run_can_be_resumed_by_its_id(store: FileStore) -> None:
+    run = store.create_run(experiment_id="0", run_name="a", user="ada", start_time_ms=1, tags={})
+    store.set_status(run.run_id, RunStatus.FAILED, end_time_ms=2)
+    run_script(store, f"start_run('{run.run_id}')\nlog_param('p', 1)")
+    assert store.get_run(run.run_id).status is RunStatus.FINISHED
+    assert store.read_params(run.run_id) == {"p": "1"}
+
+
+def test_a_second_run_has_to_be_nested(store: FileStore) -> None:
+    finished = run_script(store, "run = start_run()\nprint(run.run_id)\nstart_run()")
+    run_id = finished.stdout.strip()
+    assert f"TrackingError: the run `{run_id}` is active" in finished.stderr
+    assert store.get_run(run_id).status is RunStatus.FAILED
+
+
+def test_nested_runs_end_to_their_parent(store: FileStore) -> None:
+    body = (
+        "with start_run(run_name='outer') as outer:\n"
+        "    with start_run(run_name='within', nested=True): log_metric('m', 2)\n"
+        "    assert active_run() is outer\n"
+        "    log_metric('m', 1)\n"
+        "assert active_run() is None\n"
     )
-    assert run_script(nested).stdout == "True\n"
+    finished = run_script(store, body)
+    assert finished.returncode == 0, finished.stderr
+    outer, within = list_runs(store)
+    assert store.read_metrics(outer.run_id) == {"m": 1.0}
+    assert store.read_metrics(within.run_id) == {"m": 2.0}
+    assert store.read_tags(within.run_id)["mlflow.parentRunId"] == outer.run_id
 
 
-def test_a_runs_script_resumes_it_once_and_leaves_its_status_to_the_runner() -> None:
-    store = FileStore(Path("mlruns"))
-    info = store.create_run(experiment_id="0", run_name="given", user="me", start_time_ms=1, tags={})
-    script = (
-        "import repro\nwith repro.start_run() as run: repro.log_param('a', 1)\n"
-        "print(run.run_id)\nwith repro.start_run() as other: print(other.run_id == run.run_id)"
+def test_a_nested_run_left_open_ends_with_its_parent(store: FileStore) -> None:
+    run_script(store, "with start_run(run_name='outer'): start_run(run_name='within', nested=True)")
+    assert [run.status for run in list_runs(store)] == [RunStatus.FINISHED, RunStatus.FINISHED]
+
+
+def test_a_forked_child_leaves_its_parents_run_alone(store: FileStore) -> None:
+    body = (
+        "run = start_run()\n"
+        "child = os.fork()\n"
+        "if child == 0: sys.exit(0)\n"
+        "os.waitpid(child, 0)\n"
+        "print(run.store.get_run(run.run_id).status.name)\n"
     )
-    done = run_script(script, MLFLOW_RUN_ID=info.run_id, MLFLOW_TRACKING_URI=store.uri)
-    assert done.stdout.split() == [info.run_id, "False"]
-    assert store.get_run(info.run_id).status is RunStatus.RUNNING
-    assert store.read_params(info.run_id) == {"a": "1"}
+    assert run_script(store, body).stdout.strip() == "RUNNING"
 
 
-def test_a_failure_of_a_resumed_run_is_written() -> None:
-    store = FileStore(Path("mlruns"))
-    info = store.create_run(experiment_id="0", run_name=None, user="me", start_time_ms=1, tags={})
-    run_script("import repro\nwith repro.start_run(): 1 / 0", MLFLOW_RUN_ID=info.run_id)
-    assert store.get_run(info.run_id).status is RunStatus.FAILED
+def test_values_tags_and_artifacts_land_in_the_run(store: FileStore) -> None:
+    body = (
+        "start_run(tags={'team': 'x'})\n"
+        "assert log_param('p', 0.5) == 0.5\n"
+        "log_params({'q': True, 'r': None})\n"
+        "assert log_metric('m', 2, step=3, timestamp=4) == 2\n"
+        "log_metrics({'n': float('inf')})\n"
+        "set_tag('a', 1)\n"
+        "set_tags({'b': 'c'})\n"
+        "log_text('hello', 'n.txt')\n"
+        "log_artifact('script.py', 'code')\n"
+    )
+    finished = run_script(store, body)
+    assert finished.returncode == 0, finished.stderr
+    (run,) = list_runs(store)
+    assert store.read_params(run.run_id) == {"p": "0.5", "q": "True", "r": "None"}
+    assert store.read_metrics(run.run_id) == {"m": 2.0, "n": float("inf")}
+    assert (store.find_run_dir(run.run_id) / "metrics" / "m").read_text() == "4 2.0 3\n"
+    assert store.list_artifacts(run.run_id) == ["code/script.py", "n.txt"]
+    tags = store.read_tags(run.run_id)
+    expected = {"team": "x", "a": "1", "b": "c", "mlflow.source.type": "LOCAL", "mlflow.source.name": "script.py"}
+    assert {key: tags[key] for key in expected} == expected
+
+
+def test_logging_imports_nothing_of_the_manager(store: FileStore) -> None:
+    heavy = "{'filelock', 'rich', 'packaging', 'subprocess', 'repro.environments', 'repro.snapshots', 'repro.cli'}"
+    finished = run_script(store, f"log_metric('m', 1)\nprint(sorted({heavy} & set(sys.modules)))")
+    assert finished.stdout.strip() == "[]"
+
+
+def test_the_commit_of_the_script_is_a_tag(store: FileStore) -> None:
+    store.root.parent.mkdir(exist_ok=True)
+    git = ["git", "-C", str(store.root.parent), "-c", "user.name=a", "-c", "user.email=a@example.org"]
+    for args in (["init", "-q", "-b", "trunk"], ["commit", "-q", "--allow-empty", "-m", "x"],
+                 ["remote", "add", "origin", "https://me:secret@example.org/x.git"]):  # fmt: skip
+        subprocess.run([*git, *args], check=True)
+    commit = subprocess.run([*git, "rev-parse", "HEAD"], check=True, capture_output=True, text=True).stdout.strip()
+    run_script(store, "start_run()")
+    tags = store.read_tags(list_runs(store)[0].run_id)
+    assert {key: value for key, value in tags.items() if ".git." in key} == {
+        "mlflow.source.git.commit": commit,
+        "mlflow.source.git.branch": "trunk",
+        "mlflow.source.git.dirty": "false",
+        "mlflow.source.git.repoURL": "https://example.org/x.git",
+    }

@@ -1,158 +1,157 @@
-"""Runs as plain files."""
-
 from __future__ import annotations
 
 import math
-import threading
 from pathlib import Path
 
 import pytest
-from hypothesis import given
-from hypothesis import strategies as st
 
 from repro.errors import TrackingError
-from repro.formats.run_meta import (
-    MetricPoint,
-    RunInfo,
-    RunStatus,
-    check_key,
-    format_metric_line,
-    format_run_meta,
-    parse_metric_line,
-    parse_run_meta,
-)
+from repro.formats.run_meta import MetricPoint, RunStatus, parse_experiment_meta
 from repro.tracking.file_store import FileStore, open_store
-
-words = st.text(st.characters(codec="utf-8", exclude_categories=("Cc", "Cs", "Zl", "Zp")), max_size=20)
-times = st.integers(0, 2**45)
-
-
-@given(st.floats(allow_nan=False), times, st.integers(-(2**40), 2**40))
-def test_a_metric_line_and_its_point_are_each_others_inverse(value: float, timestamp_ms: int, step: int) -> None:
-    point = MetricPoint(value=value, timestamp_ms=timestamp_ms, step=step)
-    assert parse_metric_line(format_metric_line(point)) == point
-
-
-@pytest.mark.parametrize(
-    ("line", "value", "step"),
-    [("5 1.5", 1.5, 0), ("5 2 7", 2.0, 7), ("5 -inf 1", -math.inf, 1), ("5 1 2 name digest", 1.0, 2)],
-)
-def test_every_form_of_a_metric_line_is_read(line: str, value: float, step: int) -> None:
-    assert parse_metric_line(line) == MetricPoint(value=value, timestamp_ms=5, step=step)
-
-
-@pytest.mark.parametrize("line", ["", "5", "x 1 2", "5 x 2", "5 1 2 3"])
-def test_what_is_no_metric_line_is_named(line: str) -> None:
-    with pytest.raises(TrackingError, match=f"`{line}` is no metric line"):
-        parse_metric_line(line)
-
-
-@given(words, words, st.sampled_from(RunStatus), times, st.none() | times)
-def test_a_runs_meta_and_its_value_are_each_others_inverse(
-    name: str, user: str, status: RunStatus, start_ms: int, end_ms: int | None
-) -> None:
-    info = RunInfo(
-        run_id="a" * 32,
-        experiment_id="0",
-        run_name=name,
-        user_id=user,
-        status=status,
-        start_time_ms=start_ms,
-        end_time_ms=end_ms,
-        artifact_uri="file:///x",
-    )
-    assert parse_run_meta(format_run_meta(info)) == info
-
-
-@pytest.mark.parametrize("key", ["", "/a", "a//b", "../a", "a/../b", "a\nb", "a*b", "x" * 251])
-def test_a_key_that_could_leave_its_directory_is_refused(key: str) -> None:
-    with pytest.raises(TrackingError, match="is no name for a metric"):
-        check_key("metric", key)
 
 
 @pytest.fixture
 def store(tmp_path: Path) -> FileStore:
-    """An empty store."""
-    return FileStore(tmp_path / "mlruns")
+    return FileStore(tmp_path / "my runs")
 
 
-@pytest.fixture
-def run_id(store: FileStore) -> str:
-    """A run in it."""
-    return store.create_run(experiment_id="0", run_name=None, user="me", start_time_ms=1, tags={"a/b": "c"}).run_id
+def start(store: FileStore, experiment_id: str = "0") -> str:
+    run = store.create_run(experiment_id=experiment_id, run_name=None, user="ada", start_time_ms=1, tags={"t": "x"})
+    return run.run_id
 
 
-def test_a_parameter_may_be_logged_again_but_not_changed(store: FileStore, run_id: str) -> None:
-    store.log_param(run_id, "p", "1")
-    store.log_param(run_id, "p", "1")
-    with pytest.raises(TrackingError, match="is `1` and cannot become `2`"):
-        store.log_param(run_id, "p", "2")
+def test_a_run_has_the_layout_that_mlflow_reads(store: FileStore) -> None:
+    run_id = start(store)
+    run_dir = store.root / "0" / run_id
+    assert sorted(path.name for path in run_dir.iterdir()) == ["artifacts", "meta.yaml", "metrics", "params", "tags"]
+    assert len(run_id) == 32
+    assert store.find_run_dir(run_id) == run_dir
+    assert store.get_run(run_id).artifact_uri == (run_dir / "artifacts").as_uri()
+    assert "my%20runs" in store.get_run(run_id).artifact_uri
+    default = parse_experiment_meta((store.root / "0" / "meta.yaml").read_text())
+    assert (default.experiment_id, default.name) == ("0", "Default")
+    assert store.read_tags(run_id) == {"mlflow.runName": f"run-{run_id[:8]}", "mlflow.user": "ada", "t": "x"}
 
 
-def test_keys_with_slashes_are_directories(store: FileStore, run_id: str) -> None:
-    store.log_param(run_id, "group/p", "1")
-    store.log_metric(run_id, "group/m", MetricPoint(value=1.0, timestamp_ms=1))
-    assert store.read_params(run_id) == {"group/p": "1"}
-    assert store.read_metrics(run_id) == {"group/m": 1.0}
-    assert store.read_tags(run_id)["a/b"] == "c"
-
-
-def test_the_latest_value_is_that_of_the_highest_step(store: FileStore, run_id: str) -> None:
-    for value, timestamp_ms, step in ((1.0, 9, 0), (2.0, 1, 2), (3.0, 5, 1), (math.nan, 1, 2)):
-        store.log_metric(run_id, "m", MetricPoint(value=value, timestamp_ms=timestamp_ms, step=step))
-    assert store.read_metrics(run_id) == {"m": 2.0}
-
-
-def test_points_of_several_threads_are_all_there(store: FileStore, run_id: str) -> None:
-    def log(start: int) -> None:
-        for step in range(start, start + 200):
-            store.log_metric(run_id, "m", MetricPoint(value=step, timestamp_ms=1, step=step))
-
-    threads = [threading.Thread(target=log, args=(start,)) for start in range(0, 1000, 200)]
-    for thread in threads:
-        thread.start()
-    for thread in threads:
-        thread.join()
-    lines = (store.find_run_dir(run_id) / "metrics" / "m").read_text().splitlines()
-    assert sorted(parse_metric_line(line).step for line in lines) == list(range(1000))
-
-
-def test_artifacts_stay_inside_the_run(store: FileStore, run_id: str, tmp_path: Path) -> None:
-    (tmp_path / "file.txt").write_text("x")
-    store.log_artifact(run_id, tmp_path / "file.txt", "plots/a")
-    (tmp_path / "tree" / "deep").mkdir(parents=True)
-    (tmp_path / "tree" / "deep" / "leaf").write_text("y")
-    store.log_artifact(run_id, tmp_path / "tree")
-    assert store.list_artifacts(run_id) == ["plots/a/file.txt", "tree/deep/leaf"]
-    for path in ("../x", "/x", "a/../../x"):
-        with pytest.raises(TrackingError, match="leads out of the run"):
-            store.log_artifact(run_id, tmp_path / "file.txt", path)
-
-
-def test_a_run_that_is_not_there_is_named(store: FileStore) -> None:
-    for name in ("b" * 32, "../0", ""):
-        with pytest.raises(TrackingError, match=f"there is no run `{name}`"):
-            store.get_run(name)
-
-
-def test_an_experiment_has_a_name_once(store: FileStore) -> None:
-    experiment_id = store.create_experiment("first")
+def test_an_experiment_has_an_id_of_18_digits_and_its_name_once(store: FileStore) -> None:
+    experiment_id = store.create_experiment("wine")
     assert len(experiment_id) == 18
-    assert store.find_experiment("first") is not None
-    with pytest.raises(TrackingError, match="there is an experiment `first` already"):
-        store.create_experiment("first")
+    assert experiment_id.isdigit()
+    assert store.get_run(start(store, experiment_id)).experiment_id == experiment_id
+    with pytest.raises(TrackingError, match="there is an experiment `wine` already"):
+        store.create_experiment("wine")
+
+
+def test_an_unknown_experiment_is_an_error(store: FileStore) -> None:
     with pytest.raises(TrackingError, match="there is no experiment `7`"):
-        store.create_run(experiment_id="7", run_name=None, user="me", start_time_ms=1, tags={})
+        start(store, "7")
+
+
+@pytest.mark.parametrize("run_id", ["0" * 32, "", "..", "*", "../0"])
+def test_an_unknown_run_is_an_error(store: FileStore, run_id: str) -> None:
+    start(store)
+    with pytest.raises(TrackingError) as caught:
+        store.get_run(run_id)
+    assert caught.value.message == f"there is no run `{run_id}` in `{store.root}`"
+
+
+@pytest.mark.parametrize("value", ["0.5", "", " a ", "a\r\nb\n", "ü"])
+def test_a_parameter_may_be_logged_again_with_the_same_value(store: FileStore, value: str) -> None:
+    run_id = start(store)
+    store.log_param(run_id, "group/alpha", value)
+    store.log_param(run_id, "group/alpha", value)
+    assert store.read_params(run_id) == {"group/alpha": value}
+
+
+def test_a_parameter_keeps_its_first_value(store: FileStore) -> None:
+    run_id = start(store)
+    store.log_param(run_id, "alpha", "0.5")
+    with pytest.raises(TrackingError) as caught:
+        store.log_param(run_id, "alpha", "0.7")
+    assert caught.value.message == f"the parameter `alpha` of run `{run_id}` is `0.5` and cannot become `0.7`"
+    assert store.read_params(run_id) == {"alpha": "0.5"}
+
+
+def test_a_metric_is_the_value_of_the_highest_step_then_time_then_value(store: FileStore) -> None:
+    run_id = start(store)
+    for value, timestamp_ms, step in [(1.0, 9, 1), (2.0, 3, 2), (3.0, 5, 2), (2.5, 5, 2), (math.nan, 5, 2)]:
+        store.log_metric(run_id, "loss", MetricPoint(value=value, timestamp_ms=timestamp_ms, step=step))
+    assert store.read_metrics(run_id) == {"loss": 3.0}
+    lines = (store.find_run_dir(run_id) / "metrics" / "loss").read_text().splitlines()
+    assert lines == ["9 1.0 1", "3 2.0 2", "5 3.0 2", "5 2.5 2", "5 nan 2"]
+
+
+def test_a_tag_is_replaced(store: FileStore) -> None:
+    run_id = start(store)
+    store.set_tag(run_id, "t", "y")
+    assert store.read_tags(run_id)["t"] == "y"
+
+
+def test_a_run_that_ends_has_status_and_time(store: FileStore) -> None:
+    run_id = start(store)
+    assert store.get_run(run_id).status is RunStatus.RUNNING
+    store.set_status(run_id, RunStatus.FAILED, end_time_ms=7)
+    assert (store.get_run(run_id).status, store.get_run(run_id).end_time_ms) == (RunStatus.FAILED, 7)
+
+
+def test_files_directories_and_texts_are_kept(store: FileStore, tmp_path: Path) -> None:
+    run_id = start(store)
+    (tmp_path / "plots").mkdir()
+    (tmp_path / "plots" / "a.png").write_bytes(b"a")
+    store.log_artifact(run_id, tmp_path / "plots" / "a.png", "images")
+    store.log_artifact(run_id, tmp_path / "plots")
+    store.log_text(run_id, "hello", "notes/n.txt")
+    assert store.list_artifacts(run_id) == ["images/a.png", "notes/n.txt", "plots/a.png"]
+
+
+@pytest.mark.parametrize("path", ["..", "../x", "a/../../x", "/tmp/x"])
+def test_an_artifact_stays_in_its_run(store: FileStore, tmp_path: Path, path: str) -> None:
+    run_id = start(store)
+    (tmp_path / "f").write_text("f")
+    with pytest.raises(TrackingError, match="leads out of the run"):
+        store.log_artifact(run_id, tmp_path / "f", path)
+    with pytest.raises(TrackingError, match="leads out of the run"):
+        store.log_text(run_id, "t", path)
+
+
+def test_a_file_that_is_not_there_cannot_be_kept(store: FileStore) -> None:
+    run_id = start(store)
+    with pytest.raises(TrackingError, match="there is no file `gone` to keep"):
+        store.log_artifact(run_id, "gone")
+
+
+@pytest.mark.parametrize("source", [".", ".."])
+def test_a_directory_that_holds_the_run_cannot_be_kept_in_it(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, source: str
+) -> None:
+    (tmp_path / "here" / "below").mkdir(parents=True)
+    monkeypatch.chdir(tmp_path / "here" / ("" if source == "." else "below"))
+    store = FileStore(tmp_path / "here" / "mlruns")
+    run_id = start(store)
+    with pytest.raises(TrackingError, match="holds the run"):
+        store.log_artifact(run_id, source)
+    assert store.list_artifacts(run_id) == []
 
 
 @pytest.mark.parametrize(
-    ("uri", "root"), [(None, "mlruns"), ("runs", "runs"), ("file:///x/a%20b", "/x/a b"), ("/x/y", "/x/y")]
+    ("uri", "root"),
+    [
+        (None, "/base/mlruns"),
+        ("runs", "/base/runs"),
+        ("./runs", "/base/runs"),
+        ("/abs/runs", "/abs/runs"),
+        ("file:///abs/my%20runs", "/abs/my runs"),
+        ("file:/abs", "/abs"),
+    ],
 )
-def test_a_tracking_uri_names_a_directory(uri: str | None, root: str, tmp_path: Path) -> None:
-    assert open_store(uri, cwd=tmp_path).root == tmp_path / root
+def test_a_path_or_a_file_uri_names_a_store(uri: str | None, root: str) -> None:
+    assert open_store(uri, cwd=Path("/base")).root == Path(root)
 
 
-def test_another_kind_of_store_is_refused_with_advice(tmp_path: Path) -> None:
-    for uri in ("http://host", "sqlite:///x.db", "databricks://p"):
-        with pytest.raises(TrackingError, match="is not supported by this version"):
-            open_store(uri, cwd=tmp_path)
+@pytest.mark.parametrize("uri", ["http://h:5000", "https://u:p@h", "sqlite:///x.db", "databricks://profile"])
+def test_other_schemes_are_refused_without_their_secrets(uri: str) -> None:
+    scheme = uri.partition(":")[0]
+    with pytest.raises(TrackingError) as caught:
+        open_store(uri, cwd=Path("/base"))
+    assert caught.value.message == f"the tracking URI `{scheme}:...` is not supported by this version of repro"
+    assert caught.value.hint == "use a directory: MLFLOW_TRACKING_URI=./mlruns"

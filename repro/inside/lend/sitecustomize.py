@@ -16,8 +16,9 @@ def _run_hidden():
     from importlib.machinery import PathFinder
 
     here = os.path.dirname(os.path.abspath(__file__))
-    rest = [path for path in sys.path if os.path.abspath(path) != here]
-    spec = PathFinder.find_spec("sitecustomize", rest)
+    places = [os.path.abspath(path) for path in sys.path]
+    hidden = places[places.index(here) + 1 :] if here in places else places
+    spec = PathFinder.find_spec("sitecustomize", [path for path in hidden if path != here])
     if spec is not None and spec.loader is not None:
         from importlib.util import module_from_spec
 

@@ -11,7 +11,7 @@ from contextlib import contextmanager
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Callable, Iterator, Mapping
 
 BLOCK_BYTES = 1 << 20
 
@@ -119,7 +119,7 @@ def directory_times(path: str | os.PathLike[str]) -> dict[str, int]:
     return times
 
 
-def find_changed_directories(path: str | os.PathLike[str], times: dict[str, int]) -> list[str]:
+def find_changed_directories(path: str | os.PathLike[str], times: Mapping[str, int]) -> list[str]:
     """Return the directories of `times` that are gone or have another mtime now."""
     root = os.fspath(path)
     changed = []

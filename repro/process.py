@@ -1,12 +1,11 @@
 """Start processes: tools whose output is wanted, and children that own the terminal.
 
 Everything started here runs in a process group of its own and ends with us: a ctrl-C, a SIGTERM and even a SIGKILL of
-this process leave no child behind.
+this process leave no child behind that works on.
 """
 
 from __future__ import annotations
 
-import ctypes
 import os
 import shlex
 import signal
@@ -18,7 +17,6 @@ from dataclasses import dataclass
 
 GRACE_S = 5.0
 _PR_SET_PDEATHSIG = 1
-_LIBC = ctypes.CDLL(None, use_errno=True)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -30,13 +28,18 @@ class Finished:
     stderr: str
 
 
-def _die_with_parent() -> None:
-    _LIBC.prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
+def _make_dying_with_us(lead: bool) -> Callable[[], None]:
+    """Return what a child does before it becomes its command: end when we do, and with `lead` lead a group."""
+    import ctypes
 
+    libc = ctypes.CDLL(None)
 
-def _lead_group() -> None:
-    os.setpgid(0, 0)
-    _die_with_parent()
+    def prepare() -> None:
+        if lead:
+            os.setpgid(0, 0)
+        libc.prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
+
+    return prepare
 
 
 def exit_code_of(returncode: int) -> int:
@@ -107,8 +110,11 @@ class Runner:
         stdin: str = "",
         pass_fds: tuple[int, ...] = (),
         timeout_s: float | None = None,
+        brief: bool = False,
     ) -> Finished:
         """Run a tool to its end and return its output; nothing is raised for its exit code.
+
+        One that is `brief` starts faster, and may outlive us for the moment it takes.
 
         Raises OSError where it cannot be started, TimeoutError after `timeout_s` seconds.
         """
@@ -122,7 +128,7 @@ class Runner:
             stderr=subprocess.PIPE,
             pass_fds=pass_fds,
             start_new_session=True,
-            preexec_fn=_die_with_parent,
+            preexec_fn=None if brief else _make_dying_with_us(lead=False),
         )
         try:
             stdout, stderr = process.communicate(stdin.encode(), timeout_s)
@@ -157,7 +163,7 @@ class Runner:
             env=env,
             cwd=cwd,
             stdout=sys.stderr if stdout_to_stderr else None,
-            preexec_fn=_lead_group,
+            preexec_fn=_make_dying_with_us(lead=True),
         )
         try:
             with _foreground(process.pid):

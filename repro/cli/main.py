@@ -5,8 +5,8 @@ Only the module of the command that is asked for is imported.
 
 from __future__ import annotations
 
-import signal
 import sys
+from _signal import SIGTERM, signal  # type: ignore[import-not-found] # the signal package would import enum
 
 from repro.cli import console
 from repro.errors import ExitCode, ReproError, Terminated
@@ -69,6 +69,7 @@ def _run_command(name: str, arguments: list[str]) -> int:
     from importlib import import_module
 
     _tame_warnings()
+    signal(SIGTERM, _on_terminate)
     command = import_module(f"repro.cli.commands.{name}")
     return int(command.run(arguments))
 
@@ -101,7 +102,6 @@ def main(argv: list[str] | None = None) -> int:
     if name not in COMMANDS:
         console.show_error(ReproError(f"there is no command `{name}`", hint=_suggest(name)))
         return ExitCode.USAGE
-    signal.signal(signal.SIGTERM, _on_terminate)
     try:
         return _run_command(name, rest)
     except ReproError as error:

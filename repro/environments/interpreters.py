@@ -15,7 +15,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 
 from repro import settings
-from repro.environments.lookup import stamp_interpreter
+from repro.environments.ready import find_stamp
 from repro.environments.store import Store
 from repro.errors import InterpreterNotFoundError
 from repro.files import write_atomically
@@ -77,7 +77,7 @@ class Finder:
 
         Raises InterpreterNotFoundError.
         """
-        stamp = stamp_interpreter(os.path.realpath(path))
+        stamp = str(find_stamp(os.path.realpath(path)))
         name = hashlib.sha256(json.dumps([path, stamp]).encode()).hexdigest()
         note = self._store.room("interpreters", name)
         try:

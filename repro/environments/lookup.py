@@ -6,11 +6,16 @@ the environment. Imports nothing that this does not need; whatever is not exactl
 
 from __future__ import annotations
 
-import hashlib
 import os
 import time
 
+from repro.environments.ready import Ready, find_stamp
 from repro.files import find_changed_directories
+
+try:
+    from _blake2 import blake2b  # what hashlib.blake2b is, without the 3 ms that loading OpenSSL takes
+except ImportError:
+    from hashlib import blake2b
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -64,31 +69,21 @@ class Environment:
         }
 
 
-def stamp_interpreter(path: str) -> list[object] | None:
-    """Return what tells an interpreter from another at the same path later: path, mtime in ns, size in bytes."""
-    try:
-        found = os.stat(path)
-    except OSError:
-        return None
-    return [path, found.st_mtime_ns, found.st_size]
-
-
 def name_look(lock_bytes: bytes, options: tuple[str, ...]) -> str:
-    """Return the name under which the outcome for these bytes and options is remembered."""
-    return hashlib.sha256("\0".join(options).encode() + b"\0\0" + lock_bytes).hexdigest()
+    """Return the name under which the outcome for these bytes and options is remembered: a digest over both."""
+    digest = blake2b("\0".join(options).encode() + b"\0\0", digest_size=32)
+    digest.update(lock_bytes)
+    return digest.hexdigest()
 
 
-def is_intact(env_dir: str, ready: dict[str, object]) -> bool:
+def is_intact(env_dir: str, ready: Ready) -> bool:
     """Tell whether an environment's interpreter and directories are as they were when it was marked ready."""
-    interpreter, directories = ready.get("interpreter"), ready.get("directories")
-    if not isinstance(interpreter, list) or not isinstance(directories, dict):
+    if str(find_stamp(ready.interpreter.path)) != str(ready.interpreter) or not os.path.exists(f"{env_dir}/bin/python"):
         return False
-    if stamp_interpreter(str(interpreter[0])) != interpreter or not os.path.exists(env_dir + "/bin/python"):
-        return False
-    return not find_changed_directories(env_dir, directories)
+    return not find_changed_directories(env_dir, ready.directories)
 
 
-def find_ready(store: Store, key: str) -> tuple[str, dict[str, object]] | None:
+def find_ready(store: Store, key: str) -> tuple[str, Ready] | None:
     """Return the directory and marker of the ready and intact environment of `key`."""
     env_dir = store.find_current(key)
     ready = store.read_ready(env_dir) if env_dir else None
@@ -98,18 +93,17 @@ def find_ready(store: Store, key: str) -> tuple[str, dict[str, object]] | None:
 
 
 def make_environment(
-    store: Store, env_dir: str, ready: dict[str, object], *, reused: bool, seconds: float, notes: tuple[str, ...] = ()
+    store: Store, env_dir: str, ready: Ready, *, reused: bool, seconds: float, notes: tuple[str, ...] = ()
 ) -> Environment:
     """Return the environment that a marker describes."""
-    key = str(ready["key"])
     return Environment(
         path=env_dir,
-        key=key,
-        digest=str(ready["digest"]),
-        python_version=str(ready["python_version"]),
+        key=ready.key,
+        digest=ready.digest,
+        python_version=ready.python_version,
         reused=reused,
         seconds=seconds,
-        pycache=store.room("pycache", key),
+        pycache=store.room("pycache", ready.key),
         notes=notes,
     )
 
@@ -122,6 +116,6 @@ def name_options(*, python: str | None, allow_missing: bool) -> tuple[str, ...]:
 def look_up(store: Store, lock_bytes: bytes, options: tuple[str, ...]) -> Environment | None:
     """Return the ready environment that the same bytes and options led to before."""
     started = time.perf_counter()
-    look = store.read_look(name_look(lock_bytes, options))
-    found = find_ready(store, str(look["key"])) if look and "key" in look else None
+    key = store.find_look(name_look(lock_bytes, options))
+    found = find_ready(store, key) if key else None
     return make_environment(store, *found, reused=True, seconds=time.perf_counter() - started) if found else None

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -10,8 +10,12 @@ from repro import settings
 from repro.environments.interpreters import Finder
 from repro.environments.store import Store, locate_store
 from repro.process import Runner
-from repro.snapshots.hashes import HashSource, make_sources
 from repro.snapshots.memory import Memory
+from repro.snapshots.pins import AskHashes, Hashes, Pin
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from repro.snapshots.hashes import HashSource
 
 
 def _say_nothing(stage: str) -> None:
@@ -54,8 +58,20 @@ class Machine:
         """Return the finder of interpreters."""
         return Finder(self.store, runner=self.runner, environ=self.environ)
 
+    def make_ask(self, engine: str | None, *, python: str) -> AskHashes:
+        """Return what asks an index for hashes; the tools are looked for when it is called."""
+
+        def ask(pins: Sequence[Pin]) -> Hashes:
+            from repro.snapshots.hashes import find_hashes
+
+            return find_hashes(self.make_hash_sources(engine, python=python), pins)
+
+        return ask
+
     def make_hash_sources(self, engine: str | None, *, python: str) -> list[HashSource]:
         """Return the tools to ask for hashes."""
+        from repro.snapshots.hashes import make_sources
+
         return make_sources(
             engine, python=python, runner=self.runner, environ=self.environ, caches_dir=self.store.room()
         )

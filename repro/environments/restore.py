@@ -26,10 +26,11 @@ from repro.environments.lookup import (
     make_environment,
     name_look,
     name_options,
-    stamp_interpreter,
 )
 from repro.environments.machine import Machine
-from repro.environments.store import READY, Store
+from repro.environments.ready import FILE_NAME as READY
+from repro.environments.ready import Ready, find_stamp, format_ready
+from repro.environments.store import Store
 from repro.errors import RestoreError
 from repro.files import directory_times, hold_lock, make_read_only, new_nonce, point_link, remove_tree, write_atomically
 from repro.formats.direct_url import Archive, Index, Vcs
@@ -91,7 +92,7 @@ def _compute_key(snapshot: Snapshot, candidate: Candidate) -> str:
     facts = {
         "digest": snapshot.compute_digest(),
         "hashes": [sorted(each.hashes) for each in snapshot.distributions],
-        "interpreter": stamp_interpreter(candidate.path),
+        "interpreter": str(find_stamp(candidate.path)),
         "version": candidate.interpreter.version,
         "abi": candidate.interpreter.abi,
     }
@@ -196,7 +197,7 @@ def _remove_leftovers(store: Store, key: str) -> None:
 
 def _build(
     machine: Machine, request: Request, *, plan: Plan, snapshot: Snapshot, candidate: Candidate, key: str
-) -> tuple[str, dict[str, object]]:
+) -> tuple[str, Ready]:
     store = machine.store
     _remove_leftovers(store, key)
     nonce = new_nonce()
@@ -204,14 +205,17 @@ def _build(
     try:
         _install(machine, request, plan, snapshot, env_dir=env_dir, python=candidate.path)
         _verify(machine, plan, snapshot, env_dir)
-        ready: dict[str, object] = {
-            "key": key,
-            "digest": snapshot.compute_digest(),
-            "interpreter": stamp_interpreter(candidate.path),
-            "python_version": candidate.interpreter.version,
-            "directories": _seal(env_dir, store.room("pycache", key), candidate.interpreter.minor),
-        }
-        write_atomically(os.path.join(env_dir, READY), json.dumps(ready))
+        stamp = find_stamp(candidate.path)
+        if stamp is None:
+            raise RestoreError(f"the interpreter `{candidate.path}` went away during the build")
+        ready = Ready(
+            key=key,
+            digest=snapshot.compute_digest(),
+            python_version=candidate.interpreter.version,
+            interpreter=stamp,
+            directories=_seal(env_dir, store.room("pycache", key), candidate.interpreter.minor),
+        )
+        write_atomically(os.path.join(env_dir, READY), format_ready(ready))
         point_link(store.room("envs", key, "current"), nonce)
     except BaseException:
         remove_tree(env_dir)
@@ -221,7 +225,7 @@ def _build(
 
 def _find_or_build(
     machine: Machine, request: Request, plan: Plan, snapshot: Snapshot, candidate: Candidate
-) -> tuple[str, dict[str, object], bool]:
+) -> tuple[str, Ready, bool]:
     """Return directory, marker and whether it was there; of two restores of one key, one builds and the other waits."""
     store, key = machine.store, _compute_key(snapshot, candidate)
     if found := find_ready(store, key):
@@ -262,9 +266,7 @@ def _note_interpreter(lock: Snapshot, candidate: Candidate) -> list[str]:
     return notes
 
 
-def _restore_loaded(
-    machine: Machine, request: Request, loaded: Loaded
-) -> tuple[str, dict[str, object], bool, list[str]]:
+def _restore_loaded(machine: Machine, request: Request, loaded: Loaded) -> tuple[str, Ready, bool, list[str]]:
     plan = plan_restore(loaded.snapshot)
     if not request.allow_missing:
         _refuse_missing(plan, loaded.path)
@@ -289,6 +291,6 @@ def restore_environment(machine: Machine, request: Request) -> Environment:
         return found
     env_dir, ready, reused, notes = _restore_loaded(machine, request, parse_lock(content, path=path))
     if not notes:
-        store.keep_look(name_look(content, request.options), {"key": ready["key"]})
+        store.keep_look(name_look(content, request.options), ready.key)
     seconds = time.perf_counter() - started
     return make_environment(store, env_dir, ready, reused=reused, seconds=seconds, notes=tuple(notes))

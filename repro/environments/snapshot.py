@@ -49,7 +49,7 @@ def take_for(
         runner=machine.runner,
         environ=machine.environ,
         memory=machine.make_memory(),
-        sources=machine.make_hash_sources(engine, python=python),
+        ask=machine.make_ask(engine, python=python),
         old=old,
         index_urls=tuple(clean_url(url) for url in machine.index_urls if not url.startswith("file:")),
         allow_missing=allow_missing,

@@ -4,9 +4,9 @@
         repro-store.json             the marker: layout version
         CACHEDIR.TAG
         v1/
-            envs/<key>/<nonce>/      one environment; `repro-environment.json` in it is written last: it is ready
+            envs/<key>/<nonce>/      one environment; `repro-environment` in it is written last: it is ready
             envs/<key>/current       symbolic link to the nonce in use, replaced in one step
-            looks/<sha256>           what a lock file's bytes led to: <key>, and the interpreter it was built on
+            looks/<digest>           the key that a lock file's bytes led to
             records/  hashes/        see repro/snapshots/memory.py
             interpreters/            what each interpreter said of itself
             pycache/<key>/           bytecode of the environment, whose own directories nobody writes into
@@ -21,19 +21,15 @@ A look-up reads one file of `looks/`, the link and the marker; nothing else deci
 from __future__ import annotations
 
 import contextlib
-import json
 import os
 import stat
 
+from repro.environments.ready import FILE_NAME as READY
+from repro.environments.ready import Ready, parse_ready
 from repro.errors import RestoreError
 from repro.files import write_atomically
 
-TYPE_CHECKING = False
-if TYPE_CHECKING:
-    from collections.abc import Mapping
-
 MARKER = "repro-store.json"
-READY = "repro-environment.json"
 LAYOUT_VERSION = 1
 _TAG = "Signature: 8a477f597d28d172789f06886806bc55\n# A cache of repro: safe to delete.\n"
 _ROOMS = ("envs", "looks", "interpreters", "pycache", "flocks", "wheels", "uv", "pip", "virtualenv", "tmp")
@@ -82,7 +78,7 @@ class Store:
             _check_trust(self.root)
             for room in _ROOMS:
                 os.makedirs(self.room(room), mode=0o755, exist_ok=True)
-            for name, text in ((MARKER, json.dumps({"layout": LAYOUT_VERSION})), ("CACHEDIR.TAG", _TAG)):
+            for name, text in ((MARKER, f'{{"layout": {LAYOUT_VERSION}}}\n'), ("CACHEDIR.TAG", _TAG)):
                 path = os.path.join(self.root, name)
                 if not os.path.exists(path):
                     write_atomically(path, text)
@@ -99,25 +95,27 @@ class Store:
         except OSError:
             return None
 
-    def read_ready(self, env_dir: str) -> dict[str, object] | None:
+    def read_ready(self, env_dir: str) -> Ready | None:
         """Return the marker of an environment, None where it is not ready."""
+        text = _read(os.path.join(env_dir, READY))
         try:
-            with open(os.path.join(env_dir, READY), encoding="utf-8") as file:
-                content = json.load(file)
-        except (OSError, ValueError):
+            return parse_ready(text) if text else None
+        except ValueError:
             return None
-        return content if isinstance(content, dict) else None
 
-    def read_look(self, look: str) -> dict[str, object] | None:
-        """Return what an earlier restore of the same bytes led to."""
-        try:
-            with open(self.room("looks", look), encoding="utf-8") as file:
-                content = json.load(file)
-        except (OSError, ValueError):
-            return None
-        return content if isinstance(content, dict) else None
+    def find_look(self, look: str) -> str | None:
+        """Return the key that an earlier restore of the same bytes led to."""
+        return _read(self.room("looks", look))
 
-    def keep_look(self, look: str, content: Mapping[str, object]) -> None:
-        """Remember what a lock's bytes led to; a store that cannot be written only costs time."""
+    def keep_look(self, look: str, key: str) -> None:
+        """Remember the key that a lock's bytes led to; a store that cannot be written only costs time."""
         with contextlib.suppress(OSError):
-            write_atomically(self.room("looks", look), json.dumps(content), durable=False)
+            write_atomically(self.room("looks", look), key, durable=False)
+
+
+def _read(path: str) -> str | None:
+    try:
+        with open(path, encoding="utf-8") as file:
+            return file.read()
+    except (OSError, UnicodeDecodeError):
+        return None

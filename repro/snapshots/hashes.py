@@ -20,8 +20,8 @@ from repro.formats.lockfile import canonicalize_name
 from repro.formats.redaction import redact
 from repro.process import Finished, Runner
 from repro.settings import make_installer_environment
+from repro.snapshots.pins import Hashes, IndexUnreachableError, Pin
 
-ENGINES = ("uv", "pip", "pip-tools")
 _UNREACHABLE = re.compile(
     r"error sending request|Failed to fetch|dns error|NewConnectionError|ConnectTimeout|ConnectionError|Max retries"
     r"|Network is unreachable|Temporary failure in name resolution|Connection (refused|reset)|network was disabled",
@@ -31,23 +31,6 @@ _UNREACHABLE = re.compile(
 _MISSING = re.compile(
     r"No solution found|No matching distribution|Could not find a version|not found in the|ResolutionImpossible"
 )
-
-Hashes = dict[str, tuple[str, ...]]
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Pin:
-    """A distribution to ask for, by canonical name and exact version."""
-
-    name: str
-    version: str
-
-    def __str__(self) -> str:
-        return f"{self.name}=={self.version}"
-
-
-class IndexUnreachableError(ReproError):
-    """No index answered."""
 
 
 class HashSource(Protocol):

@@ -70,6 +70,7 @@ def probe(python: str, *, runner: Runner, environ: Mapping[str, str], scope: str
             env=make_guest_environment(environ),
             pass_fds=(memory,),
             timeout_s=TIMEOUT_S,
+            brief=True,
         )
         os.lseek(memory, 0, os.SEEK_SET)
         with open(memory, encoding="ascii", closefd=False) as file:

@@ -11,8 +11,8 @@ from repro.formats.direct_url import Archive, Editable, Index, Source, System, p
 from repro.formats.lockfile import Distribution, Snapshot, canonicalize_name, is_version
 from repro.formats.record import digest_record
 from repro.process import Runner
-from repro.snapshots.hashes import Hashes, HashSource, IndexUnreachableError, Pin, find_hashes
 from repro.snapshots.memory import Memory
+from repro.snapshots.pins import AskHashes, Hashes, IndexUnreachableError, Pin
 from repro.snapshots.probe import Found, Report, probe
 
 TOOL = "repro 0.1.0"
@@ -131,14 +131,14 @@ def _known_hashes(snapshot: Snapshot, old: Snapshot | None, memory: Memory | Non
 
 
 def add_hashes(
-    snapshot: Snapshot, *, old: Snapshot | None, memory: Memory | None, sources: list[HashSource]
+    snapshot: Snapshot, *, old: Snapshot | None, memory: Memory | None, ask: AskHashes
 ) -> tuple[Snapshot, list[str]]:
     """Return the snapshot with the hashes of its index files; all of them, or none where no index answers."""
     hashes = _known_hashes(snapshot, old, memory)
     wanted = [each for each in snapshot.distributions if isinstance(each.source, Index) and is_version(each.version)]
     pins = [Pin(name=each.name, version=each.version) for each in wanted if each.name not in hashes]
     try:
-        fresh = find_hashes(sources, pins)
+        fresh = ask(pins) if pins else {}
     except IndexUnreachableError as error:
         bare = tuple(replace(each, hashes=()) for each in snapshot.distributions)
         note = f"{error.message}: the lock has plain pins only; run `repro snapshot` again with a network"
@@ -166,7 +166,7 @@ def take_snapshot(
     runner: Runner,
     environ: Mapping[str, str],
     memory: Memory | None,
-    sources: list[HashSource],
+    ask: AskHashes,
     old: Snapshot | None = None,
     index_urls: tuple[str, ...] = (),
     allow_missing: bool = True,
@@ -177,7 +177,7 @@ def take_snapshot(
     """
     report = probe(python, runner=runner, environ=environ)
     bare, notes = describe(report, memory=memory, allow_missing=allow_missing)
-    snapshot, more_notes = add_hashes(bare, old=old, memory=memory, sources=sources)
+    snapshot, more_notes = add_hashes(bare, old=old, memory=memory, ask=ask)
     return Taken(
         snapshot=replace(snapshot, index_urls=index_urls),
         python=report.executable,

@@ -189,7 +189,23 @@ def test_an_error_is_json_too(cli: Cli) -> None:
 
 def test_a_look_up_imports_nothing_that_it_does_not_need(project: Path, cli: Cli) -> None:
     cli("restore", str(project))
-    heavy = {"dataclasses", "typing", "subprocess", "yaml", "rich", "pathlib", "asyncio", "filelock"}
+    heavy = {
+        "re",
+        "enum",
+        "json",
+        "argparse",
+        "signal",
+        "shutil",
+        "hashlib",
+        "dataclasses",
+        "typing",
+        "subprocess",
+        "yaml",
+        "rich",
+        "pathlib",
+        "asyncio",
+        "filelock",
+    }
     script = (
         "import sys; from repro.cli.main import main; "
         f"main(['restore', {str(project)!r}, '--cache', {str(cli.cache)!r}]); "

@@ -58,7 +58,7 @@ def test_offline_restores_what_was_fetched_before_and_names_what_was_not(
     first = restore(lock, cache, engine=engine)
     asked = index.requests
     os.chmod(Path(first.path).parent, 0o755)
-    Path(first.path, "repro-environment.json").unlink()
+    Path(first.path, "repro-environment").unlink()
     assert not restore(lock, cache, engine=engine, offline=True).reused
     assert index.requests == asked
 

@@ -6,7 +6,6 @@ import os
 
 from repro import settings
 from repro.cli import console
-from repro.cli.options import add_cache, add_python, make_machine, make_parser
 from repro.environments.lookup import Environment, look_up, name_options
 from repro.environments.store import Store, locate_store
 from repro.errors import ExitCode, UsageError
@@ -14,6 +13,7 @@ from repro.errors import ExitCode, UsageError
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     import argparse
+
 
 _EXAMPLES = """\
   repro restore                          the environment of ./requirements-lock.txt
@@ -23,22 +23,25 @@ _EXAMPLES = """\
 """
 
 
-def _find_ready(options: argparse.Namespace) -> Environment | None:
+def _find_ready(
+    lock: str, *, cache: str | None, python: str | None = None, allow_missing: bool = False
+) -> Environment | None:
     """Return the environment where these bytes were restored before."""
-    store = Store(locate_store(options.cache or settings.get_cache_dir(settings.own_environment())))
-    lock = os.path.join(options.lock, "requirements-lock.txt") if os.path.isdir(options.lock) else options.lock
+    store = Store(locate_store(cache or settings.get_cache_dir(settings.own_environment())))
+    lock = os.path.join(lock, "requirements-lock.txt") if os.path.isdir(lock) else lock
     try:
         with open(lock, "rb") as file:
             content = file.read()
     except OSError:
         return None
     store.check()
-    return look_up(store, content, name_options(python=options.python, allow_missing=options.allow_missing))
+    return look_up(store, content, name_options(python=python, allow_missing=allow_missing))
 
 
 def _restore(options: argparse.Namespace) -> Environment:
     from pathlib import Path
 
+    from repro.cli.options import make_machine
     from repro.environments.restore import Request, restore_environment
 
     request = Request(
@@ -71,8 +74,26 @@ def _show(environment: Environment) -> None:
     console.say(f"  use it: {environment.python} SCRIPT, or `repro restore -- COMMAND`")
 
 
+def _find_plainly(arguments: list[str]) -> Environment | None:
+    """Return the ready environment for `[DIR|LOCK] [--cache DIR]`: argparse alone would double the time this takes."""
+    rest = list(arguments)
+    cache = None
+    if "--cache" in rest[:-1]:
+        at = rest.index("--cache")
+        cache = rest[at + 1]
+        del rest[at : at + 2]
+    if len(rest) > 1 or any(word.startswith("-") for word in rest):
+        return None
+    return _find_ready(rest[0] if rest else ".", cache=cache)
+
+
 def run(arguments: list[str]) -> int:
     """Restore, print where the environment is, or run a command inside it."""
+    if plainly := _find_plainly(arguments):
+        _show(plainly)
+        return ExitCode.DONE
+    from repro.cli.options import add_cache, add_python, make_parser
+
     command: list[str] = []
     if "--" in arguments:
         at = arguments.index("--")
@@ -90,7 +111,8 @@ def run(arguments: list[str]) -> int:
     add_python(parser, "the base interpreter (default: the lock's version, searched on this machine)")
     add_cache(parser)
     options = parser.parse_args(arguments)
-    environment = _find_ready(options) or _restore(options)
+    ready = _find_ready(options.lock, cache=options.cache, python=options.python, allow_missing=options.allow_missing)
+    environment = ready or _restore(options)
     for sentence in environment.notes:
         console.warn(sentence)
     exit_code = _run_inside(environment, command, options) if command else ExitCode.DONE

@@ -10,7 +10,7 @@ from repro.environments.interpreters import choose_python
 from repro.environments.snapshot import Outcome, take_for, write_lock
 from repro.errors import ExitCode, UsageError
 from repro.formats.lockfile import FILE_NAME
-from repro.snapshots.hashes import ENGINES
+from repro.snapshots.pins import ENGINES
 
 _EXAMPLES = """\
   repro snapshot                       lock the active environment into ./requirements-lock.txt

@@ -1,0 +1,90 @@
+"""The marker of a finished environment, as a value and as text.
+
+Plain lines, so that a look-up needs neither json nor re, which together cost as much as starting Python:
+
+    repro-environment 1
+    key <16 hex digits>
+    digest sha256:<64 hex digits>
+    python 3.11.7
+    interpreter <mtime in ns> <size in bytes> <path>
+    directory <mtime in ns> <path relative to the environment>/
+    ...
+"""
+
+from __future__ import annotations
+
+import os
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+FILE_NAME = "repro-environment"
+_TITLE = "repro-environment 1"
+
+
+class Stamp:
+    """What tells an interpreter from another at the same path later: path, mtime in ns, size in bytes."""
+
+    __slots__ = ("mtime_ns", "path", "size_bytes")
+
+    def __init__(self, path: str, mtime_ns: int, size_bytes: int) -> None:
+        self.path = path
+        self.mtime_ns = mtime_ns
+        self.size_bytes = size_bytes
+
+    def __str__(self) -> str:
+        return f"{self.mtime_ns} {self.size_bytes} {self.path}"
+
+
+def find_stamp(path: str) -> Stamp | None:
+    """Return the stamp of the file at a path, None where there is none."""
+    try:
+        found = os.stat(path)
+    except OSError:
+        return None
+    return Stamp(path, found.st_mtime_ns, found.st_size)
+
+
+class Ready:
+    """What a marker says: key, digest of the lock, version of Python, its stamp, and each directory's mtime in ns."""
+
+    __slots__ = ("digest", "directories", "interpreter", "key", "python_version")
+
+    def __init__(
+        self, *, key: str, digest: str, python_version: str, interpreter: Stamp, directories: Mapping[str, int]
+    ) -> None:
+        self.key = key
+        self.digest = digest
+        self.python_version = python_version
+        self.interpreter = interpreter
+        self.directories = directories
+
+
+def format_ready(ready: Ready) -> str:
+    """Return a marker's text."""
+    lines = [_TITLE, f"key {ready.key}", f"digest {ready.digest}", f"python {ready.python_version}"]
+    lines.append(f"interpreter {ready.interpreter}")
+    lines += [f"directory {mtime_ns} {name}" for name, mtime_ns in sorted(ready.directories.items())]
+    return "\n".join(lines) + "\n"
+
+
+def parse_ready(text: str) -> Ready:
+    """Return what a marker's text says. Raises ValueError where it is none, or cut off."""
+    if not text.endswith("\n"):
+        raise ValueError("the marker is cut off")
+    title, key, digest, version, interpreter, *directories = text[:-1].split("\n")
+    if title != _TITLE:
+        raise ValueError(f"the marker begins with {title!r}")
+    mtime_ns, size_bytes, path = interpreter.removeprefix("interpreter ").split(" ", 2)
+    times = {}
+    for line in directories:
+        _, time_ns, name = line.split(" ", 2)
+        times[name] = int(time_ns)
+    return Ready(
+        key=key.removeprefix("key "),
+        digest=digest.removeprefix("digest "),
+        python_version=version.removeprefix("python "),
+        interpreter=Stamp(path, int(mtime_ns), int(size_bytes)),
+        directories=times,
+    )

@@ -1,0 +1,30 @@
+"""Pins and their hashes: what is asked of an index, apart from how, which a snapshot that knows all does not import."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+
+from repro.errors import ReproError
+
+ENGINES = ("uv", "pip", "pip-tools")
+
+Hashes = dict[str, tuple[str, ...]]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Pin:
+    """A distribution to ask for, by canonical name and exact version."""
+
+    name: str
+    version: str
+
+    def __str__(self) -> str:
+        return f"{self.name}=={self.version}"
+
+
+class IndexUnreachableError(ReproError):
+    """No index answered."""
+
+
+AskHashes = Callable[[Sequence[Pin]], Hashes]

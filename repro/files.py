@@ -31,7 +31,7 @@ def write_atomically(
     """
     target = os.fspath(path)
     payload = content.encode() if isinstance(content, str) else content
-    temporary = f"{target}.{new_nonce()}.tmp"
+    temporary = os.path.join(os.path.dirname(target), f".{new_nonce()}.tmp")  # short: a name may have 255 bytes
     descriptor = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_EXCL, mode)
     try:
         with open(descriptor, "wb") as file:

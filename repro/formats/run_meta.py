@@ -7,7 +7,7 @@ import re
 from dataclasses import dataclass
 from enum import IntEnum
 
-from repro.errors import TrackingError
+from repro.errors import ProjectError, TrackingError
 from repro.formats.fields import dump_mapping, load_mapping
 
 _KEY = re.compile(r"[\w\-. :/]{1,250}")
@@ -88,9 +88,16 @@ def _whole(value: object) -> int:
     return int(value)
 
 
+def _load(text: str, where: str) -> dict[str, object]:
+    try:
+        return load_mapping(text, where=where)
+    except ProjectError as error:
+        raise TrackingError(error.message) from error
+
+
 def parse_run_meta(text: str, *, where: str = "meta.yaml") -> RunInfo:
     """Return what a run's `meta.yaml` says. Raises TrackingError."""
-    content = load_mapping(text, where=where)
+    content = _load(text, where)
     try:
         end = content.get("end_time")
         return RunInfo(
@@ -124,7 +131,7 @@ def format_experiment_meta(info: ExperimentInfo) -> str:
 
 def parse_experiment_meta(text: str, *, where: str = "meta.yaml") -> ExperimentInfo:
     """Return what an experiment's `meta.yaml` says. Raises TrackingError."""
-    content = load_mapping(text, where=where)
+    content = _load(text, where)
     try:
         return ExperimentInfo(
             experiment_id=str(content["experiment_id"]),

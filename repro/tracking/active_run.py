@@ -26,6 +26,7 @@ class ActiveRun:
         self.info = info
         self.store = store
         self._started_by_runner = started_by_runner
+        self._owner = os.getpid()
 
     @property
     def run_id(self) -> str:
@@ -47,7 +48,12 @@ class ActiveRun:
         _end(self, status)
 
     def set_ended(self, status: RunStatus) -> None:
-        """Write how the run ended; a runner knows better than its script whether it finished well."""
+        """Write how the run ended, unless this is a forked child: the run is its parent's.
+
+        A runner knows better than its script whether it finished well.
+        """
+        if os.getpid() != self._owner:
+            return
         if self._started_by_runner and status is RunStatus.FINISHED:
             return
         self.store.set_status(self.run_id, status, end_time_ms=time.time_ns() // 1_000_000)
@@ -124,6 +130,9 @@ def start_run(
         info = store.get_run(run_id or given or "")
         if not given:
             store.set_status(info.run_id, RunStatus.RUNNING)
+            info = store.get_run(info.run_id)
+        for key, value in (tags or {}).items():
+            store.set_tag(info.run_id, key, str(value))
     else:
         info = store.create_run(
             experiment_id=experiment_id or settings.find_experiment_id(environ) or DEFAULT_EXPERIMENT,
@@ -162,11 +171,14 @@ def log_params(params: Mapping[str, object]) -> None:
         log_param(key, value)
 
 
-def log_metric(key: str, value: float, step: int = 0, timestamp: int | None = None) -> float:
-    """Log a value of a metric and return it; `timestamp` is milliseconds since the epoch, now where it is not given."""
+def log_metric(key: str, value: float, step: float = 0, timestamp: float | None = None) -> float:
+    """Log a value of a metric and return it; `timestamp` is milliseconds since the epoch, else now.
+
+    It and `step` are rounded to whole numbers.
+    """
     run = _require_run()
-    timestamp_ms = time.time_ns() // 1_000_000 if timestamp is None else timestamp
-    run.store.log_metric(run.run_id, key, MetricPoint(value=float(value), timestamp_ms=timestamp_ms, step=step))
+    timestamp_ms = time.time_ns() // 1_000_000 if timestamp is None else round(timestamp)
+    run.store.log_metric(run.run_id, key, MetricPoint(value=float(value), timestamp_ms=timestamp_ms, step=round(step)))
     return value
 
 

@@ -11,9 +11,11 @@
 from __future__ import annotations
 
 import os
+import re
 import shutil
 import time
 from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
 from urllib.parse import unquote, urlsplit
@@ -36,18 +38,28 @@ from repro.formats.run_meta import (
 
 DEFAULT_EXPERIMENT = "0"
 _META = "meta.yaml"
+_HALF_WRITTEN = re.compile(r"\.[0-9a-f]{8}\.tmp")  # see repro.files.write_atomically
 
 
 def _read_keys(directory: Path) -> Iterator[tuple[str, Path]]:
     """Yield each key of a directory with its file; a key with `/` lies in directories."""
     for path in sorted(directory.rglob("*")):
-        if path.is_file() and path.suffix != ".tmp":
+        if path.is_file() and not _HALF_WRITTEN.fullmatch(path.name):
             yield path.relative_to(directory).as_posix(), path
 
 
 def _read_text(path: Path) -> str:
     """Return a value as it was written, line ends included."""
     return path.read_bytes().decode()
+
+
+@contextmanager
+def _explaining(kind: str, key: str) -> Iterator[None]:
+    """Turn what the file system refuses into a TrackingError, e.g. `a` and then `a/b`."""
+    try:
+        yield
+    except OSError as error:
+        raise TrackingError(f"the {kind} `{key}` cannot be written ({error.strerror})") from error
 
 
 class FileStore:
@@ -74,6 +86,7 @@ class FileStore:
 
     def create_experiment(self, name: str) -> str:
         """Make an experiment and return its id."""
+        self._require_experiment(DEFAULT_EXPERIMENT)
         if self.find_experiment(name):
             raise TrackingError(f"there is an experiment `{name}` already")
         experiment_id = str(100_000_000_000_000_000 + int.from_bytes(os.urandom(7), "big") % 800_000_000_000_000_000)
@@ -140,8 +153,9 @@ class FileStore:
     def _write(self, directory: Path, kind: str, key: str, value: str) -> None:
         check_key(kind, key)
         path = directory / key
-        path.parent.mkdir(parents=True, exist_ok=True)
-        write_atomically(path, value, durable=False)
+        with _explaining(kind, key):
+            path.parent.mkdir(parents=True, exist_ok=True)
+            write_atomically(path, value, durable=False)
 
     def log_param(self, run_id: str, key: str, value: str) -> None:
         """Keep a parameter; the same value again is fine, another is refused."""
@@ -160,8 +174,9 @@ class FileStore:
         """Append a point to a metric: one write, so that points of several processes do not mix."""
         check_key("metric", key)
         path = self.find_run_dir(run_id) / "metrics" / key
-        path.parent.mkdir(parents=True, exist_ok=True)
-        descriptor = os.open(path, os.O_WRONLY | os.O_APPEND | os.O_CREAT, 0o644)
+        with _explaining("metric", key):
+            path.parent.mkdir(parents=True, exist_ok=True)
+            descriptor = os.open(path, os.O_WRONLY | os.O_APPEND | os.O_CREAT, 0o644)
         try:
             os.write(descriptor, format_metric_line(point).encode())
         finally:
@@ -180,11 +195,11 @@ class FileStore:
 
     def log_artifact(self, run_id: str, local_path: str | os.PathLike[str], artifact_path: str | None = None) -> None:
         """Copy a file, or a directory with its content, into the run's artifacts, below `artifact_path`."""
-        source = Path(local_path)
+        source = Path(local_path).resolve()
         place = self._artifact_place(run_id, artifact_path)
         if not source.exists():
-            raise TrackingError(f"there is no file `{source}` to keep")
-        if place.is_relative_to(source.resolve()):
+            raise TrackingError(f"there is no file `{local_path}` to keep")
+        if place.is_relative_to(source):
             raise TrackingError(f"`{source}` cannot be kept: it holds the run itself")
         place.mkdir(parents=True, exist_ok=True)
         if source.is_dir():
@@ -195,8 +210,9 @@ class FileStore:
     def log_text(self, run_id: str, text: str, artifact_file: str) -> None:
         """Keep a text as an artifact."""
         place = self._artifact_place(run_id, artifact_file)
-        place.parent.mkdir(parents=True, exist_ok=True)
-        write_atomically(place, text)
+        with _explaining("artifact", artifact_file):
+            place.parent.mkdir(parents=True, exist_ok=True)
+            write_atomically(place, text)
 
     def set_status(self, run_id: str, status: RunStatus, *, end_time_ms: int | None = None) -> None:
         """Set a run's status; a time ends it."""
@@ -216,7 +232,8 @@ class FileStore:
         latest = {}
         for key, path in _read_keys(self.find_run_dir(run_id) / "metrics"):
             points = [parse_metric_line(line) for line in path.read_text().splitlines() if line.strip()]
-            latest[key] = max(points, key=lambda point: point.order).value
+            if points:
+                latest[key] = max(points, key=lambda point: point.order).value
         return latest
 
     def list_artifacts(self, run_id: str) -> list[str]:

@@ -9,7 +9,11 @@ import sys
 
 
 def _say(deed, error):
-    sys.stderr.write("repro: %s: %s: %s\n" % (deed, type(error).__name__, error))
+    try:
+        message = " ".join(str(error).split())
+        sys.stderr.write("repro: %s: %s: %s\n" % (deed, type(error).__name__, message))
+    except Exception:
+        pass  # stderr is closed: there is nobody to tell
 
 
 def _run_hidden():

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import os
 import sys
 
 from repro import settings
@@ -15,6 +16,13 @@ if TYPE_CHECKING:
     from typing import NoReturn
 
     from repro.environments.machine import Machine
+
+
+class _HelpFormatter(argparse.RawDescriptionHelpFormatter):
+    """argparse asks for a formatter at every option, and each asks shutil for the width, which imports compressors."""
+
+    def __init__(self, prog: str) -> None:
+        super().__init__(prog, width=min(int(os.environ.get("COLUMNS") or 100), 120) - 2)
 
 
 class Parser(argparse.ArgumentParser):
@@ -32,7 +40,7 @@ def make_parser(command: str, description: str, examples: str) -> Parser:
         prog=f"repro {command}",
         description=description,
         epilog=f"examples:\n{examples}",
-        formatter_class=argparse.RawDescriptionHelpFormatter,
+        formatter_class=_HelpFormatter,
         allow_abbrev=False,
     )
     parser.add_argument("--json", action="store_true", help="print one JSON document on stdout")

@@ -4,22 +4,20 @@ from __future__ import annotations
 
 import json
 from dataclasses import dataclass
-from typing import ClassVar
-from urllib.parse import urlsplit, urlunsplit
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Index:
     """A package index gave it, by name and version."""
 
-    kind: ClassVar[str] = "index"
+    kind = "index"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Archive:
     """One file at a URL; `sha256` (64 hex digits) where the installer noted it."""
 
-    kind: ClassVar[str] = "archive"
+    kind = "archive"
     url: str
     sha256: str | None = None
 
@@ -28,7 +26,7 @@ class Archive:
 class Vcs:
     """A commit of a repository, e.g. `git`."""
 
-    kind: ClassVar[str] = "vcs"
+    kind = "vcs"
     vcs: str
     url: str
     commit: str
@@ -44,21 +42,21 @@ class Vcs:
 class Directory:
     """A directory or a file of the machine it was installed on, whose path says nothing elsewhere."""
 
-    kind: ClassVar[str] = "directory"
+    kind = "directory"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Editable:
     """A working copy, imported from where it lies."""
 
-    kind: ClassVar[str] = "editable"
+    kind = "editable"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class System:
     """The operating system's or conda's own package, which no index can give back."""
 
-    kind: ClassVar[str] = "system"
+    kind = "system"
 
 
 Source = Index | Archive | Vcs | Directory | Editable | System
@@ -69,6 +67,8 @@ PLAIN_SOURCES: dict[str, Source] = {
 
 def clean_url(url: str) -> str:
     """Return a URL without password, user (but `git@` over ssh), query and fragment."""
+    from urllib.parse import urlsplit, urlunsplit
+
     parts = urlsplit(url)
     user, _, host = parts.netloc.rpartition("@")
     keeps_user = parts.scheme in ("ssh", "git+ssh") and user.partition(":")[0] == "git"

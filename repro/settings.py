@@ -174,12 +174,22 @@ def make_sealed_environment(environ: Mapping[str, str], *, bin_dir: str, prefix:
     return kept
 
 
+def find_mlflow(environ: Mapping[str, str], *, python: str) -> str | None:
+    """Return `MLFLOW_BIN` as it stands, else the `mlflow` beside `python`, else the one on PATH."""
+    if named := environ.get("MLFLOW_BIN"):
+        return named
+    places = (os.path.join(directory, "mlflow") for directory in (os.path.dirname(python), *get_search_path(environ)))
+    return next((place for place in places if os.access(place, os.X_OK)), None)
+
+
 def make_run_environment(
     environ: Mapping[str, str], *, python: str, run_id: str, experiment_id: str, tracking_uri: str
 ) -> dict[str, str]:
     """Return the environment that makes a script's `repro` and `mlflow` calls land in the run."""
+    mlflow = find_mlflow(environ, python=python)
     return {
         **environ,
+        **({"MLFLOW_BIN": mlflow} if mlflow else {}),
         "MLFLOW_RUN_ID": run_id,
         "MLFLOW_EXPERIMENT_ID": experiment_id,
         "MLFLOW_TRACKING_URI": tracking_uri,

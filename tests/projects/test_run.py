@@ -187,6 +187,22 @@ def test_a_killed_runner_leaves_no_script_behind(project: Path, cli: Cli) -> Non
     assert not is_alive(int(pid_file.read_text()))
 
 
+def test_a_script_gets_the_variables_of_its_run(
+    project: Path, environment: TestEnvironment, cli: Cli, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    names = ("MLFLOW_RUN_ID", "MLFLOW_EXPERIMENT_ID", "MLFLOW_PYTHON_BIN", "MLFLOW_TRACKING_URI", "MLFLOW_BIN")
+    (project / "show.py").write_text(f"import os; print(*(os.environ.get(name) for name in {names!r}))")
+    mlflow = environment.path / "bin" / "mlflow"
+    mlflow.write_text("#!/bin/sh\n")
+    mlflow.chmod(0o755)
+    args = ("run", str(project), "-e", "show.py", "--no-snapshot")
+    run_id, *rest = cli(*args).stdout.split()
+    assert get_store().get_run(run_id).experiment_id == "0"
+    assert rest == ["0", environment.python, get_store().uri, str(mlflow)]
+    monkeypatch.setenv("MLFLOW_BIN", "/named/mlflow")
+    assert cli(*args).stdout.split()[-1] == "/named/mlflow"
+
+
 VALUES = [
     "a b",
     "it's",

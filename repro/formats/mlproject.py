@@ -1,4 +1,4 @@
-"""`MLproject`: a project's entry points and their parameters, in MLflow's format, as values."""
+"""Read `MLproject`, MLflow's format for a project's entry points and their parameters, as values."""
 
 from __future__ import annotations
 
@@ -10,13 +10,13 @@ from dataclasses import dataclass
 from enum import Enum
 
 from repro.errors import ProjectError
-from repro.formats.fields import load_mapping
+from repro.formats.fields import load_mapping, read_mapping, read_text
 
 ENVIRONMENT_KEYS = ("python_env", "conda_env", "docker_env")
 
 
 class ParameterType(Enum):
-    """What a parameter's value must be."""
+    """Name what a parameter's value must be."""
 
     STRING = "string"
     FLOAT = "float"
@@ -28,7 +28,7 @@ class ParameterType(Enum):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Parameter:
-    """A declared parameter; `default` is the text it stands for, None where a value must be given."""
+    """Hold a declared parameter; `default` is the text it stands for, None where a value must be given."""
 
     name: str
     type: ParameterType = ParameterType.STRING
@@ -37,7 +37,7 @@ class Parameter:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class EntryPoint:
-    """A command of a project, with `{name}` where parameters go."""
+    """Hold a command of a project, with `{name}` where parameters go."""
 
     name: str
     command: str
@@ -46,7 +46,10 @@ class EntryPoint:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class MLProject:
-    """The content of an `MLproject` file; of the three environments at most one is named."""
+    """Hold the content of an `MLproject` file; of the three environments at most one is named.
+
+    `python_env` and `conda_env` are file names relative to the project, `docker_env` is the image.
+    """
 
     name: str | None = None
     python_env: str | None = None
@@ -55,54 +58,55 @@ class MLProject:
     entry_points: tuple[EntryPoint, ...] = ()
 
 
-def _format_scalar(value: object) -> str:
-    return str(value).lower() if isinstance(value, bool) else str(value)
-
-
-def _parse_type(value: object, place: str, faults: list[str]) -> ParameterType:
+def _parse_type(word: str, place: str, faults: list[str]) -> ParameterType:
     words = [each.value for each in ParameterType]
-    if isinstance(value, str) and value in words:
-        return ParameterType(value)
-    close = difflib.get_close_matches(str(value), words, n=1)
+    if word in words:
+        return ParameterType(word)
+    close = difflib.get_close_matches(word.lower(), words, n=1)
     advice = f"; did you mean `{close[0]}`?" if close else f"; one of {', '.join(words)}"
-    faults.append(f"unknown type `{value}` in `{place}`{advice}")
+    faults.append(f"unknown type `{word}` in `{place}`{advice}")
     return ParameterType.STRING
 
 
 def _parse_parameter(name: str, content: object, place: str, faults: list[str]) -> Parameter:
     if not isinstance(content, dict):
-        return Parameter(name=name, type=_parse_type(content, place, faults))
-    default = content.get("default")
-    if isinstance(default, dict | list):
-        faults.append(f"the default in `{place}` is not a single value")
-        default = None
+        return Parameter(name=name, type=_parse_type(str(content), place, faults))
+    word = read_text(content, "type", place=place, faults=faults)
     return Parameter(
         name=name,
-        type=_parse_type(content.get("type", "string"), place, faults),
-        default=None if default is None else _format_scalar(default),
+        type=_parse_type("string" if word is None else word, place, faults),
+        default=read_text(content, "default", place=place, faults=faults),
     )
 
 
 def _parse_entry_point(name: str, content: object, faults: list[str]) -> EntryPoint:
     place = f"entry_points.{name}"
-    if not isinstance(content, dict) or not isinstance(content.get("command"), str):
+    fields = content if isinstance(content, dict) else {}
+    command = fields.get("command")
+    if not isinstance(command, str):
         faults.append(f"no `command` in `{place}`")
-        return EntryPoint(name=name, command="")
-    declared = content.get("parameters") or {}
-    if not isinstance(declared, dict):
-        faults.append(f"`{place}.parameters` is not a mapping")
-        declared = {}
+        command = ""
+    declared = read_mapping(fields, "parameters", place=place, faults=faults)
     parameters = tuple(
-        _parse_parameter(str(key), value, f"{place}.parameters.{key}", faults) for key, value in declared.items()
+        _parse_parameter(key, value, f"{place}.parameters.{key}", faults) for key, value in declared.items()
     )
-    return EntryPoint(name=name, command=content["command"], parameters=parameters)
+    return EntryPoint(name=name, command=command, parameters=parameters)
 
 
-def _parse_environments(content: Mapping[str, object], faults: list[str]) -> dict[str, str]:
-    named = {key: content[key] for key in ENVIRONMENT_KEYS if content.get(key) is not None}
+def _parse_docker_image(content: Mapping[str, object], faults: list[str]) -> str | None:
+    if content.get("docker_env") is None:
+        return None
+    fields = read_mapping(content, "docker_env", place="", faults=faults)
+    image = read_text(fields, "image", place="docker_env", faults=faults)
+    if image is None and isinstance(content["docker_env"], dict) and fields.get("image") is None:
+        faults.append("no `image` in `docker_env`")
+    return image
+
+
+def _refuse_second_environment(content: Mapping[str, object], faults: list[str]) -> None:
+    named = [f"`{key}`" for key in ENVIRONMENT_KEYS if content.get(key) is not None]
     if len(named) > 1:
-        faults.append(f"more than one environment is named: {', '.join(f'`{key}`' for key in named)}")
-    return {key: value if isinstance(value, str) else str(value) for key, value in named.items()}
+        faults.append(f"more than one environment is named: {', '.join(named)}")
 
 
 def parse_mlproject(text: str, *, where: str = "MLproject") -> MLProject:
@@ -112,41 +116,55 @@ def parse_mlproject(text: str, *, where: str = "MLproject") -> MLProject:
     """
     content = load_mapping(text, where=where)
     faults: list[str] = []
-    entry_points = content.get("entry_points") or {}
-    if not isinstance(entry_points, dict):
-        faults.append("`entry_points` is not a mapping")
-        entry_points = {}
-    name = content.get("name")
+    _refuse_second_environment(content, faults)
+    entry_points = read_mapping(content, "entry_points", place="", faults=faults)
     project = MLProject(
-        name=str(name) if name is not None else None,
-        **_parse_environments(content, faults),
-        entry_points=tuple(_parse_entry_point(str(key), value, faults) for key, value in entry_points.items()),
+        name=read_text(content, "name", place="", faults=faults),
+        python_env=read_text(content, "python_env", place="", faults=faults),
+        conda_env=read_text(content, "conda_env", place="", faults=faults),
+        docker_env=_parse_docker_image(content, faults),
+        entry_points=tuple(_parse_entry_point(name, value, faults) for name, value in entry_points.items()),
     )
     if faults:
         raise ProjectError(f"`{where}` cannot be used", hint="mend these places in it", details=tuple(faults))
     return project
 
 
+def _split_command(entry_point: EntryPoint) -> list[tuple[str, str | None]]:
+    """Split a command into literal texts, each with the place behind it.
+
+    A conversion or a format (`{a!r}`, `{a:>9}`) stays in the place's name: applied to a quoted value, it would undo the
+    quotes.
+    """
+    try:
+        parts = list(string.Formatter().parse(entry_point.command))
+    except ValueError as error:
+        raise ProjectError(
+            f"the command of entry point `{entry_point.name}` has a brace that does not pair: `{entry_point.command}`",
+            hint="a literal brace is written twice",
+        ) from error
+    return [
+        (literal, None if field is None else field + (f"!{how}" if how else "") + (f":{form}" if form else ""))
+        for literal, field, form, how in parts
+    ]
+
+
 def format_command(entry_point: EntryPoint, values: Mapping[str, str]) -> str:
     """Return the shell command of an entry point, each value quoted exactly once.
 
-    A value that the command has no place for follows as `--name value`. Raises ProjectError for a place without a
-    value.
+    A value that is neither declared nor has a place follows as `--name value`, in the given order. Raises ProjectError
+    for a place without a value.
     """
-    try:
-        places = {field for _, field, _, _ in string.Formatter().parse(entry_point.command) if field is not None}
-        declared = {parameter.name for parameter in entry_point.parameters}
-        quoted = {name: shlex.quote(value) for name, value in values.items()}
-        command = entry_point.command.format(**quoted)
-    except (KeyError, IndexError, ValueError, AttributeError) as error:
+    parts = _split_command(entry_point)
+    places = dict.fromkeys(place for _, place in parts if place is not None)
+    unfilled = [f"`{{{place}}}`" for place in places if place not in values]
+    if unfilled:
         raise ProjectError(
-            f"the command of entry point `{entry_point.name}` has a place that no parameter fills ({error}): "
-            f"`{entry_point.command}`",
+            f"the command of entry point `{entry_point.name}` has a place that no parameter fills: "
+            f"{', '.join(unfilled)} in `{entry_point.command}`",
             hint="declare it under `parameters`; a literal brace is written twice",
-        ) from error
-    extra = [
-        f"{shlex.quote(f'--{name}')} {value}"
-        for name, value in quoted.items()
-        if name not in places and name not in declared
-    ]
+        )
+    command = "".join(text + ("" if place is None else shlex.quote(values[place])) for text, place in parts)
+    named = {*places, *(parameter.name for parameter in entry_point.parameters)}
+    extra = [f"{shlex.quote(f'--{name}')} {shlex.quote(value)}" for name, value in values.items() if name not in named]
     return " ".join([command, *extra])

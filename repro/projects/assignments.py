@@ -1,11 +1,11 @@
-"""The values of an entry point's parameters: read, checked by type and kept as the text they were given as."""
+"""Read the values of an entry point's parameters: checked by type, kept as the text they were given as."""
 
 from __future__ import annotations
 
-import math
+import os
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from urllib.parse import urlsplit
+from urllib.parse import unquote, urlsplit
 
 from repro.errors import UsageError
 from repro.formats.mlproject import EntryPoint, Parameter, ParameterType
@@ -30,9 +30,11 @@ def _is_of_type(value: str, type_: ParameterType) -> bool:
     try:
         match type_:
             case ParameterType.FLOAT:
-                return not math.isnan(float(value)) or value.strip().lower() == "nan"
+                float(value)
+                return "_" not in value
             case ParameterType.INT:
-                return str(int(value)) != "" and "_" not in value
+                int(value)
+                return "_" not in value
             case ParameterType.BOOL:
                 return value.lower() in _BOOLEANS
             case ParameterType.URI:
@@ -44,16 +46,18 @@ def _is_of_type(value: str, type_: ParameterType) -> bool:
 
 
 def _resolve_path(parameter: Parameter, value: str, base: Path) -> str:
-    scheme = urlsplit(value).scheme
-    if scheme and scheme != "file":
+    """Return an absolute path that exists; a link keeps its own name, which may have the extension that counts."""
+    parts = urlsplit(value)
+    is_local_uri = parts.scheme == "file" and parts.netloc in ("", "localhost")
+    path = os.path.abspath(base / (unquote(parts.path) if is_local_uri else os.path.expanduser(value)))
+    if value and os.path.exists(path):
+        return path
+    if parts.scheme and not is_local_uri:
         raise UsageError(
-            f"the parameter `{parameter.name}` is a path, and `{value}` is not on this machine",
+            f"the parameter `{parameter.name}` is a path, and remote ones are not supported yet: `{value}`",
             hint="download it, and give its path",
         )
-    path = base / Path(urlsplit(value).path if scheme else value).expanduser()
-    if not path.exists():
-        raise UsageError(f"the parameter `{parameter.name}` is a path, and there is no `{path}`")
-    return str(path.resolve())
+    raise UsageError(f"the parameter `{parameter.name}` is a path, and there is no `{path if value else value}`")
 
 
 def _resolve(parameter: Parameter, given: str | None, *, project_dir: Path, cwd: Path) -> str | None:

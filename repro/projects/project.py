@@ -1,8 +1,10 @@
-"""A project: a directory with an `MLproject`, or any directory whose scripts are its entry points."""
+"""Open a project: a directory with an `MLproject`, or any directory whose scripts are its entry points."""
 
 from __future__ import annotations
 
 import difflib
+import os
+import re
 import shlex
 from dataclasses import dataclass
 from pathlib import Path
@@ -13,21 +15,22 @@ from repro.formats.mlproject import EntryPoint, MLProject, parse_mlproject
 
 DEFAULT_ENTRY_POINT = "main"
 _SCRIPTS = {".py": "python", ".sh": ""}  # what runs a script; a shell script gets the user's shell
+_REMOTE = re.compile(r"^[\w+.-]+://|^[\w.-]+@[\w.-]+:|^[a-z][\w+.-]+:|\.(zip|git)$", re.IGNORECASE)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Project:
-    """A project's directory and what its `MLproject` declares, None where it has none."""
+    """Hold a project's directory and what its `MLproject` declares, None where it has none."""
 
     root: Path
     name: str
     mlproject: MLProject | None
 
     def _find_script(self, name: str) -> Path | None:
-        path = (self.root / name).resolve()
-        if not path.is_relative_to(self.root.resolve()):
+        path = Path(os.path.realpath(self.root / name))  # unlike resolve(), survives links in a circle
+        if not path.is_relative_to(os.path.realpath(self.root)):
             raise UsageError(f"the entry point `{name}` lies outside the project `{self.root}`")
-        return path if path.suffix in _SCRIPTS and path.is_file() else None
+        return Path(name) if Path(name).suffix in _SCRIPTS and os.path.isfile(path) else None
 
     def get_entry_point(self, name: str | None, *, shell: str = "bash") -> EntryPoint:
         """Return a declared entry point, else the script of that name. Raises UsageError."""
@@ -38,7 +41,7 @@ class Project:
         if script := self._find_script(name):
             program = _SCRIPTS[script.suffix] or shell
             return EntryPoint(name=name, command=f"{program} {_quote_for_format(name)}")
-        scripts = sorted(path.name for path in self.root.iterdir() if path.suffix in _SCRIPTS)
+        scripts = sorted(path.name for path in self.root.iterdir() if path.suffix in _SCRIPTS and os.path.isfile(path))
         known = [*declared, *scripts]
         close = difflib.get_close_matches(name, known, n=1)
         raise UsageError(
@@ -52,27 +55,29 @@ class Project:
 
 
 def _quote_for_format(name: str) -> str:
-    """Quote a file name for the shell, braces doubled: commands are filled by `str.format`."""
-    return shlex.quote(name).replace("{", "{{").replace("}", "}}")
+    """Quote a file name for the shell, braces doubled as in any command; `-c.py` must not become an option."""
+    return shlex.quote(f"./{name}" if name.startswith("-") else name).replace("{", "{{").replace("}", "}}")
 
 
 def _locate(uri: str) -> Path:
+    """Return the directory; one that is there is taken as it is called, whatever else its name looks like."""
     parts = urlsplit(uri)
-    if parts.scheme == "file":
+    if parts.scheme == "file" and parts.netloc in ("", "localhost"):
         return Path(unquote(parts.path))
-    if parts.scheme or uri.startswith("git@") or uri.endswith(".zip"):
+    path = Path(os.path.expanduser(uri))
+    if not path.is_dir() and _REMOTE.search(uri):
         raise UsageError(
             f"`{uri}` is not a local directory: this version of repro runs no other projects",
             hint="clone or unpack it, and name the directory",
         )
-    return Path(uri).expanduser()
+    return path
 
 
 def open_project(uri: str) -> Project:
     """Return the project at a directory or `file://` URI. Raises UsageError and ProjectError."""
     root = _locate(uri)
     if not root.is_dir():
-        raise UsageError(f"there is no project directory `{uri}`")
+        raise UsageError(f"there is no project directory `{uri}`", hint="name a directory, or `.` for this one")
     for path in sorted(root.iterdir()):
         if path.name.lower() == "mlproject" and path.is_file():
             mlproject = parse_mlproject(path.read_text(encoding="utf-8", errors="replace"), where=str(path))

@@ -1,9 +1,9 @@
 from __future__ import annotations
 
-import shlex
+import subprocess
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from repro.errors import ProjectError
@@ -24,6 +24,11 @@ def parse_main(parameters: str) -> tuple[Parameter, ...]:
         ("{a: {type: path, default: d.csv}}", Parameter(name="a", type=ParameterType.PATH, default="d.csv")),
         ("{a: {type: uri}}", Parameter(name="a", type=ParameterType.URI)),
         ("{a: {type: bool, default: true}}", Parameter(name="a", type=ParameterType.BOOL, default="true")),
+        ("{a: {type: bool, default: no}}", Parameter(name="a", type=ParameterType.BOOL, default="false")),
+        ("{a: {type: float, default: 0.5}}", Parameter(name="a", type=ParameterType.FLOAT, default="0.5")),
+        ("{a: {type: float, default: 1e-05}}", Parameter(name="a", type=ParameterType.FLOAT, default="1e-05")),
+        ("{a: {type: float, default: 1.0e-05}}", Parameter(name="a", type=ParameterType.FLOAT, default="1e-05")),
+        ("{a: {default: null}}", Parameter(name="a")),
         ('{a: {default: ""}}', Parameter(name="a", default="")),
     ],
 )
@@ -57,6 +62,40 @@ def test_all_faults_are_told_at_once_each_with_its_place() -> None:
     )
 
 
+@pytest.mark.parametrize(
+    ("text", "detail"),
+    [
+        ("entry_points: [a]\n", "not a mapping in `entry_points`"),
+        ("entry_points: {main: train}\n", "no `command` in `entry_points.main`"),
+        ("entry_points: {main: {command: [train]}}\n", "no `command` in `entry_points.main`"),
+        (
+            "entry_points: {main: {command: t, parameters: [a]}}\n",
+            "not a mapping in `entry_points.main.parameters`",
+        ),
+        (
+            "entry_points: {main: {command: t, parameters: {a: {default: [1]}}}}\n",
+            "not a single value in `entry_points.main.parameters.a.default`",
+        ),
+        (
+            "entry_points: {main: {command: t, parameters: {a: Integer}}}\n",
+            "unknown type `Integer` in `entry_points.main.parameters.a`; did you mean `int`?",
+        ),
+        ("name: [x]\n", "not a single value in `name`"),
+        ("conda_env: {x: 1}\n", "not a single value in `conda_env`"),
+        ("docker_env: image\n", "not a mapping in `docker_env`"),
+        ("docker_env: {volumes: []}\n", "no `image` in `docker_env`"),
+    ],
+)
+def test_a_fault_is_told_with_its_place(text: str, detail: str) -> None:
+    with pytest.raises(ProjectError) as caught:
+        parse_mlproject(text)
+    assert caught.value.details == (detail,)
+
+
+def test_a_docker_environment_is_its_image() -> None:
+    assert parse_mlproject("docker_env: {image: wine, volumes: [a]}\n").docker_env == "wine"
+
+
 def make_entry(command: str, *names: str) -> EntryPoint:
     return EntryPoint(name="main", command=command, parameters=tuple(Parameter(name=name) for name in names))
 
@@ -78,14 +117,49 @@ def test_a_command_holds_each_value_quoted_once(
     assert format_command(make_entry(command, *declared), values) == line
 
 
-@pytest.mark.parametrize("command", ["train {a}", "train {}", "train {0}", "train {a", "train ${HOME}", "t {b.x} {b}"])
-def test_a_place_without_a_value_is_an_error(command: str) -> None:
+@pytest.mark.parametrize(
+    ("command", "places"),
+    [
+        ("train {a}", "`{a}`"),
+        ("train {a} {c} {a}", "`{a}`, `{c}`"),
+        ("train {}", "`{}`"),
+        ("train {0}", "`{0}`"),
+        ("train ${HOME}", "`{HOME}`"),
+        ("train {b.x} {b}", "`{b.x}`"),
+        ("train {b[0]}", "`{b[0]}`"),
+        ("train {b!r}", "`{b!r}`"),
+        ("train {b:>9}", "`{b:>9}`"),
+    ],
+)
+def test_a_place_without_a_value_is_an_error(command: str, places: str) -> None:
     with pytest.raises(ProjectError) as caught:
-        format_command(make_entry(command, "a"), {"b": "1"})
-    assert caught.value.message.startswith("the command of entry point `main` has a place that no parameter fills")
+        format_command(make_entry(command, "a"), {"b": "x y"})
+    assert caught.value.message == (
+        f"the command of entry point `main` has a place that no parameter fills: {places} in `{command}`"
+    )
+    assert caught.value.hint == "declare it under `parameters`; a literal brace is written twice"
 
 
-@given(st.text(st.characters(exclude_characters="\0", exclude_categories=("Cs",))))
-def test_the_shell_gives_every_value_back_as_it_was(value: str) -> None:
-    line = format_command(make_entry("train {a}", "a"), {"a": value, "b": value})
-    assert shlex.split(line) == ["train", value, "--b", value]
+@pytest.mark.parametrize("command", ["train {a", "train }", "train {a:{b}"])
+def test_a_single_brace_is_an_error(command: str) -> None:
+    with pytest.raises(ProjectError) as caught:
+        format_command(make_entry(command, "a"), {"a": "1"})
+    assert caught.value.message == f"the command of entry point `main` has a brace that does not pair: `{command}`"
+
+
+NASTY = st.sampled_from([
+    "'", '"', " ", "\n", "\r", "\t", "\\", "$HOME", "$(id)", "`id`", "; rm", "&& id", "| cat", "*", "~", "!", "#",
+    "{a}", "{{", "}", "%s", "-n", "--b", "ü", "日本", "🍷", "\u202e", "\x1b[31m", "",
+])  # fmt: skip
+ANY_TEXT = st.text(st.characters(exclude_characters="\0", exclude_categories=("Cs",)))
+
+
+@settings(deadline=None, max_examples=100)
+@given(st.one_of(ANY_TEXT, st.lists(st.one_of(NASTY, ANY_TEXT), max_size=6).map("".join)))
+def test_bash_gives_every_value_back_as_it_was(value: str) -> None:
+    entry = make_entry(r"printf '%s\0' {a} x{a}x", "a")
+    done = subprocess.run(
+        ["bash", "-c", format_command(entry, {"a": value, "b": value})], check=True, capture_output=True
+    )
+    assert done.stdout.decode().split("\0") == [value, f"x{value}x", "--b", value, ""]
+    assert done.stderr == b""

@@ -40,6 +40,7 @@ def test_a_file_of_a_longer_name_is_not_the_projects(root: Path) -> None:
         ("a b.py", ["python", "a b.py"]),
         ("{x}.py", ["python", "{x}.py"]),
         ("sub/go.sh", ["zsh", "sub/go.sh"]),
+        ("-c.py", ["python", "./-c.py"]),
     ],
 )
 def test_a_script_is_an_entry_point(root: Path, name: str, words: list[str]) -> None:
@@ -74,7 +75,16 @@ def test_a_script_outside_the_project_is_refused(root: Path, name: str) -> None:
 
 
 @pytest.mark.parametrize(
-    "uri", ["https://example.org/x.git", "git@example.org:x.git", "ssh://example.org/x", "project.zip"]
+    "uri",
+    [
+        "https://example.org/x.git",
+        "git@example.org:x.git",
+        "ssh://example.org/x",
+        "project.zip",
+        "me@host:x",
+        "file://host/x",
+        "file://x",
+    ],
 )
 def test_only_local_directories_are_projects(uri: str) -> None:
     with pytest.raises(UsageError) as caught:
@@ -93,3 +103,27 @@ def test_a_fault_of_the_file_names_the_file(root: Path) -> None:
         open_project(str(root))
     assert caught.value.message == f"`{root / 'MLproject'}` cannot be used"
     assert caught.value.details == ("no `command` in `entry_points.main`",)
+
+
+def test_a_directory_that_is_there_is_a_project_whatever_its_name(tmp_path: Path) -> None:
+    for name in ("a:b", "wine.git", "wine.zip"):
+        (tmp_path / name).mkdir()
+        assert open_project(str(tmp_path / name)).name == name
+
+
+@pytest.mark.parametrize("name", ["loop.py", "gone.py", "train.R", "folder.py", "x" * 300 + ".py"])
+def test_what_is_no_script_is_no_entry_point(root: Path, name: str) -> None:
+    (root / "loop.py").symlink_to("loop.py")
+    (root / "train.R").touch()
+    (root / "folder.py").mkdir()
+    with pytest.raises(UsageError) as caught:
+        open_project(str(root)).get_entry_point(name)
+    assert caught.value.message == f"the project `{root}` has no entry point `{name}`"
+    assert caught.value.details == ("declared: none", "scripts (.py, .sh): none")
+
+
+def test_a_link_out_of_the_project_is_refused(root: Path) -> None:
+    (root.parent / "train.py").touch()
+    (root / "train.py").symlink_to("../train.py")
+    with pytest.raises(UsageError, match="lies outside the project"):
+        open_project(str(root)).get_entry_point("train.py")

@@ -1,0 +1,116 @@
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from repro.errors import UsageError
+from repro.formats.mlproject import EntryPoint, Parameter, ParameterType
+from repro.projects.assignments import parse_assignments, resolve_parameters
+
+
+def test_an_assignment_may_hold_anything_behind_its_name() -> None:
+    assert parse_assignments(["a=1", "b=", "c=x=y"]) == {"a": "1", "b": "", "c": "x=y"}
+
+
+@pytest.mark.parametrize(
+    ("pairs", "message"),
+    [
+        (["a"], "`-P a` is not `NAME=VALUE`"),
+        (["=1"], "`-P =1` is not `NAME=VALUE`"),
+        (["a=1", "a=2"], "the parameter `a` is given twice: `1` and `2`"),
+    ],
+)
+def test_what_is_no_assignment_is_said(pairs: list[str], message: str) -> None:
+    with pytest.raises(UsageError) as caught:
+        parse_assignments(pairs)
+    assert caught.value.message == message
+
+
+def resolve(parameter: Parameter, given: dict[str, str], here: Path) -> dict[str, str]:
+    entry = EntryPoint(name="main", command="train", parameters=(parameter,))
+    return resolve_parameters(entry, given, project_dir=here / "project", cwd=here)
+
+
+def test_defaults_fill_in_and_the_undeclared_follow(tmp_path: Path) -> None:
+    values = resolve(Parameter(name="a", default="1"), {"z": "2", "b": "3"}, tmp_path)
+    assert list(values.items()) == [("a", "1"), ("z", "2"), ("b", "3")]
+
+
+def test_declared_parameters_come_in_declared_order(tmp_path: Path) -> None:
+    entry = EntryPoint(name="main", command="t", parameters=(Parameter(name="b"), Parameter(name="a", default="1")))
+    values = resolve_parameters(entry, {"z": "3", "a": "2", "b": ""}, project_dir=tmp_path, cwd=tmp_path)
+    assert list(values.items()) == [("b", ""), ("a", "2"), ("z", "3")]
+
+
+def test_a_default_is_checked_by_type_too(tmp_path: Path) -> None:
+    with pytest.raises(UsageError) as caught:
+        resolve(Parameter(name="a", type=ParameterType.INT, default="x"), {}, tmp_path)
+    assert caught.value.message == "the parameter `a` must be of type int, and `x` is not"
+
+
+def test_all_missing_parameters_are_named_at_once(tmp_path: Path) -> None:
+    entry = EntryPoint(name="main", command="t", parameters=(Parameter(name="a"), Parameter(name="b")))
+    with pytest.raises(UsageError) as caught:
+        resolve_parameters(entry, {}, project_dir=tmp_path, cwd=tmp_path)
+    assert caught.value.message == "the entry point `main` needs a value for `a`, `b`"
+    assert caught.value.hint == "-P a=VALUE -P b=VALUE"
+
+
+@pytest.mark.parametrize(
+    ("type_", "good", "bad"),
+    [
+        (ParameterType.FLOAT, "1e-3", "notafloat"),
+        (ParameterType.FLOAT, "-nan", "1_0"),
+        (ParameterType.INT, "10", "1_0"),
+        (ParameterType.INT, "007", "1.0"),
+        (ParameterType.INT, "-3", "1e3"),
+        (ParameterType.BOOL, "Yes", "2"),
+        (ParameterType.URI, "s3://bucket/x", "bucket/x"),
+        (ParameterType.URI, "file:///x", "http://["),
+    ],
+)
+def test_a_value_is_checked_by_type_and_kept_as_its_text(
+    type_: ParameterType, good: str, bad: str, tmp_path: Path
+) -> None:
+    parameter = Parameter(name="a", type=type_)
+    assert resolve(parameter, {"a": good}, tmp_path) == {"a": good}
+    with pytest.raises(UsageError) as caught:
+        resolve(parameter, {"a": bad}, tmp_path)
+    assert caught.value.message == f"the parameter `a` must be of type {type_.value}, and `{bad}` is not"
+
+
+def test_a_given_path_is_the_callers_and_a_default_the_projects(tmp_path: Path) -> None:
+    for directory in (tmp_path, tmp_path / "project"):
+        directory.mkdir(exist_ok=True)
+        (directory / "d.csv").touch()
+    parameter = Parameter(name="data", type=ParameterType.PATH, default="d.csv")
+    assert resolve(parameter, {}, tmp_path) == {"data": str(tmp_path / "project" / "d.csv")}
+    assert resolve(parameter, {"data": "d.csv"}, tmp_path) == {"data": str(tmp_path / "d.csv")}
+    with pytest.raises(UsageError) as caught:
+        resolve(parameter, {"data": "gone"}, tmp_path)
+    assert caught.value.message == f"the parameter `data` is a path, and there is no `{tmp_path / 'gone'}`"
+
+
+def test_a_path_keeps_its_own_name(tmp_path: Path) -> None:
+    (tmp_path / "0a1b").touch()
+    (tmp_path / "d.csv").symlink_to("0a1b")
+    (tmp_path / "a:b c").touch()
+    parameter = Parameter(name="data", type=ParameterType.PATH)
+    for value in ("d.csv", "a:b c", "x/../d.csv"):
+        assert resolve(parameter, {"data": value}, tmp_path) == {"data": str(tmp_path / Path(value).name)}
+    assert resolve(parameter, {"data": (tmp_path / "a:b c").as_uri()}, tmp_path) == {"data": str(tmp_path / "a:b c")}
+
+
+@pytest.mark.parametrize("value", ["s3://bucket/d.csv", "https://example.org/d.csv", "dbfs:/d", "file://host/d.csv"])
+def test_a_remote_path_is_not_supported_yet(value: str, tmp_path: Path) -> None:
+    with pytest.raises(UsageError) as caught:
+        resolve(Parameter(name="data", type=ParameterType.PATH), {"data": value}, tmp_path)
+    assert caught.value.message == f"the parameter `data` is a path, and remote ones are not supported yet: `{value}`"
+    assert caught.value.hint == "download it, and give its path"
+
+
+def test_nothing_is_no_path(tmp_path: Path) -> None:
+    with pytest.raises(UsageError) as caught:
+        resolve(Parameter(name="data", type=ParameterType.PATH), {"data": ""}, tmp_path)
+    assert caught.value.message == "the parameter `data` is a path, and there is no ``"

@@ -90,11 +90,6 @@ def find_experiment_id(environ: Mapping[str, str]) -> str | None:
     return environ.get("MLFLOW_EXPERIMENT_ID") or None
 
 
-def has_user_site(environ: Mapping[str, str]) -> bool:
-    """Tell whether the user's own site-packages may be used (`PYTHONNOUSERSITE` is not set)."""
-    return not environ.get("PYTHONNOUSERSITE")
-
-
 def make_guest_environment(environ: Mapping[str, str]) -> dict[str, str]:
     """Return the environment for a guest script: as it is, without what turns one interpreter into another."""
     return {

@@ -135,6 +135,14 @@ def test_the_exit_code_is_the_scripts_and_the_status_is_true(
     assert (project / "requirements-lock.txt").exists()
 
 
+def wait_for(path: Path) -> Path:
+    """Return a file's path once it is there, at the latest after a minute."""
+    deadline = time.monotonic() + 60
+    while not path.exists() and time.monotonic() < deadline:
+        time.sleep(0.02)
+    return path
+
+
 def is_alive(pid: int) -> bool:
     try:
         state = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0]
@@ -154,10 +162,7 @@ def test_an_interrupted_run_is_killed_with_its_children(number: int, code: int, 
         "time.sleep(100)\n"
     )
     process = cli.start("run", str(project), "-e", "train.py")
-    pid_file = project / "pid"
-    deadline = time.monotonic() + 60
-    while not pid_file.exists() and time.monotonic() < deadline:
-        time.sleep(0.02)
+    pid_file = wait_for(project / "pid")
     process.send_signal(number)
     process.communicate(timeout=60)
     assert process.returncode == code
@@ -175,10 +180,7 @@ def test_a_killed_runner_leaves_no_script_behind(project: Path, cli: Cli) -> Non
         "import os, time\nopen('pid.new', 'w').write(str(os.getpid()))\nos.rename('pid.new', 'pid')\ntime.sleep(100)\n"
     )
     process = cli.start("run", str(project), "-e", "train.py")
-    pid_file = project / "pid"
-    deadline = time.monotonic() + 60
-    while not pid_file.exists() and time.monotonic() < deadline:
-        time.sleep(0.02)
+    pid_file = wait_for(project / "pid")
     os.kill(process.pid, signal.SIGKILL)
     process.communicate(timeout=60)
     deadline = time.monotonic() + 5

@@ -8,9 +8,10 @@ from dataclasses import dataclass
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Index:
-    """A package index gave it, by name and version."""
+    """A package index gave it, by name and version; `url` names the index where it is not the first that is asked."""
 
     kind = "index"
+    url: str | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -39,10 +40,24 @@ class Vcs:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Checkout:
+    """The state of the working copy a distribution was installed from.
+
+    `diff` is the sha256 (64 hex digits) of what was not committed: `git diff` and the untracked files.
+    """
+
+    commit: str
+    url: str | None = None
+    diff: str | None = None
+    untracked: int = 0
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Directory:
     """A directory or a file of the machine it was installed on, whose path says nothing elsewhere."""
 
     kind = "directory"
+    checkout: Checkout | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -50,6 +65,14 @@ class Editable:
     """A working copy, imported from where it lies."""
 
     kind = "editable"
+    checkout: Checkout | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Local:
+    """No index that was asked has these files: built here from an sdist, edited after it was installed, or unknown."""
+
+    kind = "local"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -59,10 +82,7 @@ class System:
     kind = "system"
 
 
-Source = Index | Archive | Vcs | Directory | Editable | System
-PLAIN_SOURCES: dict[str, Source] = {
-    source.kind: source for source in (Index(), Directory(), Editable(), System())
-}  # those that are nothing but their kind
+Source = Index | Archive | Vcs | Directory | Editable | Local | System
 
 
 def clean_url(url: str) -> str:

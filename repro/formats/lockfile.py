@@ -11,9 +11,10 @@ import json
 import re
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
+from enum import Enum
 
 from repro.errors import InvalidSnapshotError
-from repro.formats.direct_url import PLAIN_SOURCES, Archive, Index, Source, Vcs
+from repro.formats.direct_url import Archive, Checkout, Directory, Editable, Index, Local, Source, System, Vcs
 
 FILE_NAME = "requirements-lock.txt"
 FORMAT_VERSION = 1
@@ -28,6 +29,7 @@ _VERSION = re.compile(
 _HASH = re.compile(r"sha256:[0-9a-f]{64}")
 _HEADER = "# repro-"
 _NOTE = "# repro: "
+_INDEX = Index()
 
 
 def canonicalize_name(name: str) -> str:
@@ -61,12 +63,29 @@ class Interpreter:
         return self.implementation, self.minor, self.abi
 
 
+class Proof(Enum):
+    """How sure it is which file is installed."""
+
+    PROVED = "proved"
+    """The record digest is that of the file, and every installed file has the size its RECORD says."""
+    IDENTIFIED = "identified"
+    """One file of the index alone fits by name, version and tags."""
+    UNPROVEN = "unproven"
+    """Neither; the entry says why."""
+
+
+_PROOFS = {proof.value: proof for proof in Proof}
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Distribution:
     """One installed distribution: its canonical name, exact version, and where it came from.
 
-    `record` is the record digest (`sha256:` and 64 hex digits) where it has a RECORD; `hashes` are sha256 values
-    (`sha256:...`) of the files any of which may be installed; `via` names the distributions that require it.
+    `hashes` are sha256 values (`sha256:...`) of the files any of which may be installed, that of `file`, the one that
+    is installed, first; `kept` tells that this file is no index's but lies in the store's `wheels/`, built or packed
+    again. `record` is the record digest (`sha256:` and 64 hex digits) where it has a RECORD. `modified` names files
+    that are not what RECORD says, `reason` says why nothing is proved, `via` names the distributions that require it,
+    and `used` tells that a run has imported it.
     """
 
     name: str
@@ -74,13 +93,20 @@ class Distribution:
     source: Source = field(default_factory=Index)
     hashes: tuple[str, ...] = ()
     record: str | None = None
+    file: str | None = None
+    proof: Proof | None = None
+    reason: str | None = None
+    kept: bool = False
+    modified: tuple[str, ...] = ()
     requested: bool = False
     via: tuple[str, ...] = ()
+    used: bool = False
 
     @property
     def identity(self) -> tuple[str, str, str, str | None]:
-        """What makes it this distribution and no other."""
-        return self.name, self.version, self.source.kind, self.record
+        """What makes it this distribution and no other: its files, by the kept wheel where there is no RECORD."""
+        kept = self.hashes[0] if self.kept and self.hashes else None
+        return self.name, self.version, self.source.kind, self.record or kept
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -96,21 +122,29 @@ class Snapshot:
     @property
     def is_hashed(self) -> bool:
         """Whether installers must check hashes: one hash makes pip demand all."""
-        return any(distribution.hashes for distribution in self.distributions)
+        asked = [each for each in self.distributions if isinstance(each.source, Index | Archive) and not each.kept]
+        return any(each.hashes for each in asked or self.distributions)
 
     def is_active(self, distribution: Distribution) -> bool:
         """Tell whether an installer sees the distribution: its entry is a requirement, not a comment."""
-        if not is_version(distribution.version) or not isinstance(distribution.source, Index | Archive):
+        if not is_version(distribution.version):
+            return False
+        if distribution.kept:
+            return self.is_hashed
+        if not isinstance(distribution.source, Index | Archive):
             return False
         return bool(distribution.hashes) or (isinstance(distribution.source, Index) and not self.is_hashed)
 
     def count(self) -> dict[str, int]:
-        """Return how many distributions are hashed, plain pins, from version control, and not restorable."""
-        active = [each for each in self.distributions if self.is_active(each)]
-        hashed = sum(bool(each.hashes) for each in active)
-        vcs = sum(isinstance(each.source, Vcs) for each in self.distributions)
-        rest = len(self.distributions) - len(active) - vcs
-        counts = {"hashed": hashed, "plain": len(active) - hashed, "vcs": vcs, "not-restorable": rest}
+        """Return how many are hashed, plain pins, kept as wheels, only commits of a repository, and not restorable."""
+        counts = dict.fromkeys(("hashed", "plain", "kept", "vcs", "not-restorable"), 0)
+        for each in self.distributions:
+            if each.kept:
+                counts["kept"] += 1
+            elif self.is_active(each):
+                counts["hashed" if each.hashes else "plain"] += 1
+            else:
+                counts["vcs" if isinstance(each.source, Vcs) else "not-restorable"] += 1
         return {name: number for name, number in counts.items() if number}
 
     def compute_digest(self) -> str:
@@ -129,36 +163,60 @@ def _dump(value: object) -> str:
     return json.dumps(value, sort_keys=True)
 
 
-def _describe(distribution: Distribution, *, active: bool) -> str:
-    """Return the note behind (or instead of) a requirement, as JSON."""
-    note: dict[str, object] = {"kind": distribution.source.kind}
-    if not active:
-        note |= {"name": distribution.name, "version": distribution.version}
-        if distribution.hashes:
-            note["hashes"] = list(distribution.hashes)
-    match distribution.source:
+def _describe_checkout(checkout: Checkout) -> dict[str, object]:
+    facts = {"commit": checkout.commit, "url": checkout.url, "diff": checkout.diff, "untracked": checkout.untracked}
+    return {key: value for key, value in facts.items() if value}
+
+
+def _describe_source(source: Source) -> dict[str, object]:
+    """Return what a note says of a source; `_read_source` reads it."""
+    note: dict[str, object] = {"kind": source.kind}
+    match source:
+        case Index(url=url) if url:
+            note["index"] = url
         case Archive(url=url, sha256=sha256):
             note |= {"url": url} | ({"sha256": sha256} if sha256 else {})
         case Vcs(vcs=vcs, url=url, commit=commit, subdirectory=subdirectory):
             note |= {"vcs": vcs, "url": url, "commit": commit} | (
                 {"subdirectory": subdirectory} if subdirectory else {}
             )
+        case Directory(checkout=Checkout() as checkout) | Editable(checkout=Checkout() as checkout):
+            note["checkout"] = _describe_checkout(checkout)
         case _:
             pass
-    if active and isinstance(distribution.source, Archive):
+    return note
+
+
+def _describe(distribution: Distribution, *, active: bool) -> str:
+    """Return the note behind (or instead of) a requirement, as JSON."""
+    note = _describe_source(distribution.source)
+    if not active:
+        note |= {"name": distribution.name, "version": distribution.version}
+        if distribution.hashes:
+            note["hashes"] = list(distribution.hashes)
+    elif _is_named_by_url(distribution):
         note["version"] = distribution.version
-    if distribution.record:
-        note["record"] = distribution.record
-    if distribution.requested:
-        note["requested"] = True
-    if distribution.via:
-        note["via"] = list(distribution.via)
+    if distribution.proof:
+        note["proof"] = distribution.proof.value
+    for key in ("file", "record", "reason"):
+        if value := getattr(distribution, key):
+            note[key] = value
+    for key in ("modified", "via"):
+        if values := getattr(distribution, key):
+            note[key] = list(values)
+    for key in ("kept", "requested", "used"):
+        if getattr(distribution, key):
+            note[key] = True
     return _dump(note)
+
+
+def _is_named_by_url(distribution: Distribution) -> bool:
+    return isinstance(distribution.source, Archive) and not distribution.kept
 
 
 def format_requirement(distribution: Distribution) -> str:
     """Return the line an installer reads, with its hashes on continued lines."""
-    if isinstance(distribution.source, Archive):
+    if isinstance(distribution.source, Archive) and _is_named_by_url(distribution):
         pin = f"{distribution.name} @ {distribution.source.url}"
     else:
         pin = f"{distribution.name}=={distribution.version}"
@@ -245,22 +303,59 @@ def _require(note: dict[str, object], key: str) -> str:
     return value
 
 
+def _find_text(note: dict[str, object], key: str) -> str | None:
+    value = note.get(key)
+    return value if isinstance(value, str) else None
+
+
+def _read_checkout(note: dict[str, object]) -> Checkout | None:
+    value = note.get("checkout")
+    if value is None:
+        return None
+    if not isinstance(value, dict):
+        raise ValueError("`checkout` is not an object")
+    untracked = value.get("untracked", 0)
+    return Checkout(
+        commit=_require(value, "commit"),
+        url=_find_text(value, "url"),
+        diff=_find_text(value, "diff"),
+        untracked=untracked if isinstance(untracked, int) else 0,
+    )
+
+
 def _read_source(note: dict[str, object]) -> Source:
-    kind = note.get("kind", "index")
-    sha256 = note.get("sha256")
-    if kind == "archive":
-        return Archive(url=_require(note, "url"), sha256=sha256 if isinstance(sha256, str) else None)
-    if kind == "vcs":
-        subdirectory = note.get("subdirectory")
-        return Vcs(
-            vcs=_require(note, "vcs"),
-            url=_require(note, "url"),
-            commit=_require(note, "commit"),
-            subdirectory=subdirectory if isinstance(subdirectory, str) else None,
-        )
-    if not isinstance(kind, str) or kind not in PLAIN_SOURCES:
-        raise ValueError(f"unknown kind `{kind}`")
-    return PLAIN_SOURCES[kind]
+    match note.get("kind", "index"):
+        case "index":
+            url = note.get("index")
+            return Index(url=url) if isinstance(url, str) else _INDEX
+        case "archive":
+            return Archive(url=_require(note, "url"), sha256=_find_text(note, "sha256"))
+        case "vcs":
+            return Vcs(
+                vcs=_require(note, "vcs"),
+                url=_require(note, "url"),
+                commit=_require(note, "commit"),
+                subdirectory=_find_text(note, "subdirectory"),
+            )
+        case "directory":
+            return Directory(checkout=_read_checkout(note))
+        case "editable":
+            return Editable(checkout=_read_checkout(note))
+        case "local":
+            return Local()
+        case "system":
+            return System()
+        case kind:
+            raise ValueError(f"unknown kind `{kind}`")
+
+
+def _read_proof(note: dict[str, object]) -> Proof | None:
+    value = note.get("proof")
+    if value is None:
+        return None
+    if value not in _PROOFS:
+        raise ValueError(f"unknown proof `{value}`")
+    return _PROOFS[str(value)]
 
 
 def _split_requirement(line: str) -> tuple[str, str | None, tuple[str, ...]]:
@@ -295,15 +390,20 @@ def _read_entry(line: str, note: dict[str, object]) -> Distribution:
         name, version, hashes = _split_requirement(line)
     else:
         name, version, hashes = _require(note, "name"), None, _read_texts(note.get("hashes"))
-    record = note.get("record")
     return Distribution(
         name=canonicalize_name(name),
         version=version or _require(note, "version"),
         source=source,
         hashes=hashes,
-        record=record if isinstance(record, str) else None,
+        record=_find_text(note, "record"),
+        file=_find_text(note, "file"),
+        proof=_read_proof(note),
+        reason=_find_text(note, "reason"),
+        kept=note.get("kept") is True,
+        modified=_read_texts(note.get("modified")),
         requested=note.get("requested") is True,
         via=_read_texts(note.get("via")),
+        used=note.get("used") is True,
     )
 
 

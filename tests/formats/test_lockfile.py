@@ -9,8 +9,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from repro.errors import InvalidSnapshotError
-from repro.formats.direct_url import Archive, Directory, Editable, Index, Source, System, Vcs
-from repro.formats.lockfile import Distribution, Interpreter, Snapshot, format_snapshot, parse_snapshot
+from repro.formats.direct_url import Archive, Checkout, Directory, Editable, Index, Local, Source, System, Vcs
+from repro.formats.lockfile import Distribution, Interpreter, Proof, Snapshot, format_snapshot, parse_snapshot
 
 PYTHON = Interpreter(
     implementation="cpython", version="3.11.7", abi="cp311", platform="linux-x86_64", libc="glibc 2.36"
@@ -21,8 +21,10 @@ COMMIT = "0123456789abcdef0123456789abcdef01234567"
 hashes = st.text("0123456789abcdef", min_size=64, max_size=64).map(lambda digits: f"sha256:{digits}")
 versions = st.sampled_from(["1.0", "2.13.0+cpu", "1!3.0", "0.1rc1", "1.0.post2", "2024.1.dev3"])
 names = st.from_regex(r"[a-z][a-z0-9]{0,5}(-[a-z0-9]{1,4})?", fullmatch=True)
+CHECKOUT = Checkout(commit=COMMIT, url="https://example.org/x.git", diff="c" * 64, untracked=2)
 sources: st.SearchStrategy[Source] = st.one_of(
-    st.sampled_from([Index(), Directory(), Editable(), System()]),
+    st.sampled_from([Index(), Index(url="https://example.org/cpu"), Directory(), Editable(), Local(), System()]),
+    st.sampled_from([Directory(checkout=CHECKOUT), Editable(checkout=Checkout(commit=COMMIT))]),
     st.just(Vcs(vcs="git", url="https://example.org/x.git", commit=COMMIT, subdirectory="pkg")),
     st.just(Archive(url="https://example.org/x-1.0.tar.gz", sha256="b" * 64)),
 )
@@ -34,7 +36,8 @@ def snapshots(draw: st.DrawFn) -> Snapshot:
     found = []
     for name in sorted(draw(st.sets(names, max_size=6))):
         source = draw(sources)
-        wanted = hashed and isinstance(source, Index | Archive)
+        kept = hashed and draw(st.booleans())
+        wanted = kept or (hashed and isinstance(source, Index | Archive))
         found.append(
             Distribution(
                 name=name,
@@ -42,6 +45,12 @@ def snapshots(draw: st.DrawFn) -> Snapshot:
                 source=source,
                 hashes=tuple(draw(st.lists(hashes, min_size=1, max_size=3))) if wanted else (),
                 record=draw(st.none() | hashes),
+                file=draw(st.none() | st.just("x-1.0-py3-none-any.whl")),
+                proof=draw(st.none() | st.sampled_from(Proof)),
+                reason=draw(st.none() | st.just("no index has it")),
+                kept=kept,
+                modified=tuple(sorted(draw(st.sets(st.sampled_from(["a.py", "b/c d.py", "é.py"]), max_size=2)))),
+                used=draw(st.booleans()),
                 requested=draw(st.booleans()),
                 via=tuple(sorted(draw(st.sets(names, max_size=2)))),
             )

@@ -7,6 +7,7 @@ import re
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field, replace
 
+import repro
 from repro.errors import ReproError
 from repro.formats.direct_url import (
     Archive,
@@ -23,7 +24,7 @@ from repro.formats.lockfile import Distribution, Proof, Snapshot, canonicalize_n
 from repro.snapshots.memory import Altered, Artefact
 from repro.snapshots.probe import Found, Report
 
-TOOL = "repro 0.1.0"
+TOOL = f"repro {repro.__version__}"
 _LEADING_NAME = re.compile(r"[A-Za-z0-9._-]+")
 _ALTERED = "files were changed after it was installed"
 

@@ -8,7 +8,8 @@ from repro.cli.options import make_parser
 from repro.errors import ExitCode
 
 _OPTIONS = {
-    "snapshot": "--output --check --allow-missing --engine --python --cache --json --verbose --help",
+    "snapshot": "--output --check --prove --deep --strict --refresh --allow-missing --engine --index-url "
+    "--extra-index-url --find-links --python --cache --json --verbose --help",
     "restore": "--offline --allow-missing --engine --python --cache --json --verbose --help",
     "run": "--entry-point --param --restore --no-snapshot --python --cache --json --verbose --help",
     "status": "--python --cache --json --verbose --help",

@@ -148,7 +148,8 @@ def _describe_one(name: str, found: Found, source: Source, known: Known, via: It
         requested=found.requested,
         via=tuple(sorted(set(via) - {name})),
     )
-    if altered := known.altered.get(name):
+    altered = known.altered.get(name)
+    if altered and not isinstance(source, System):
         return _apply_altered(bare, altered)
     artefact = known.artefacts.get(name)
     return _apply_artefact(bare, artefact) if artefact else bare

@@ -63,7 +63,8 @@ def test_many_are_restored_and_so_is_another_python() -> None:
 
 
 @pytest.mark.parametrize(
-    "change", [{"source": Editable()}, {"source": Local()}, {"kept": True}, {"source": Index(url="https://x.org")}]
+    "change",
+    [{"source": Editable()}, {"source": Local()}, {"kept": True}, {"source": Index(url="https://example.org")}],
 )
 def test_what_name_and_version_do_not_give_is_restored(change: dict[str, object]) -> None:
     locked = replace(PINS[0], **change)  # type: ignore[arg-type]

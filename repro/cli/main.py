@@ -21,8 +21,8 @@ COMMANDS = {
     "snapshot": "write requirements-lock.txt: the exact packages of an environment",
     "restore": "make the environment of a lock, or find the one that is there",
     "run": "run a project's entry point and keep the run with its snapshot",
-    "status": "say what differs between a lock and an environment",
-    "diff": "say what differs between two locks",
+    "status": "say what differs between a lock, an environment and the code",
+    "diff": "say what differs between locks, runs, models or environments",
     "completion": "print the completion script for a shell",
 }
 _EXAMPLES = """\

@@ -12,8 +12,8 @@ _OPTIONS = {
     "--extra-index-url --find-links --python --cache --json --verbose --help",
     "restore": "--offline --allow-missing --engine --python --cache --json --verbose --help",
     "run": "--entry-point --param --restore --no-snapshot --python --cache --json --verbose --help",
-    "status": "--python --cache --json --verbose --help",
-    "diff": "--json --verbose --help",
+    "status": "--no-code --python --cache --json --verbose --help",
+    "diff": "--python --cache --json --verbose --help",
     "completion": "bash zsh fish",
 }
 _EXAMPLES = """\

@@ -111,7 +111,10 @@ class Machine:
             )
 
         return Tools(
-            make_keeper=lambda: self.make_keeper(indexes()), make_resolver=make_resolver, scope=lambda: indexes().id
+            make_keeper=lambda: self.make_keeper(indexes()),
+            make_resolver=make_resolver,
+            scope=lambda: indexes().id,
+            report=self.report,
         )
 
     def make_hash_sources(self, engine: str | None, *, python: str, project: Path) -> list[HashSource]:

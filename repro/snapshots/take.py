@@ -35,6 +35,8 @@ class Tools:
     make_resolver: Callable[[Keeper], Resolve]
     scope: Callable[[], str]
     """The id of the indexes that are asked."""
+    report: Callable[[str], None]
+    """Is told of each stage of long work."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -193,6 +195,7 @@ def _resolve(work: _Work, snapshot: Snapshot) -> None:
     installed: dict[str, Installed] = {name: each for name, each in readable.items() if each}
     if not installed:
         return
+    work.tools.report(f"finding the files of {len(installed)} distributions on their index")
     try:
         resolution = work.tools.make_resolver(work.get_keeper())(installed)
     except IndexUnreachableError as error:
@@ -226,6 +229,7 @@ def _pack(work: _Work, snapshot: Snapshot) -> None:
     for each in snapshot.distributions:
         if _must_pack(work, each):
             before = work.artefacts[each.name]
+            work.tools.report(f"packing {each.name}")
             try:
                 kept = work.get_keeper().keep_installed(work.founds[each.name])
             except ReproError as error:
@@ -243,6 +247,7 @@ def _pack_altered(work: _Work) -> None:
             name = next((n for n, f in work.founds.items() if (f.site, f.record) == (site, each.record_sha256)), None)
             artefact = each.artefact
             if name and not work.get_keeper().has(artefact):
+                work.tools.report(f"packing {name}")
                 try:
                     artefact = work.get_keeper().keep_installed(work.founds[name])
                 except ReproError as error:
@@ -257,6 +262,7 @@ def _build_editables(work: _Work, snapshot: Snapshot) -> None:
     """Keep wheels of working copies as they are now, and note the state of those that were installed from."""
     for each in snapshot.distributions:
         if isinstance(each.source, Editable):
+            work.tools.report(f"looking at the working copy of {each.name}")
             try:
                 artefact, state = work.get_keeper().keep_working_copy(
                     work.founds[each.name], python=work.report.executable, minor=work.report.interpreter.minor

@@ -20,9 +20,6 @@ _EXAMPLES = """\
   repro snapshot project/ --python .venv/bin/python
   repro snapshot --check               exit 1 where the lock would change, and write nothing
 """
-
-
-_FINE = "up to date"
 _NOTHING = "nothing changed since the last snapshot"
 
 
@@ -31,15 +28,14 @@ def _format_counts(snapshot: Snapshot) -> str:
     return ", ".join(f"{number} {name}" for name, number in counts.items()) or "empty"
 
 
-def _format_state(outcome: Outcome, state: str) -> str:
-    snapshot = outcome.taken.snapshot
+def _format_content(snapshot: Snapshot) -> str:
     version = f"Python {snapshot.interpreter.version}" if snapshot.interpreter else "Python"
-    number = len(snapshot.distributions)
-    return f"{outcome.path}: {state}: {number} distributions of {version} ({_format_counts(snapshot)})"
+    return f"{len(snapshot.distributions)} distributions of {version} ({_format_counts(snapshot)})"
 
 
 def _show(outcome: Outcome, *, written: bool) -> None:
-    console.say(_format_state(outcome, "written" if written else "would change" if outcome.would_change else _FINE))
+    state = "written" if written else "would change" if outcome.would_change else "up to date"
+    console.say(f"{outcome.path}: {state}: {_format_content(outcome.taken.snapshot)}")
     if outcome.drift is not None:
         for change in outcome.drift.changes:
             console.say(f"  {change}")
@@ -47,8 +43,8 @@ def _show(outcome: Outcome, *, written: bool) -> None:
             console.say(f"  {_NOTHING}")
 
 
-def _find_plainly(arguments: list[str]) -> str | None:
-    """Return what was said where the same environment gave the lock that is there, for the options used most.
+def _find_plainly(arguments: list[str]) -> tuple[str, str] | None:
+    """Return the lock's path and what was said of it, where the same environment gave it, for the options used most.
 
     argparse alone, and what a snapshot imports, would each double the time this takes.
     """
@@ -70,7 +66,8 @@ def _find_plainly(arguments: list[str]) -> str | None:
             lock = file.read()
     except OSError:
         return None
-    return _find_said(python, lock, project=os.path.dirname(path), cache=given.get("--cache"), environ=environ)
+    said = _find_said(python, lock, project=os.path.dirname(path), cache=given.get("--cache"), environ=environ)
+    return (path, said) if said else None
 
 
 def _find_said(python: str, lock: bytes, *, project: str, cache: str | None, environ: dict[str, str]) -> str | None:
@@ -82,16 +79,18 @@ def _find_said(python: str, lock: bytes, *, project: str, cache: str | None, env
     return find_take(store, python, lock=lock, options=list_options(environ, project), environ=environ)
 
 
-def _say_again(said: str) -> None:
-    for line in said.splitlines():
-        kind, _, text = line.partition(" ")
-        (console.warn if kind == "warn" else console.say)(text)
+def _say_again(path: str, said: str) -> None:
+    *notes, content = said.splitlines()
+    for note in notes:
+        console.warn(note)
+    console.say(f"{os.path.normpath(path)}: up to date: {content}")
+    console.say(f"  {_NOTHING}")
 
 
 def _format_said(outcome: Outcome) -> str:
-    """Return what the next snapshot says where nothing has changed."""
-    lines = [*(f"warn {note}" for note in outcome.notes), f"say {_format_state(outcome, _FINE)}", f"say   {_NOTHING}"]
-    return "\n".join(" ".join(line.splitlines()) for line in lines) + "\n"
+    """Return what the next snapshot says of the lock where nothing has changed: notes, and its content last."""
+    lines = (*outcome.notes, _format_content(outcome.taken.snapshot))
+    return "".join(" ".join(line.splitlines()) + "\n" for line in lines)
 
 
 def _to_dict(outcome: Outcome, *, written: bool) -> dict[str, object]:
@@ -160,8 +159,8 @@ def _parse(arguments: list[str]) -> argparse.Namespace:
 
 def run(arguments: list[str]) -> int:
     """Take a snapshot and write it, or with `--check` only say whether it would change."""
-    if said := _find_plainly(arguments):
-        _say_again(said)
+    if plainly := _find_plainly(arguments):
+        _say_again(*plainly)
         return ExitCode.DONE
     from pathlib import Path
 

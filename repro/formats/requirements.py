@@ -8,7 +8,8 @@ from repro.errors import InvalidSnapshotError
 from repro.formats.lockfile import Distribution, Snapshot, canonicalize_name
 
 
-def _join_continued(text: str) -> list[tuple[int, str]]:
+def join_continued(text: str) -> list[tuple[int, str]]:
+    """Return the lines of a requirements file with their numbers: continued ones joined, comments taken away."""
     lines: list[tuple[int, str]] = []
     open_line = False
     for number, line in enumerate(text.splitlines(), 1):
@@ -52,7 +53,7 @@ def parse_pinned_requirements(text: str, *, where: str) -> Snapshot:
     """
     found: dict[str, Distribution] = {}
     faults = []
-    for number, line in _join_continued(text):
+    for number, line in join_continued(text):
         try:
             entry = _read_line(line)
         except ValueError as error:

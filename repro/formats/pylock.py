@@ -1,0 +1,160 @@
+"""`pylock.toml` (PEP 751) as a value: what it installs on one interpreter.
+
+packaging.pylock checks and selects; docs/formats.md says what of the file a lock of ours keeps.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Iterator, Sequence
+from typing import TYPE_CHECKING
+
+from repro.errors import InvalidSnapshotError
+from repro.formats.direct_url import Archive, Directory, Editable, Index, Local, Source, Vcs, clean_url
+from repro.formats.lockfile import Distribution, Snapshot, is_version
+from repro.formats.toml import parse_toml
+
+if TYPE_CHECKING:
+    from packaging.pylock import Package, PackageSdist, PackageWheel, Pylock
+
+    from repro.formats.target import Target
+
+FILE_NAME = "pylock.toml"
+UNKNOWN_VERSION = "unknown"
+
+
+def is_pylock_name(name: str) -> bool:
+    """Tell whether a file name is `pylock.toml` or `pylock.<word>.toml`."""
+    parts = name.split(".")
+    return parts[0] == "pylock" and parts[-1] == "toml" and len(parts) in (2, 3)
+
+
+def _list_files(package: Package) -> list[PackageWheel | PackageSdist]:
+    return [*(package.wheels or ()), *((package.sdist,) if package.sdist else ())]
+
+
+def _read_hashes(files: Sequence[PackageWheel | PackageSdist]) -> tuple[str, ...]:
+    found = {f"sha256:{each.hashes['sha256'].lower()}" for each in files if "sha256" in each.hashes}
+    return tuple(sorted(found))
+
+
+def _find_version(package: Package) -> str:
+    """Return the version, from a file's name where the package says none (PEP 751 lets it)."""
+    from packaging.utils import parse_sdist_filename, parse_wheel_filename
+
+    if package.version:
+        return str(package.version)
+    if package.sdist:
+        return str(parse_sdist_filename(package.sdist.filename)[1])
+    if package.wheels:
+        return str(parse_wheel_filename(package.wheels[0].filename)[1])
+    return UNKNOWN_VERSION
+
+
+def _find_source(package: Package) -> Source:
+    if package.vcs:
+        if not package.vcs.url:
+            return Directory()
+        return Vcs(
+            vcs=package.vcs.type,
+            url=clean_url(package.vcs.url),
+            commit=package.vcs.commit_id,
+            subdirectory=package.vcs.subdirectory,
+        )
+    if package.directory:
+        return Editable() if package.directory.editable else Directory()
+    if package.archive:
+        sha256 = package.archive.hashes.get("sha256")
+        return Archive(url=clean_url(package.archive.url), sha256=sha256) if package.archive.url else Directory()
+    return Index() if any(each.url for each in _list_files(package)) else Local()
+
+
+def _describe(package: Package, via: Sequence[str]) -> Distribution:
+    source = _find_source(package)
+    archived = (f"sha256:{source.sha256}",) if isinstance(source, Archive) and source.sha256 else ()
+    return Distribution(
+        name=package.name,
+        version=_find_version(package),
+        source=source,
+        hashes=archived or _read_hashes(_list_files(package)),
+        via=tuple(via),
+    )
+
+
+def _collect_via(packages: Sequence[Package]) -> dict[str, list[str]]:
+    """Return who requires each package, as far as the file says it (`dependencies` is information only)."""
+    via: dict[str, list[str]] = {}
+    for package in packages:
+        for dependency in package.dependencies or ():
+            name = dependency.get("name")
+            if isinstance(name, str) and name != package.name:
+                via.setdefault(name, []).append(package.name)
+    return {name: sorted(set(names)) for name, names in via.items()}
+
+
+def _load(text: str, where: str) -> Pylock:
+    from packaging.pylock import Pylock, PylockValidationError
+
+    try:
+        return Pylock.from_dict(parse_toml(text, where=where))
+    except PylockValidationError as error:
+        raise InvalidSnapshotError(f"`{where}` is not a pylock.toml: {error}", hint="make it anew") from error
+
+
+def _check_choices(pylock: Pylock, extras: Collection[str], groups: Collection[str] | None, where: str) -> None:
+    for kind, named, known in (
+        ("extra", extras, pylock.extras),
+        ("dependency group", groups or (), pylock.dependency_groups),
+    ):
+        for each in named:
+            if each not in (known or ()):
+                there = ", ".join(f"`{one}`" for one in known or ()) or "none"
+                raise InvalidSnapshotError(f"`{where}` has no {kind} `{each}`; it has {there}")
+
+
+def parse_pylock(
+    text: str,
+    *,
+    where: str,
+    target: Target | None = None,
+    extras: Collection[str] = (),
+    groups: Collection[str] | None = None,
+) -> Snapshot:
+    """Return what a pylock.toml installs on `target` (default: here), its default groups unless `groups` are named.
+
+    The snapshot has no interpreter and no record digests. Raises ProjectError where the file is not TOML,
+    InvalidSnapshotError where it is no pylock.toml or does not fit the target.
+    """
+    from packaging.pylock import PylockSelectError
+
+    from repro.formats.target import make_target
+
+    pylock = _load(text, where)
+    _check_choices(pylock, extras, groups, where)
+    target = target or make_target(None)
+    try:
+        chosen = pylock.select(
+            environment=target.markers,  # type: ignore[arg-type] # a TypedDict of the same keys
+            tags=target.tags,
+            extras=extras,
+            dependency_groups=groups,
+        )
+        packages = [package for package, _ in chosen]
+    except PylockSelectError as error:
+        raise InvalidSnapshotError(
+            f"`{where}` does not fit Python {target.markers['python_full_version']}: {error}",
+            hint="name another interpreter with `--python PATH`",
+        ) from error
+    via = _collect_via(packages)
+    distributions = [_describe(package, via.get(package.name, ())) for package in packages]
+    return Snapshot(interpreter=None, distributions=tuple(sorted(distributions, key=lambda each: each.name)))
+
+
+def find_unlockable(snapshot: Snapshot, *, where: str) -> Iterator[str]:
+    """Yield one sentence for each distribution that a lock cannot say: a local path, no version, no sha256."""
+    for each in snapshot.distributions:
+        if isinstance(each.source, Directory | Editable | Local):
+            yield f"{where}: `{each.name}` is a local path, which means nothing on another machine"
+        elif not is_version(each.version):
+            yield f"{where}: `{each.name}` has no version"
+        elif not each.hashes and not isinstance(each.source, Vcs):
+            yield f"{where}: `{each.name}` has no sha256"

@@ -106,15 +106,15 @@ def _is_index_variable(name: str) -> bool:
 def make_installer_environment(environ: Mapping[str, str]) -> dict[str, str]:
     """Return the environment for an installer: nothing in it can choose a version or a place.
 
-    How an index is reached is kept, offline too: it names uv's cache. uv reads pip's index variables translated, and
-    its own first.
+    How an index is reached is kept, offline too: it names uv's cache. Which one is, `name_indexes` says.
     """
     kept = {
         name: value
         for name, value in environ.items()
         if not (name.startswith(_STEERING_PREFIXES) or name in _STEERING_NAMES) or _is_index_variable(name)
     }
-    _translate_indexes(kept)
+    if "SSL_CERT_FILE" not in kept and "PIP_CERT" in kept:
+        kept["SSL_CERT_FILE"] = kept["PIP_CERT"]
     kept |= {
         "PIP_DISABLE_PIP_VERSION_CHECK": "1",
         "PIP_NO_INPUT": "1",
@@ -127,33 +127,57 @@ def make_installer_environment(environ: Mapping[str, str]) -> dict[str, str]:
     return kept
 
 
-def _translate_indexes(environ: dict[str, str]) -> None:
-    for theirs, ours, older in (
-        ("PIP_INDEX_URL", "UV_DEFAULT_INDEX", "UV_INDEX_URL"),
-        ("PIP_EXTRA_INDEX_URL", "UV_INDEX", "UV_EXTRA_INDEX_URL"),
-        ("PIP_FIND_LINKS", "UV_FIND_LINKS", "UV_FIND_LINKS"),
-        ("PIP_CERT", "SSL_CERT_FILE", "SSL_CERT_FILE"),
-    ):
-        value = environ.get(theirs)
-        if value and ours not in environ and older not in environ:
-            environ[ours] = ",".join(value.split()) if ours == "UV_FIND_LINKS" else value
+class NamedIndexes:
+    """What variables say of indexes: the default one, more of them (uv's may be `name=URL`), find-links, no index."""
+
+    __slots__ = ("default", "extra", "find_links", "no_index")
+
+    def __init__(
+        self, *, default: str | None, extra: tuple[str, ...], find_links: tuple[str, ...], no_index: bool
+    ) -> None:
+        self.default = default
+        self.extra = extra
+        self.find_links = find_links
+        self.no_index = no_index
 
 
-def get_index_urls(environ: Mapping[str, str]) -> tuple[str, ...]:
-    """Return the index URLs the variables name, the default one first; none where the client's own default serves."""
-    default = environ.get("UV_DEFAULT_INDEX") or environ.get("UV_INDEX_URL") or environ.get("PIP_INDEX_URL") or ""
-    extra = environ.get("UV_INDEX") or environ.get("UV_EXTRA_INDEX_URL") or environ.get("PIP_EXTRA_INDEX_URL") or ""
-    urls = [default, *(part.split("=", 1)[-1] if "=" in part.split("://")[0] else part for part in extra.split())]
-    return tuple(url for url in urls if url)
+def _split(environ: Mapping[str, str], *names: str) -> tuple[str, ...]:
+    return tuple(word for name in names for word in environ.get(name, "").replace(",", " ").split())
 
 
-def add_index_urls(environ: dict[str, str], urls: tuple[str, ...]) -> None:
-    """Make an installer look at `urls` too, after the indexes the user has named."""
-    known = get_index_urls(environ)
-    more = [url for url in urls if url not in known]
-    if more:
-        environ["UV_INDEX"] = " ".join([*environ.get("UV_INDEX", "").split(), *more])
-        environ["PIP_EXTRA_INDEX_URL"] = " ".join([*environ.get("PIP_EXTRA_INDEX_URL", "").split(), *more])
+def get_named_indexes(environ: Mapping[str, str]) -> NamedIndexes:
+    """Return what the variables of uv and pip name; the default is uv's where both name one."""
+    default = environ.get("UV_DEFAULT_INDEX") or environ.get("UV_INDEX_URL") or environ.get("PIP_INDEX_URL")
+    name, separator, url = (default or "").partition("=")
+    off = ("", "0", "false", "no", "off")
+    return NamedIndexes(
+        default=(url if separator and "://" not in name else default) or None,
+        extra=_split(environ, "UV_INDEX", "UV_EXTRA_INDEX_URL", "PIP_EXTRA_INDEX_URL"),
+        find_links=_split(environ, "UV_FIND_LINKS", "PIP_FIND_LINKS"),
+        no_index=any(environ.get(name, "").lower() not in off for name in ("PIP_NO_INDEX", "UV_NO_INDEX")),
+    )
+
+
+def name_indexes(
+    environ: dict[str, str], *, default: str | None, extra: tuple[str, ...], find_links: tuple[str, ...], no_index: bool
+) -> None:
+    """Make pip and uv look at these places and, whatever the environment said before, at no others."""
+    for name in ("UV_INDEX_URL", "UV_EXTRA_INDEX_URL", "PIP_NO_INDEX", "UV_NO_INDEX"):
+        environ.pop(name, None)
+    wanted = {
+        "PIP_INDEX_URL": default,
+        "UV_DEFAULT_INDEX": default,
+        "PIP_EXTRA_INDEX_URL": " ".join(extra),
+        "UV_INDEX": " ".join(extra),
+        "PIP_FIND_LINKS": " ".join(find_links),
+        "UV_FIND_LINKS": ",".join(find_links),
+        **({"PIP_NO_INDEX": "1", "UV_NO_INDEX": "1"} if no_index else {}),
+    }
+    for name, value in wanted.items():
+        if value:
+            environ[name] = value
+        else:
+            environ.pop(name, None)
 
 
 def make_sealed_environment(environ: Mapping[str, str], *, bin_dir: str, prefix: str) -> dict[str, str]:

@@ -16,6 +16,7 @@ from repro.snapshots.pins import AskHashes, Hashes, Pin
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from repro.snapshots.hashes import HashSource
+    from repro.snapshots.indexes import Indexes
 
 
 def _say_nothing(stage: str) -> None:
@@ -24,12 +25,16 @@ def _say_nothing(stage: str) -> None:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Machine:
-    """The store, a runner of processes, the process environment, and a listener told of each stage of long work."""
+    """The store, a runner of processes, the process environment, and a listener told of each stage of long work.
+
+    `indexes` are those that options name.
+    """
 
     store: Store
     runner: Runner
     environ: Mapping[str, str]
     report: Callable[[str], None] = field(default=_say_nothing)
+    indexes: Indexes | None = None
 
     @classmethod
     def here(
@@ -39,39 +44,46 @@ class Machine:
         environ: Mapping[str, str] | None = None,
         echo: Callable[[str], None] | None = None,
         report: Callable[[str], None] = _say_nothing,
+        indexes: Indexes | None = None,
     ) -> Machine:
         """Return this machine with the store below `cache`, else where the variables say."""
         environ = settings.own_environment() if environ is None else environ
         store = Store(locate_store(cache or settings.get_cache_dir(environ)))
-        return cls(store=store, runner=Runner(echo), environ=environ, report=report)
+        return cls(store=store, runner=Runner(echo), environ=environ, report=report, indexes=indexes)
 
-    @property
-    def index_urls(self) -> tuple[str, ...]:
-        """The indexes the user has named, as installers need them, credentials included."""
-        return settings.get_index_urls(self.environ)
+    def find_indexes(self, project: Path, *, prefix: str | None = None) -> Indexes:
+        """Return where files may come from: what the user has named for a project. Raises ReproError."""
+        from repro.snapshots.indexes import find_indexes
+
+        return find_indexes(self.environ, project=project, prefix=prefix, given=self.indexes)
 
     def make_memory(self) -> Memory:
         """Return the memories of the store."""
-        return Memory(Path(self.store.room()), index_urls=self.index_urls)
+        return Memory(Path(self.store.room()))
 
     def make_finder(self) -> Finder:
         """Return the finder of interpreters."""
         return Finder(self.store, runner=self.runner, environ=self.environ)
 
-    def make_ask(self, engine: str | None, *, python: str) -> AskHashes:
+    def make_ask(self, engine: str | None, *, python: str, project: Path) -> AskHashes:
         """Return what asks an index for hashes; the tools are looked for when it is called."""
 
         def ask(pins: Sequence[Pin]) -> Hashes:
             from repro.snapshots.hashes import find_hashes
 
-            return find_hashes(self.make_hash_sources(engine, python=python), pins)
+            return find_hashes(self.make_hash_sources(engine, python=python, project=project), pins)
 
         return ask
 
-    def make_hash_sources(self, engine: str | None, *, python: str) -> list[HashSource]:
+    def make_hash_sources(self, engine: str | None, *, python: str, project: Path) -> list[HashSource]:
         """Return the tools to ask for hashes."""
         from repro.snapshots.hashes import make_sources
 
         return make_sources(
-            engine, python=python, runner=self.runner, environ=self.environ, caches_dir=self.store.room()
+            engine,
+            python=python,
+            runner=self.runner,
+            environ=self.environ,
+            indexes=self.find_indexes(project),
+            caches_dir=self.store.room(),
         )

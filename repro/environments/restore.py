@@ -119,7 +119,7 @@ def _install(machine: Machine, request: Request, plan: Plan, snapshot: Snapshot,
     installer = _choose_installer(machine, request)
     env = settings.make_installer_environment(machine.environ)
     env["PIP_CACHE_DIR"] = machine.store.room("pip")
-    settings.add_index_urls(env, snapshot.index_urls)
+    machine.find_indexes(Path(request.lock).parent).write_to(env, more_urls=snapshot.index_urls)
     machine.report("making an empty environment")
     installer.create(env_dir, python=python, env=env)
     if plan.files:

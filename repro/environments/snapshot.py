@@ -8,7 +8,6 @@ from pathlib import Path
 from repro.environments.machine import Machine
 from repro.errors import InvalidSnapshotError, ReproError, SnapshotNotFoundError
 from repro.files import write_atomically
-from repro.formats.direct_url import clean_url
 from repro.formats.lockfile import Snapshot, format_snapshot
 from repro.snapshots.drift import Drift, compare
 from repro.snapshots.load import load_lock
@@ -49,9 +48,9 @@ def take_for(
         runner=machine.runner,
         environ=machine.environ,
         memory=machine.make_memory(),
-        ask=machine.make_ask(engine, python=python),
+        ask=machine.make_ask(engine, python=python, project=path.parent),
         old=old,
-        index_urls=tuple(clean_url(url) for url in machine.index_urls if not url.startswith("file:")),
+        index_urls=machine.find_indexes(path.parent).public_urls,
         allow_missing=allow_missing,
     )
     return Outcome(

@@ -121,7 +121,7 @@ def parse_pylock(
 ) -> Snapshot:
     """Return what a pylock.toml installs on `target` (default: here), its default groups unless `groups` are named.
 
-    The snapshot has no interpreter and no record digests. Raises ProjectError where the file is not TOML,
+    The snapshot has no interpreter and no record digests. Raises ReproError where the file is not TOML,
     InvalidSnapshotError where it is no pylock.toml or does not fit the target.
     """
     from packaging.pylock import PylockSelectError

@@ -154,7 +154,7 @@ def _refuse_empty(reader: _Reader, content: Mapping[str, object], groups: Sequen
 def parse_pyproject(text: str, *, where: str, extras: Sequence[str] = (), groups: Sequence[str] = ()) -> Wanted:
     """Return what a project asks for, with some of its extras and dependency groups.
 
-    Raises ProjectError where it is not TOML; other faults are gathered.
+    Raises ReproError where it is not TOML; other faults are gathered.
     """
     reader = _Reader(text, where)
     content = parse_toml(text, where=where)

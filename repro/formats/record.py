@@ -40,3 +40,21 @@ def digest_record(text: str) -> str:
     """Return the record digest of an installed RECORD file's text, as `sha256:` and 64 hexadecimal digits."""
     rows = sorted(f"{path},{hash_}\n" for path, hash_ in _read_rows(text) if _is_from_wheel(path))
     return "sha256:" + hashlib.sha256("".join(rows).encode()).hexdigest()
+
+
+def digest_wheel_record(text: str) -> str:
+    """Return the record digest of the RECORD inside a wheel: what an installed one has, wherever it was installed.
+
+    What an installer takes from `<name>.data/purelib` and `platlib` counts by where it goes, the rest of `.data`
+    (scripts, headers, data) not at all (PyPA "Binary distribution format").
+    """
+    rows = []
+    for path, hash_ in _read_rows(text):
+        top, _, rest = path.partition("/")
+        if top.endswith(".data"):
+            scheme, _, path = rest.partition("/")  # noqa: PLW2901
+            if scheme not in ("purelib", "platlib"):
+                continue
+        if _is_from_wheel(path):
+            rows.append(f"{path},{hash_}\n")
+    return "sha256:" + hashlib.sha256("".join(sorted(rows)).encode()).hexdigest()

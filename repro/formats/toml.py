@@ -9,22 +9,22 @@ import sys
 from collections.abc import Iterator, Mapping, Sequence
 from datetime import datetime, timezone
 
-from repro.errors import ProjectError
+from repro.errors import ReproError
 
 _ESCAPES = {'"': '\\"', "\\": "\\\\", "\b": "\\b", "\t": "\\t", "\n": "\\n", "\f": "\\f", "\r": "\\r"}
 _BARE = frozenset("ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789_-")
 
 
 def parse_toml(text: str, *, where: str) -> dict[str, object]:
-    """Return the table a TOML text holds. Raises ProjectError with `where`, line and column."""
+    """Return the table a TOML text holds. Raises ReproError with `where`, line and column."""
     if sys.version_info >= (3, 11):
         import tomllib
     else:
-        import tomli as tomllib  # type: ignore[import-not-found, unused-ignore]
+        import tomli as tomllib
     try:
         return dict(tomllib.loads(text.replace("\r\n", "\n")))
     except (tomllib.TOMLDecodeError, RecursionError) as error:
-        raise ProjectError(f"`{where}` is not valid TOML: {error}") from error
+        raise ReproError(f"`{where}` is not valid TOML: {error}") from error
 
 
 def _format_string(text: str) -> str:

@@ -205,7 +205,7 @@ def parse_uv_lock(
 ) -> Snapshot:
     """Return what a uv.lock installs on `target` (default: here) beside its own project, without record digests.
 
-    Raises ProjectError where the file is not TOML, InvalidSnapshotError for what cannot be read or does not fit.
+    Raises ReproError where the file is not TOML, InvalidSnapshotError for what cannot be read or does not fit.
     """
     content = parse_toml(text, where=where)
     if content.get("version") != _VERSION:

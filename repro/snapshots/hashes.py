@@ -20,6 +20,7 @@ from repro.formats.lockfile import canonicalize_name
 from repro.formats.redaction import redact
 from repro.process import Finished, Runner
 from repro.settings import make_installer_environment
+from repro.snapshots.indexes import Indexes
 from repro.snapshots.pins import Hashes, IndexUnreachableError, Pin
 
 _UNREACHABLE = re.compile(
@@ -168,10 +169,17 @@ def ask_each(source: HashSource, pins: Sequence[Pin]) -> Hashes:
 
 
 def make_sources(
-    engine: str | None, *, python: str, runner: Runner, environ: Mapping[str, str], caches_dir: str
+    engine: str | None,
+    *,
+    python: str,
+    runner: Runner,
+    environ: Mapping[str, str],
+    indexes: Indexes,
+    caches_dir: str,
 ) -> list[HashSource]:
     """Return the sources to ask in turn: the engine named, else uv, then pip; their caches lie below `caches_dir`."""
     env = make_installer_environment(environ)
+    indexes.write_to(env)
     env |= {"UV_CACHE_DIR": os.path.join(caches_dir, "uv"), "PIP_CACHE_DIR": os.path.join(caches_dir, "pip")}
     uv = find_uv() if engine in (None, "uv") else None
     if engine == "uv" and uv is None:

@@ -30,6 +30,7 @@ _WITH_VALUE = frozenset(
 )  # fmt: skip
 _FLAGS = frozenset({"--no-index", "--pre", "--prefer-binary", "--require-hashes"})
 _HASH = re.compile(r"sha256:[0-9a-f]{64}")
+_NAMES = re.compile(r":all:|:none:|[A-Za-z0-9._-]+(,[A-Za-z0-9._-]+)*")
 _VARIABLE = re.compile(r"\$\{[A-Z0-9_]+\}")
 _VCS = ("git+", "hg+", "svn+", "bzr+")
 _ARCHIVES = (".whl", ".tar.gz", ".zip", ".tar.bz2", ".tgz", ".tar.xz")
@@ -85,6 +86,8 @@ def _check_url(url: str) -> None:
 
 def parse_requirement(text: str, *, place: Place, hashes: tuple[str, ...] = ()) -> Required:
     """Return one requirement (PEP 508, or pip's bare URL). Raises ValueError, which says what is wrong with it."""
+    if not text.isprintable():
+        raise ValueError(f"`{redact(repr(text)[1:-1])}` has control characters")
     if re.match(r"[A-Za-z0-9+.-]+://", text) or (text.startswith(("file:", *_VCS)) and " @ " not in text):
         if _is_local(text):
             raise _refuse_local(text)
@@ -150,6 +153,8 @@ def _read_option_line(line: str, place: Place, draft: _Draft) -> None:
                 _read_editable(value, place, draft)
             case "--hash":
                 draft.faults.append(f"{place}: `--hash` belongs to no requirement")
+            case "--no-binary" | "--only-binary" if not _NAMES.fullmatch(value):
+                draft.faults.append(f"{place}: `{name} {value}` names no distributions")
             case _:
                 draft.options.append(Option(name=name, value=value, place=place))
 
@@ -174,7 +179,9 @@ def read_lines(lines: list[tuple[Place, str]]) -> Wanted:
     """Return what lines of a requirements file ask for, wherever they stand; faults are gathered, not raised."""
     draft = _Draft()
     for place, line in lines:
-        if line.startswith("-"):
+        if not line.isprintable():
+            draft.faults.append(f"{place}: `{redact(repr(line)[1:-1])}` has control characters")
+        elif line.startswith("-"):
             _read_option_line(line, place, draft)
         else:
             _read_requirement_line(line, place, draft)

@@ -65,7 +65,10 @@ def _find_source(package: Package) -> Source:
     if package.archive:
         sha256 = package.archive.hashes.get("sha256")
         return Archive(url=clean_url(package.archive.url), sha256=sha256) if package.archive.url else Directory()
-    return Index() if any(each.url for each in _list_files(package)) else Local()
+    if not any(each.url for each in _list_files(package)):
+        return Local()
+    is_remote = (package.index or "").startswith(("http://", "https://"))
+    return Index(url=clean_url(package.index)) if package.index and is_remote else Index()
 
 
 def _describe(package: Package, via: Sequence[str]) -> Distribution:

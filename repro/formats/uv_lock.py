@@ -149,8 +149,8 @@ def _list_hashes(package: _Table) -> tuple[str, ...]:
 def _find_source(walk: _Walk, package: _Table) -> Source:
     source = _table(package, "source")
     match source:
-        case {"registry": str()}:
-            return Index()
+        case {"registry": str(url)}:
+            return Index(url=clean_url(url)) if url.startswith(("http://", "https://")) else Index()
         case {"git": str(url)}:
             return _read_git(walk, url)
         case {"url": str(url)}:

@@ -9,6 +9,8 @@ from repro.errors import ExitCode
 
 _OPTIONS = {
     "snapshot": "--output --check --allow-missing --engine --python --cache --json --verbose --help",
+    "lock": "--output --check --as-of --extra --group --engine --python --cache --json --verbose --help",
+    "export": "--format --output --wheels --allow-missing --cache --json --verbose --help",
     "restore": "--offline --allow-missing --engine --python --cache --json --verbose --help",
     "run": "--entry-point --param --restore --no-snapshot --python --cache --json --verbose --help",
     "status": "--python --cache --json --verbose --help",

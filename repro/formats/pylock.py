@@ -1,19 +1,23 @@
-"""`pylock.toml` (PEP 751) as a value: what it installs on one interpreter.
+"""`pylock.toml` (PEP 751): read what it installs on one interpreter, and write a snapshot as one.
 
 packaging.pylock checks and selects; docs/formats.md says what of the file a lock of ours keeps.
 """
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterator, Sequence
-from typing import TYPE_CHECKING
+from collections.abc import Collection, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
 
 from repro.errors import InvalidSnapshotError
 from repro.formats.direct_url import Archive, Directory, Editable, Index, Local, Source, Vcs, clean_url
-from repro.formats.lockfile import Distribution, Snapshot, is_version
-from repro.formats.toml import parse_toml
+from repro.formats.lockfile import Distribution, Interpreter, Snapshot, is_version
+from repro.formats.moment import read_upload_time
+from repro.formats.simple_index import IndexFile
+from repro.formats.toml import format_toml, parse_toml
 
 if TYPE_CHECKING:
+    from packaging.markers import Marker
     from packaging.pylock import Package, PackageSdist, PackageWheel, Pylock
 
     from repro.formats.target import Target
@@ -161,3 +165,112 @@ def find_unlockable(snapshot: Snapshot, *, where: str) -> Iterator[str]:
             yield f"{where}: `{each.name}` has no version"
         elif not each.hashes and not isinstance(each.source, Vcs):
             yield f"{where}: `{each.name}` has no sha256"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class LocalFile:
+    """A file that lies beside the pylock.toml, at the relative `path`, with `/` between its parts."""
+
+    path: str
+    sha256: str
+    size_bytes: int
+
+    @property
+    def filename(self) -> str:
+        """Its name, which says what it is."""
+        return self.path.rpartition("/")[2]
+
+
+def _make_wheel(file: IndexFile | LocalFile) -> PackageWheel:
+    from packaging.pylock import PackageWheel
+
+    hashes = {"sha256": str(file.sha256)}
+    if isinstance(file, LocalFile):
+        return PackageWheel(path=file.path, size=file.size_bytes, hashes=hashes)
+    return PackageWheel(
+        url=clean_url(file.url),
+        upload_time=read_upload_time(file.upload_time),
+        size=file.size_bytes,
+        hashes=hashes,
+    )
+
+
+def _make_sdist(file: IndexFile | LocalFile) -> PackageSdist:
+    from packaging.pylock import PackageSdist
+
+    wheel = _make_wheel(file)
+    return PackageSdist(
+        url=wheel.url, path=wheel.path, upload_time=wheel.upload_time, size=wheel.size, hashes=wheel.hashes
+    )
+
+
+def _make_package(
+    distribution: Distribution, files: Sequence[IndexFile | LocalFile], requires: Sequence[str]
+) -> Package:
+    from packaging.pylock import Package, PackageArchive, PackageVcs
+    from packaging.utils import NormalizedName
+    from packaging.version import Version
+
+    def make(**content: Any) -> Package:
+        return Package(
+            name=NormalizedName(distribution.name),
+            version=Version(distribution.version),
+            dependencies=[{"name": name} for name in requires] or None,
+            **content,
+        )
+
+    match distribution.source:
+        case Vcs(vcs=vcs, url=url, commit=commit, subdirectory=subdirectory) if not distribution.kept:
+            return make(vcs=PackageVcs(type=vcs, url=url, commit_id=commit, subdirectory=subdirectory))
+        case Archive(url=url) if not distribution.kept:
+            sha256 = distribution.hashes[0].removeprefix("sha256:")
+            return make(archive=PackageArchive(url=url, hashes={"sha256": sha256}))
+    ordered = sorted(files, key=lambda each: each.filename)
+    sdist = next((each for each in ordered if not each.filename.endswith(".whl")), None)
+    wheels = [_make_wheel(each) for each in ordered if each.filename.endswith(".whl")]
+    index = next((each.index for each in ordered if isinstance(each, IndexFile)), "")
+    return make(
+        index=clean_url(index) if index.startswith(("http://", "https://")) else None,
+        sdist=_make_sdist(sdist) if sdist else None,
+        wheels=wheels or None,
+    )
+
+
+def _list_environments(python: Interpreter) -> list[Marker]:
+    """Return the markers of the interpreter a lock is for; its X.Y stands in `requires-python`."""
+    from packaging.markers import Marker
+
+    system, _, machine = python.platform.partition("-")
+    facts = {"implementation_name": python.implementation, "sys_platform": system, "platform_machine": machine}
+    return [Marker(" and ".join(f"{key} == '{value}'" for key, value in facts.items() if value))]
+
+
+def format_pylock(snapshot: Snapshot, files: Mapping[str, Sequence[IndexFile | LocalFile]]) -> str:
+    """Return the pylock.toml of a snapshot whose files are known by canonical name; equal input gives equal text.
+
+    Every distribution has to have files, but a commit or an archive. Raises ValueError for what PEP 751 cannot say.
+    """
+    from packaging.pylock import Pylock, PylockValidationError
+    from packaging.specifiers import SpecifierSet
+    from packaging.version import Version
+
+    requires: dict[str, list[str]] = {}
+    for each in snapshot.distributions:
+        for name in each.via:
+            requires.setdefault(name, []).append(each.name)
+    python = snapshot.interpreter
+    pylock = Pylock(
+        lock_version=Version("1.0"),
+        environments=_list_environments(python) if python else None,
+        requires_python=SpecifierSet(f"=={python.minor}.*") if python else None,
+        created_by="repro",
+        packages=[
+            _make_package(each, files.get(each.name, ()), sorted(requires.get(each.name, ())))
+            for each in snapshot.distributions
+        ],
+    )
+    try:
+        pylock.validate()
+    except PylockValidationError as error:
+        raise ValueError(str(error)) from error
+    return format_toml(pylock.to_dict())

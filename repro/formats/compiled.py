@@ -24,7 +24,7 @@ class Compiled:
 def _read_pin(line: str) -> tuple[str, str | None, str | None]:
     from packaging.requirements import Requirement
 
-    requirement = Requirement(line.split(" --hash=", maxsplit=1)[0].rstrip("\\ "))
+    requirement = Requirement(line)
     version = next((each.version for each in requirement.specifier if each.operator == "=="), None)
     return canonicalize_name(requirement.name), version, requirement.url
 

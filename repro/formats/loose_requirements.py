@@ -92,6 +92,8 @@ def parse_requirement(text: str, *, place: Place, hashes: tuple[str, ...] = ()) 
         if _is_local(text):
             raise _refuse_local(text)
         text = _name_url(text)
+    if re.split(r"[ ;]", text)[0].endswith(_ARCHIVES):
+        raise _refuse_local(text)
     try:
         requirement = Requirement(text)
     except InvalidRequirement as error:

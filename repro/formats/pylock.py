@@ -5,6 +5,7 @@ packaging.pylock checks and selects; docs/formats.md says what of the file a loc
 
 from __future__ import annotations
 
+import re
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
@@ -156,10 +157,20 @@ def parse_pylock(
     return Snapshot(interpreter=None, distributions=tuple(sorted(distributions, key=lambda each: each.name)))
 
 
+def _is_plain(source: Archive | Vcs) -> bool:
+    """Tell whether a URL, and the commit behind it, can stand in a line of a requirements file."""
+    word = source.format_url() if isinstance(source, Vcs) else source.url
+    return word.isprintable() and word.isascii() and " " not in word
+
+
 def find_unlockable(snapshot: Snapshot, *, where: str) -> Iterator[str]:
-    """Yield one sentence for each distribution that a lock cannot say: a local path, no version, no sha256."""
+    """Yield one sentence for each distribution that a lock cannot say: a local path, no version, no sha256, nonsense."""
     for each in snapshot.distributions:
-        if isinstance(each.source, Directory | Editable | Local):
+        if not re.fullmatch(r"[a-z0-9]+(-[a-z0-9]+)*", each.name):
+            yield f"{where}: `{each.name}` is not the name of a distribution"
+        elif isinstance(each.source, Archive | Vcs) and not _is_plain(each.source):
+            yield f"{where}: `{each.name}` has a URL or a commit that is none"
+        elif isinstance(each.source, Directory | Editable | Local):
             yield f"{where}: `{each.name}` is a local path, which means nothing on another machine"
         elif not is_version(each.version):
             yield f"{where}: `{each.name}` has no version"

@@ -144,7 +144,7 @@ def _find_dynamic_files(reader: _Reader, content: Mapping[str, object]) -> tuple
 
 
 def _refuse_empty(reader: _Reader, content: Mapping[str, object], groups: Sequence[str]) -> None:
-    if "project" in content or groups:
+    if "project" in content or (groups and "dependency-groups" in content):
         return
     tool = read_mapping(content, "tool", place="", faults=reader.faults)
     hint = "; poetry's own table is not read, its `[project]` is" if "poetry" in tool else ""

@@ -31,6 +31,10 @@ def _tables(value: object) -> list[_Table]:
     return [each for each in value if isinstance(each, Mapping)] if isinstance(value, list) else []
 
 
+def _texts(value: object) -> list[str]:
+    return [each for each in value if isinstance(each, str)] if isinstance(value, list) else []
+
+
 def _text(table: _Table, key: str) -> str:
     value = table.get(key)
     return value if isinstance(value, str) else ""
@@ -82,8 +86,7 @@ class _Walk:
         return found[0]
 
     def fits(self, package: _Table) -> bool:
-        markers = package.get("resolution-markers")
-        listed = markers if isinstance(markers, list) else []
+        listed = _texts(package.get("resolution-markers"))
         return not listed or any(self.applies({"marker": each}) for each in listed)
 
     def follow(self, dependencies: object, *, parent: str) -> None:
@@ -100,8 +103,7 @@ class _Walk:
             else:
                 self.requested.add(id(package))
             name = _text(package, "name")
-            extras = dependency.get("extra")
-            for extra in ("", *(extras if isinstance(extras, list) else ())):
+            for extra in ("", *_texts(dependency.get("extra"))):
                 if (id(package), extra) not in self.done:
                     self.done.add((id(package), extra))
                     more = _table(package, "optional-dependencies").get(extra) if extra else package.get("dependencies")
@@ -113,9 +115,8 @@ def _find_roots(packages: Sequence[_Table], manifest: _Table) -> list[_Table]:
     beside = [each for each in packages if "." in (_table(each, "source").get(key) for key in _LOCAL)]
     if beside:
         return beside
-    members = manifest.get("members")
-    names = members if isinstance(members, list) else []
-    return [each for each in packages if _text(each, "name") in names]
+    members = _texts(manifest.get("members"))
+    return [each for each in packages if _text(each, "name") in members]
 
 
 def _choose(walk: _Walk, roots: Sequence[_Table], kind: str, key: str, named: Collection[str]) -> None:

@@ -164,7 +164,7 @@ def _is_plain(source: Archive | Vcs) -> bool:
 
 
 def find_unlockable(snapshot: Snapshot, *, where: str) -> Iterator[str]:
-    """Yield one sentence for each distribution that a lock cannot say: a local path, no version, no sha256, nonsense."""
+    """Yield one sentence for each distribution that a lock cannot say: a local path, no hash, nonsense."""
     for each in snapshot.distributions:
         if not re.fullmatch(r"[a-z0-9]+(-[a-z0-9]+)*", each.name):
             yield f"{where}: `{each.name}` is not the name of a distribution"

@@ -16,6 +16,7 @@ from repro.environments.snapshot import take_for, write_lock
 from repro.formats.lockfile import Snapshot
 from repro.projects.run import RunRequest, RunResult, run_project
 from repro.snapshots.load import locate_lock
+from repro.snapshots.take import Thoroughness
 
 
 def _note(text: str) -> None:
@@ -35,6 +36,9 @@ def snapshot(
     cache: str | os.PathLike[str] | None = None,
     allow_missing: bool = False,
     engine: str | None = None,
+    prove: bool = False,
+    deep: bool = False,
+    strict: bool = False,
 ) -> Snapshot:
     """Write the lock of an environment to `path` (a directory or a file) and return it.
 
@@ -44,7 +48,8 @@ def snapshot(
     machine = _make_machine(cache)
     interpreter = python or settings.find_python(machine.environ) or settings.own_python()
     target = locate_lock(path)
-    outcome = take_for(machine, interpreter, path=target, engine=engine, allow_missing=allow_missing)
+    thoroughness = Thoroughness(prove=prove, deep=deep, strict=strict, allow_missing=allow_missing)
+    outcome = take_for(machine, interpreter, path=target, engine=engine, thoroughness=thoroughness)
     write_lock(outcome.taken.snapshot, target)
     return outcome.taken.snapshot
 

@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from typing import NoReturn
 
     from repro.environments.machine import Machine
+    from repro.snapshots.indexes import Indexes
 
 
 class _HelpFormatter(argparse.RawDescriptionHelpFormatter):
@@ -60,6 +61,27 @@ def add_python(parser: argparse.ArgumentParser, meaning: str) -> None:
     parser.add_argument("--python", metavar="PATH", help=meaning)
 
 
+def add_indexes(parser: argparse.ArgumentParser) -> None:
+    """Add what names indexes, as pip does."""
+    parser.add_argument("--index-url", metavar="URL", help="the index to ask (default: pip's and uv's configuration)")
+    parser.add_argument("--extra-index-url", action="append", default=[], metavar="URL", help="one more (repeatable)")
+    parser.add_argument("--find-links", action="append", default=[], metavar="PLACE", help="files (repeatable)")
+
+
+def _find_given_indexes(arguments: argparse.Namespace) -> Indexes | None:
+    named = (
+        getattr(arguments, "index_url", None),
+        getattr(arguments, "extra_index_url", None),
+        getattr(arguments, "find_links", None),
+    )
+    if not any(named):
+        return None
+    from repro.snapshots.indexes import Indexes
+
+    default, extra, links = named
+    return Indexes(default_url=default, extra_urls=tuple(extra or ()), find_links=tuple(links or ()))
+
+
 def make_machine(arguments: argparse.Namespace, *, report: Callable[[str], None] | None = None) -> Machine:
     """Return the machine the options describe."""
     from repro.environments.machine import Machine
@@ -70,4 +92,5 @@ def make_machine(arguments: argparse.Namespace, *, report: Callable[[str], None]
         environ=environ,
         echo=console.echo if arguments.verbose or settings.is_verbose(environ) else None,
         report=report or console.note,
+        indexes=_find_given_indexes(arguments),
     )

@@ -17,9 +17,10 @@ from repro.formats.pylock import LocalFile, format_pylock, is_pylock_name
 from repro.formats.python_env import format_python_env
 from repro.formats.requirements import format_pins, format_requirements
 from repro.formats.simple_index import IndexFile
-from repro.snapshots.index_client import IndexClient
+from repro.snapshots.index_client import IndexClient, find_path
 from repro.snapshots.load import Loaded
 from repro.snapshots.pins import Pin
+from repro.snapshots.wheelhouse import Wheelhouse
 
 FORMATS = ("pylock", "requirements", "conda-yaml", "python-env")
 
@@ -93,34 +94,31 @@ def _copy_beside(source: Path, request: ExportRequest) -> LocalFile:
 def _copy_kept(machine: Machine, distribution: Distribution, request: ExportRequest) -> LocalFile:
     """Copy the wheel that the store keeps for a distribution. Raises ReproError where it is not as locked."""
     sha256 = distribution.hashes[0].removeprefix("sha256:") if distribution.hashes else ""
-    directory = Path(machine.store.room("wheels", sha256))
-    found = sorted(directory.glob("*.whl")) if sha256 else []
-    if not found or sha256_file(found[0]) != sha256:
+    wheelhouse = Wheelhouse(machine.store.room("wheels"), staging_dir=machine.store.room("tmp"))
+    found = wheelhouse.find(sha256) if sha256 else None
+    if not found or sha256_file(found) != sha256:
         raise ReproError(
             f"the wheel of `{distribution.name}` {distribution.version} is not in the cache `{machine.store.root}`",
             hint="take the lock again with `repro snapshot`, or name the cache with `--cache DIR`",
         )
-    return _copy_beside(found[0], request)
+    return _copy_beside(found, request)
 
 
 def _join(
     client: IndexClient, distribution: Distribution, listed: Sequence[IndexFile], request: ExportRequest
 ) -> list[IndexFile | LocalFile]:
     """Return those files of a version that the lock allows; one on this machine is copied, or left out."""
-    import hashlib
-
     allowed = {each.removeprefix("sha256:") for each in distribution.hashes}
     joined: dict[str, IndexFile | LocalFile] = {}
     for file in listed:
-        sha256 = file.sha256 or hashlib.sha256(client.read(file)).hexdigest()
+        sha256 = file.sha256 or client.compute_sha256(file)
         if sha256 not in allowed or file.filename in joined:
             continue
-        if not file.url.startswith("file:"):
+        path = find_path(file.url)
+        if path is None:
             joined[file.filename] = replace(file, sha256=sha256)
         elif request.wheels_dir:
-            from urllib.parse import unquote, urlsplit
-
-            joined[file.filename] = _copy_beside(Path(unquote(urlsplit(file.url).path)), request)
+            joined[file.filename] = _copy_beside(path, request)
     return list(joined.values())
 
 
@@ -137,9 +135,9 @@ def _find_files(
     more = tuple(url for url in snapshot.index_urls if url not in known)
     indexes = replace(indexes, extra_urls=(*indexes.extra_urls, *more))
     with IndexClient(indexes, environ=machine.environ) as client:
-        listed = client.list_files([Pin(name=each.name, version=each.version) for each in asked])
+        listing = client.list_files([Pin(name=each.name, version=each.version) for each in asked])
         for each in asked:
-            files[each.name] = _join(client, each, listed[each.name], request)
+            files[each.name] = _join(client, each, listing.files[each.name], request)
     missing = tuple(f"{each.name}=={each.version}" for each in asked if not files[each.name])
     if missing:
         raise ReproError(

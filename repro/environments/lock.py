@@ -22,11 +22,11 @@ from repro.formats.target import make_target
 from repro.formats.uv_lock import FILE_NAME as UV_LOCK
 from repro.formats.uv_lock import parse_uv_lock
 from repro.formats.wanted import Wanted
+from repro.snapshots.choose import Question, make_resolver
+from repro.snapshots.describe import TOOL
 from repro.snapshots.drift import Drift, compare
 from repro.snapshots.indexes import Indexes, find_default_index
-from repro.snapshots.resolve import Question, make_resolver
 from repro.snapshots.resolved import describe_pins, describe_urls
-from repro.snapshots.take import TOOL
 from repro.snapshots.wanted import expand_variables, hide_variables, read_source, read_wanted
 
 

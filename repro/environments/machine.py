@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import cache
 from pathlib import Path
 
 from repro import settings
@@ -11,12 +12,15 @@ from repro.environments.interpreters import Finder
 from repro.environments.store import Store, locate_store
 from repro.process import Runner
 from repro.snapshots.memory import Memory
-from repro.snapshots.pins import AskHashes, Hashes, Pin
+from repro.snapshots.pins import Hashes, Pin
+from repro.snapshots.take import Tools
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from repro.snapshots.hashes import HashSource
     from repro.snapshots.indexes import Indexes
+    from repro.snapshots.keep import Keeper
+    from repro.snapshots.resolve import Resolve
 
 
 def _say_nothing(stage: str) -> None:
@@ -58,22 +62,57 @@ class Machine:
         return find_indexes(self.environ, project=project, prefix=prefix, given=self.indexes)
 
     def make_memory(self) -> Memory:
-        """Return the memories of the store."""
+        """Return the memories of the store. Raises RestoreError where somebody else could have filled it."""
+        self.store.check()
         return Memory(Path(self.store.room()))
 
     def make_finder(self) -> Finder:
         """Return the finder of interpreters."""
         return Finder(self.store, runner=self.runner, environ=self.environ)
 
-    def make_ask(self, engine: str | None, *, python: str, project: Path) -> AskHashes:
-        """Return what asks an index for hashes; the tools are looked for when it is called."""
+    def make_keeper(self, indexes: Indexes) -> Keeper:
+        """Return what keeps wheels in the store. Raises RestoreError where it cannot be written."""
+        from repro.snapshots.hashes import find_uv
+        from repro.snapshots.keep import Keeper
+        from repro.snapshots.wheelhouse import Wheelhouse
+
+        self.store.prepare()
+        build_env = settings.make_installer_environment(self.environ)
+        build_env |= {"UV_CACHE_DIR": self.store.room("uv"), "PIP_CACHE_DIR": self.store.room("pip")}
+        indexes.write_to(build_env)
+        return Keeper(
+            wheelhouse=Wheelhouse(self.store.room("wheels"), staging_dir=self.store.room("tmp")),
+            memory=self.make_memory(),
+            runner=self.runner,
+            environ=self.environ,
+            build_env=build_env,
+            uv=find_uv(),
+        )
+
+    def make_tools(self, *, project: Path, python: str, engine: str | None, must_prove: bool) -> Tools:
+        """Return what a snapshot of `python` for a project may need."""
+        indexes = cache(lambda: self.find_indexes(project))
 
         def ask(pins: Sequence[Pin]) -> Hashes:
             from repro.snapshots.hashes import find_hashes
 
             return find_hashes(self.make_hash_sources(engine, python=python, project=project), pins)
 
-        return ask
+        def make_resolver(keeper: Keeper) -> Resolve:
+            from repro.snapshots.resolve import make_resolver
+
+            return make_resolver(
+                indexes=indexes(),
+                environ=self.environ,
+                keeper=keeper,
+                must_prove=must_prove,
+                ask=ask,
+                ask_first=engine is not None,
+            )
+
+        return Tools(
+            make_keeper=lambda: self.make_keeper(indexes()), make_resolver=make_resolver, scope=lambda: indexes().id
+        )
 
     def make_hash_sources(self, engine: str | None, *, python: str, project: Path) -> list[HashSource]:
         """Return the tools to ask for hashes."""

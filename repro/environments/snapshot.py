@@ -11,7 +11,9 @@ from repro.files import write_atomically
 from repro.formats.lockfile import Snapshot, format_snapshot
 from repro.snapshots.drift import Drift, compare
 from repro.snapshots.load import load_lock
-from repro.snapshots.take import Taken, take_snapshot
+from repro.snapshots.take import Taken, Thoroughness, take_snapshot
+
+QUICK = Thoroughness()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -36,11 +38,17 @@ def find_lock(path: Path) -> tuple[Snapshot | None, tuple[str, ...]]:
 
 
 def take_for(
-    machine: Machine, python: str, *, path: Path, engine: str | None = None, allow_missing: bool = True
+    machine: Machine,
+    python: str,
+    *,
+    path: Path,
+    engine: str | None = None,
+    thoroughness: Thoroughness = QUICK,
 ) -> Outcome:
     """Take a snapshot of `python` to stand at `path`; an unchanged entry keeps the hashes of the lock there.
 
-    Raises InterpreterNotFoundError, and ReproError for a distribution that cannot be read unless `allow_missing`.
+    Raises InterpreterNotFoundError, ReproError for a distribution that cannot be read unless allowed, and in strict
+    mode for anything that is inconsistent.
     """
     old, notes = find_lock(path)
     taken = take_snapshot(
@@ -48,17 +56,17 @@ def take_for(
         runner=machine.runner,
         environ=machine.environ,
         memory=machine.make_memory(),
-        ask=machine.make_ask(engine, python=python, project=path.parent),
+        tools=machine.make_tools(project=path.parent, python=python, engine=engine, must_prove=thoroughness.prove),
+        thoroughness=thoroughness,
         old=old,
         index_urls=machine.find_indexes(path.parent).public_urls,
-        allow_missing=allow_missing,
     )
     return Outcome(
         path=path,
         taken=taken,
         drift=compare(old, taken.snapshot) if old else None,
         would_change=old is None or old.compute_digest() != taken.snapshot.compute_digest(),
-        notes=(*notes, *taken.notes),
+        notes=(*notes, *taken.notes, *(fault.text for fault in taken.faults)),
     )
 
 

@@ -13,12 +13,16 @@ _VIA = re.compile(r"#\s*via\b\s*(.*)")
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Compiled:
-    """One pin: a version, or the URL it was asked for by, credentials included; `via` are canonical names."""
+    """One pin: a version, or the URL it was asked for by, credentials included.
+
+    `via` are canonical names of what requires it; `requested` tells that a requirements file does.
+    """
 
     name: str
     version: str | None
     url: str | None
     via: tuple[str, ...]
+    requested: bool
 
 
 def _read_pin(line: str) -> tuple[str, str | None, str | None]:
@@ -30,10 +34,12 @@ def _read_pin(line: str) -> tuple[str, str | None, str | None]:
 
 
 def _read_via(comment: str) -> Iterator[str]:
-    """Yield the distributions in a comment `# via a, b`; files (`-r x`) are none."""
+    """Yield the words of a comment `# via a, -r b`: distributions by canonical name, files as `-r` or `-c`."""
     for part in comment.split(","):
         word = part.strip()
-        if word and not word.startswith("-") and " " not in word:
+        if word.startswith("-"):
+            yield word[:2]
+        elif word and " " not in word:
             yield canonicalize_name(word.partition("[")[0])
 
 
@@ -49,7 +55,9 @@ def parse_compiled(text: str) -> tuple[Compiled, ...]:
         elif stripped and not stripped.startswith("-"):
             found.append((*_read_pin(stripped), set()))
     pins = [
-        Compiled(name=name, version=version, url=url, via=tuple(sorted(via - {name})))
+        Compiled(
+            name=name, version=version, url=url, via=tuple(sorted(via - {name, "-r", "-c"})), requested="-r" in via
+        )
         for name, version, url, via in found
     ]
     return tuple(sorted(pins, key=lambda each: each.name))

@@ -43,10 +43,11 @@ class Vcs:
 class Checkout:
     """The state of the working copy a distribution was installed from.
 
-    `diff` is the sha256 (64 hex digits) of what was not committed: `git diff` and the untracked files.
+    `diff` is the sha256 (64 hex digits) of what was not committed: `git diff` and the untracked files; of all files
+    where there is no commit.
     """
 
-    commit: str
+    commit: str | None = None
     url: str | None = None
     diff: str | None = None
     untracked: int = 0

@@ -316,7 +316,7 @@ def _read_checkout(note: dict[str, object]) -> Checkout | None:
         raise ValueError("`checkout` is not an object")
     untracked = value.get("untracked", 0)
     return Checkout(
-        commit=_require(value, "commit"),
+        commit=_find_text(value, "commit"),
         url=_find_text(value, "url"),
         diff=_find_text(value, "diff"),
         untracked=untracked if isinstance(untracked, int) else 0,

@@ -18,28 +18,33 @@ _ADDED_BY_INSTALLERS = frozenset(
 )  # fmt: skip
 
 
-def _read_rows(text: str) -> Iterator[tuple[str, str]]:
+def read_rows(text: str) -> Iterator[tuple[str, str, str]]:
+    """Yield path, hash (`sha256=` and urlsafe base64) and size in bytes of each row, "" for what it leaves out."""
     for line in text.splitlines():
         if '"' in line:
-            path, hash_, *_ = [*next(csv.reader([line])), ""]
+            path, hash_, size, *_ = [*next(csv.reader([line])), "", ""]
         else:
             path, _, rest = line.partition(",")
-            hash_ = rest.partition(",")[0]
+            hash_, _, size = rest.partition(",")
         if path:
-            yield path, hash_
+            yield path, hash_, size
 
 
-def _is_from_wheel(path: str) -> bool:
+def is_from_wheel(path: str) -> bool:
+    """Tell whether a row of an installed RECORD stands for a file of the wheel, not one an installer adds."""
     if path.startswith(("../", "/")) or path.endswith(".pyc"):
         return False
     directory, _, name = path.rpartition("/")
     return not (name in _ADDED_BY_INSTALLERS and directory.endswith(".dist-info"))
 
 
+def _digest(rows: list[str]) -> str:
+    return "sha256:" + hashlib.sha256("".join(sorted(rows)).encode()).hexdigest()
+
+
 def digest_record(text: str) -> str:
     """Return the record digest of an installed RECORD file's text, as `sha256:` and 64 hexadecimal digits."""
-    rows = sorted(f"{path},{hash_}\n" for path, hash_ in _read_rows(text) if _is_from_wheel(path))
-    return "sha256:" + hashlib.sha256("".join(rows).encode()).hexdigest()
+    return _digest([f"{path},{hash_}\n" for path, hash_, _ in read_rows(text) if is_from_wheel(path)])
 
 
 def digest_wheel_record(text: str) -> str:
@@ -49,12 +54,12 @@ def digest_wheel_record(text: str) -> str:
     (scripts, headers, data) not at all (PyPA "Binary distribution format").
     """
     rows = []
-    for path, hash_ in _read_rows(text):
+    for path, hash_, _ in read_rows(text):
         top, _, rest = path.partition("/")
         if top.endswith(".data"):
             scheme, _, path = rest.partition("/")  # noqa: PLW2901
             if scheme not in ("purelib", "platlib"):
                 continue
-        if _is_from_wheel(path):
+        if is_from_wheel(path):
             rows.append(f"{path},{hash_}\n")
-    return "sha256:" + hashlib.sha256("".join(sorted(rows)).encode()).hexdigest()
+    return _digest(rows)

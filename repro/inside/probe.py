@@ -35,15 +35,8 @@ def _read_headers(path):
     return head.replace(b"\r\n", b"\n").split(b"\n\n", 1)[0].decode("utf-8", "replace")
 
 
-def _leading_name(requirement):
-    end = 0
-    while end < len(requirement) and (requirement[end].isalnum() or requirement[end] in "-_."):
-        end += 1
-    return requirement[:end]
-
-
 def _parse_headers(text):
-    """Return (name, version, required names); requirements of an extra are left out."""
+    """Return (name, version, requirements)."""
     name = version = None
     requires = []
     for line in text.split("\n"):
@@ -56,9 +49,7 @@ def _parse_headers(text):
         elif key == "version" and version is None:
             version = value.strip()
         elif key == "requires-dist":
-            requirement, _, marker = value.strip().partition(";")
-            if "extra" not in marker:
-                requires.append(_leading_name(requirement))
+            requires.append(value.strip())
     return name, version, requires
 
 

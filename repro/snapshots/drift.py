@@ -84,11 +84,11 @@ def describe_interpreter(python: Interpreter) -> str:
 def _differs(before: Distribution, after: Distribution, *, plain: bool, same_files: bool) -> bool:
     if before.version != after.version:
         return True
-    if plain:
+    if plain or (before.record is not None and before.record == after.record):
         return False
     if before.source.kind != after.source.kind:
         return True
-    return same_files and before.record is not None and after.record is not None and before.record != after.record
+    return same_files and before.record is not None and after.record is not None
 
 
 def compare(before: Snapshot, after: Snapshot) -> Drift:

@@ -21,6 +21,7 @@ from typing import TypeVar
 from urllib.parse import quote, unquote, urljoin, urlsplit
 
 from repro.errors import ReproError
+from repro.files import BLOCK_BYTES
 from repro.formats.direct_url import clean_url
 from repro.formats.redaction import redact
 from repro.formats.simple_index import HTML_TYPES, JSON_TYPE, IndexFile, parse_html_page, parse_json_page
@@ -51,6 +52,14 @@ class Response:
     headers: Mapping[str, str]
     body: bytes
     url: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Listing:
+    """The files of each project, by canonical name, and why an index had no part in it."""
+
+    files: Mapping[str, tuple[IndexFile, ...]]
+    failures: tuple[str, ...] = ()
 
 
 class FetchError(ReproError):
@@ -214,7 +223,7 @@ def _wait_for(response: Response, tried: int) -> float:
     return min(float(asked) if asked.isdigit() else _BACKOFF_S * 2 ** (tried - 1), _LONGEST_WAIT_S)
 
 
-def _find_path(place: str) -> Path | None:
+def find_path(place: str) -> Path | None:
     """Return the path of a place on this machine, None where it is elsewhere."""
     if place.startswith("file:"):
         return Path(unquote(urlsplit(place).path))
@@ -346,7 +355,7 @@ class IndexClient:
         )
 
     def _list_project(self, index: str, pin: Pin) -> tuple[IndexFile, ...]:
-        path = _find_path(index)
+        path = find_path(index)
         if path:
             files = self._list_directory(path / pin.name)
         else:
@@ -355,7 +364,7 @@ class IndexClient:
         return tuple(replace(each, index=index) for each in files)
 
     def _list_links(self, place: str) -> tuple[IndexFile, ...]:
-        path = _find_path(place)
+        path = find_path(place)
         if path is None:
             files = _keep_remote(self._read_page(self._keys.strip_login(place)))
         elif path.is_file():
@@ -364,11 +373,11 @@ class IndexClient:
             files = self._list_directory(path)
         return tuple(replace(each, index=place) for each in files)
 
-    def list_files(self, pins: Sequence[Pin]) -> dict[str, tuple[IndexFile, ...]]:
-        """Return the files that all places together have of each pin, by canonical name.
+    def list_files(self, pins: Sequence[Pin]) -> Listing:
+        """Return the files that all places together have of each pin.
 
-        An index that does not answer is passed over where another has the project. Raises IndexUnreachableError where
-        none can be reached, FetchError for an answer that is no page.
+        An index that does not answer is passed over where another does. Raises IndexUnreachableError where none can be
+        reached, FetchError where none lets us in or answers with a page.
         """
         urls = self._indexes.urls
         wanted = [(index, pin) for pin in pins for index in urls]
@@ -392,28 +401,40 @@ class IndexClient:
                 name = project_of(each.filename)
                 if name in found:
                     found[name].append(each)
-        if failures and len(failures) == len(urls) and not any(found.values()):
+        if failures and not any(found.values()):
             raise next(iter(failures.values()))
-        return {pin.name: _select_version(found[pin.name], pin.version) for pin in pins}
+        return Listing(
+            files={pin.name: _select_version(found[pin.name], pin.version) for pin in pins},
+            failures=tuple(sorted(error.message for error in failures.values())),
+        )
 
     def open(self, file: IndexFile) -> io.BufferedIOBase | io.RawIOBase:
         """Return a file to read parts of. Raises FetchError and IndexUnreachableError."""
-        if path := _find_path(file.url):
+        if path := find_path(file.url):
             try:
                 return path.open("rb")
             except OSError as error:
                 raise FetchError(f"`{file.filename}` cannot be read ({error.strerror})") from error
         return _RemoteFile(self._get_door(), self._keys.strip_login(file.url))
 
-    def read(self, file: IndexFile) -> bytes:
-        """Return a whole file. Raises FetchError and IndexUnreachableError."""
-        if _find_path(file.url):
-            with self.open(file) as source:
-                return source.read()
+    def open_whole(self, file: IndexFile) -> io.BufferedIOBase | io.RawIOBase:
+        """Return a whole file to read from its beginning. Raises FetchError and IndexUnreachableError."""
+        if find_path(file.url):
+            return self.open(file)
         response = self._get_door().get(self._keys.strip_login(file.url), {"Accept-Encoding": "identity"})
         if response.status != 200:
             raise FetchError(f"`{clean_url(file.url)}` cannot be read (HTTP {response.status})")
-        return response.body
+        return io.BytesIO(response.body)
+
+    def compute_sha256(self, file: IndexFile) -> str:
+        """Return the sha256 of a file whose index does not say it, as 64 hex digits. Raises what `open_whole` does."""
+        import hashlib
+
+        digest = hashlib.sha256()
+        with self.open_whole(file) as source:
+            while block := source.read(BLOCK_BYTES):
+                digest.update(block)
+        return digest.hexdigest()
 
 
 def _keep_remote(files: tuple[IndexFile, ...] | None) -> tuple[IndexFile, ...]:

@@ -19,7 +19,10 @@ TIMEOUT_S = 120.0
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Found:
-    """One `.dist-info` or `.egg-info` as it lies in a site directory; `record` is the sha256 of its RECORD file."""
+    """One `.dist-info` or `.egg-info` as it lies in a site directory; `record` is the sha256 of its RECORD file.
+
+    `requires` are its `Requires-Dist` lines as they stand.
+    """
 
     name: str
     version: str
@@ -41,6 +44,7 @@ class Report:
     base_executable: str
     prefix: str
     base_prefix: str
+    sites: tuple[str, ...]
     found: tuple[Found, ...]
 
 
@@ -52,6 +56,7 @@ def _parse_report(text: str) -> Report:
             **{key: python[key] for key in ("implementation", "version", "abi", "platform", "libc")}
         ),
         **{key: python[key] for key in ("executable", "base_executable", "prefix", "base_prefix")},
+        sites=tuple(content.get("sites", ())),
         found=tuple(
             Found(**{**each, "requires": tuple(each["requires"])}) for each in content.get("distributions", [])
         ),

@@ -1,225 +1,137 @@
-"""Turn loose requirements into pins, through uv or pip-tools: the only place that chooses versions.
+"""Resolve what is installed to files of indexes: by the client that can prove it, else by uv, pip or pip-tools.
 
-Each runs in a subprocess and sees indexes through variables alone, so that no credential stands on a command line or
-in what it prints. Hashes come from the index client, so both give the same lock.
+A tool says hashes and proves nothing; it serves where one is asked for by name, and where only it gets past the door of
+an index (a keyring).
 """
 
 from __future__ import annotations
 
-import json
-import os
-import re
-import sys
-import tempfile
-from collections.abc import Mapping, Sequence
-from contextlib import contextmanager
-from dataclasses import dataclass
-from datetime import datetime
-from pathlib import Path
-from typing import TYPE_CHECKING, Protocol
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, replace
+from urllib.parse import unquote
 
-from repro.errors import ReproError
-from repro.formats.compiled import Compiled, parse_compiled
-from repro.formats.direct_url import Source, parse_direct_url
-from repro.formats.lockfile import canonicalize_name
-from repro.formats.moment import format_moment
-from repro.formats.redaction import redact
-from repro.formats.wanted import Required
-from repro.process import Finished, Runner
-from repro.snapshots.hashes import find_uv
-from repro.snapshots.pins import IndexUnreachableError
-
-if TYPE_CHECKING:
-    from collections.abc import Iterator
-
-ENGINES = ("uv", "pip-tools")
-_OLDEST_FOR_PIP_TOOLS = (3, 10)
-_SHOWN_LINES = 12
-# Runs our pip-tools in the interpreter that is locked for: it resolves for the Python that runs it.
-_START_PIP_TOOLS = (
-    "import sys; sys.path.insert(0, sys.argv.pop(1)); sys.argv[0] = 'pip-compile'; "
-    "from piptools.scripts.compile import cli; cli()"
-)
-_UNREACHABLE = re.compile(
-    r"error sending request|Failed to fetch|dns error|NewConnectionError|ConnectTimeout|ConnectionError|Max retries"
-    r"|Network is unreachable|Temporary failure in name resolution|Connection (refused|reset)|network was disabled",
-    re.IGNORECASE,
-)
+from repro.formats.direct_url import Archive, clean_url, parse_direct_url
+from repro.formats.lockfile import Proof
+from repro.formats.simple_index import IndexFile
+from repro.snapshots.index_client import FetchError, IndexClient, find_path
+from repro.snapshots.indexes import Indexes
+from repro.snapshots.installed import Installed
+from repro.snapshots.keep import Keeper
+from repro.snapshots.memory import Artefact
+from repro.snapshots.pins import AskHashes, Pin
+from repro.snapshots.prove import Verdict, prove_files
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Question:
-    """What a resolver is asked: requirements within constraints, as of `before`, and which files.
+class Resolution:
+    """What was found, by canonical name, and sentences for the taker; `complete` where every index has answered."""
 
-    `no_binary` and `only_binary` are names or `:all:`.
-    """
-
-    required: tuple[Required, ...]
-    constraints: tuple[Required, ...] = ()
-    no_binary: tuple[str, ...] = ()
-    only_binary: tuple[str, ...] = ()
-    prereleases: bool = False
-    before: datetime | None = None
-
-    def asks_for(self, name: str) -> bool:
-        """Tell whether a requirement names the distribution itself."""
-        return any(each.name == name for each in self.required)
-
-    def format_requirements(self) -> str:
-        """Return the requirements file that both resolvers read."""
-        options = [f"--no-binary {each}" for each in self.no_binary]
-        options += [f"--only-binary {each}" for each in self.only_binary]
-        return "".join(f"{line}\n" for line in (*options, *(each.text for each in self.required)))
-
-    def format_constraints(self) -> str:
-        """Return the constraints file."""
-        return "".join(f"{each.text}\n" for each in self.constraints)
+    artefacts: Mapping[str, Artefact]
+    notes: tuple[str, ...] = ()
+    complete: bool = True
 
 
-class Resolver(Protocol):
-    """A tool that chooses versions. Raises ReproError where no versions fit, IndexUnreachableError."""
-
-    name: str
-
-    def resolve(self, question: Question) -> tuple[Compiled, ...]:
-        """Return a pin for each distribution that is needed."""
-
-
-@contextmanager
-def _write(question: Question) -> Iterator[tuple[str, list[str]]]:
-    """Give a private directory with the question's files, and the arguments that name them."""
-    with tempfile.TemporaryDirectory(prefix="repro-") as directory:
-        Path(directory, "requirements.in").write_text(question.format_requirements(), encoding="utf-8")
-        Path(directory, "constraints.txt").write_text(question.format_constraints(), encoding="utf-8")
-        yield directory, ["requirements.in", "--constraint", "constraints.txt"]
-
-
-def _explain(finished: Finished, tool: str) -> ReproError:
-    said = redact(finished.stderr.strip() or finished.stdout.strip())
-    lines = tuple(line.rstrip() for line in said.splitlines() if line.strip())
-    if _UNREACHABLE.search(said):
-        return IndexUnreachableError(
-            "no package index can be reached, so no versions can be chosen",
-            hint="check the network",
-            details=lines[-3:],
+def _make_artefact(installed: Installed, verdict: Verdict, *, indexes: Indexes, keeper: Keeper) -> Artefact:
+    """Return the artefact of a verdict; a wheel that lies on this machine alone is kept."""
+    file = verdict.file
+    if file is None:
+        return Artefact(
+            record=installed.record, proof=Proof.UNPROVEN, local=True, reason=verdict.reason, scope=indexes.id
         )
-    if "Traceback" in said:
-        return ReproError(f"`{tool}` failed", hint="try the other `--engine`", details=lines[-1:])
-    return ReproError(
-        "no versions fit these requirements", hint="loosen what excludes each other", details=lines[-_SHOWN_LINES:]
+    path = find_path(file.url)
+    if path:
+        kept = keeper.keep_file(path)
+        return replace(kept, record=installed.record, proof=verdict.proof)
+    first = indexes.urls[0] if indexes.urls else None
+    return Artefact(
+        record=installed.record,
+        proof=verdict.proof,
+        file=file.filename,
+        hashes=verdict.hashes,
+        index=None if file.index == first else clean_url(file.index),
     )
 
 
-def _read(finished: Finished, tool: str) -> tuple[Compiled, ...]:
-    if finished.returncode:
-        raise _explain(finished, tool)
-    return parse_compiled(finished.stdout)
+def _note_yanked(name: str, file: IndexFile | None) -> list[str]:
+    if file is None or file.yanked is None:
+        return []
+    reason = f": {file.yanked}" if file.yanked else ""
+    return [f"`{file.filename}` was yanked from its index{reason}"]
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class UvResolver:
-    """`uv pip compile` for the interpreter `python`."""
-
-    name = "uv"
-    uv: str
-    python: str
-    runner: Runner
-    env: Mapping[str, str]
-
-    def resolve(self, question: Question) -> tuple[Compiled, ...]:
-        """See Resolver."""
-        with _write(question) as (directory, files):
-            args = [self.uv, "pip", "compile", *files, "--quiet", "--no-header", "--no-config"]
-            args += ["--annotation-style", "split", "--python", self.python, "--no-python-downloads"]
-            args += ["--index-strategy", "unsafe-best-match"]
-            args += ["--prerelease", "allow"] if question.prereleases else []
-            args += ["--exclude-newer", format_moment(question.before)] if question.before else []
-            return _read(self.runner.capture(args, env=self.env, cwd=directory), self.name)
+def _find_archive(installed: Installed) -> IndexFile | None:
+    """Return the file that a distribution was installed from by its URL (PEP 610)."""
+    try:
+        source = parse_direct_url(installed.found.direct_url or "")
+    except ValueError:
+        return None
+    if not isinstance(source, Archive):
+        return None
+    return IndexFile(filename=unquote(source.url.rpartition("/")[2]), url=source.url, sha256=source.sha256)
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class PipToolsResolver:
-    """`pip-compile`, run by the interpreter `python` (3.10 or newer) with our own copy of pip-tools."""
-
-    name = "pip-compile"
-    python: str
-    version: str
-    runner: Runner
-    env: Mapping[str, str]
-    cache_dir: str
-
-    def resolve(self, question: Question) -> tuple[Compiled, ...]:
-        """See Resolver."""
-        numbers = tuple(int(part) for part in self.version.split(".")[:2])
-        if numbers < _OLDEST_FOR_PIP_TOOLS:
-            raise ReproError(
-                f"pip-tools resolves for the Python that runs it, and does not run on {self.version}",
-                hint="install uv (`pip install 'repro[uv]'`)",
-            )
-        with _write(question) as (directory, files):
-            args = [self.python, "-I", "-c", _START_PIP_TOOLS, _find_site_dir(), *files, "--output-file", "-"]
-            args += ["--quiet", "--no-header", "--annotate", "--annotation-style", "split", "--strip-extras"]
-            args += ["--allow-unsafe", "--no-config", "--no-emit-options", "--no-emit-index-url"]
-            args += ["--no-emit-find-links", "--no-emit-trusted-host", "--cache-dir", self.cache_dir]
-            args += ["--pre"] if question.prereleases else []
-            args += ["--uploaded-prior-to", format_moment(question.before)] if question.before else []
-            return _read(self.runner.capture(args, env=self.env, cwd=directory), self.name)
+def resolve_through_client(
+    installed: Mapping[str, Installed],
+    *,
+    indexes: Indexes,
+    environ: Mapping[str, str],
+    keeper: Keeper,
+    must_prove: bool,
+) -> Resolution:
+    """Return which files are installed. Raises IndexUnreachableError, and FetchError where no index lets us in."""
+    archives = {name: file for name, each in installed.items() if (file := _find_archive(each))}
+    pins = [Pin(name=name, version=each.found.version) for name, each in installed.items() if name not in archives]
+    with IndexClient(indexes, environ=environ) as client:
+        listing = client.list_files(pins)
+        files = {**listing.files, **{name: (file,) for name, file in archives.items()}}
+        verdicts = prove_files(client, installed, files, must_prove=must_prove)
+    notes = [note for name, verdict in verdicts.items() for note in _note_yanked(name, verdict.file)]
+    notes += [f"an index did not answer: {each}" for each in listing.failures]
+    artefacts = {
+        name: _make_artefact(installed[name], verdict, indexes=indexes, keeper=keeper)
+        for name, verdict in verdicts.items()
+    }
+    return Resolution(artefacts=artefacts, notes=tuple(notes), complete=not listing.failures)
 
 
-def _find_site_dir() -> str:
-    """Return the directory our own pip-tools lies in."""
-    from importlib.util import find_spec
+def resolve_through_tools(installed: Mapping[str, Installed], ask: AskHashes) -> Resolution:
+    """Return the hashes that a tool says, which prove nothing. Raises IndexUnreachableError and ReproError."""
+    pins = [Pin(name=name, version=each.found.version) for name, each in sorted(installed.items())]
+    hashes = ask(pins)
+    artefacts = {}
+    for name, each in installed.items():
+        found = hashes.get(name, ())
+        reason = "an installer was asked for hashes" if found else "no index that was asked has this version"
+        artefacts[name] = Artefact(
+            record=each.record, proof=Proof.UNPROVEN, hashes=tuple(found), local=not found, reason=reason
+        )
+    return Resolution(artefacts=artefacts, complete=False)
 
-    spec = find_spec("piptools")
-    if spec is None or spec.origin is None:
-        raise ReproError("pip-tools is not installed", hint="pip install pip-tools")
-    return os.path.dirname(os.path.dirname(spec.origin))
+
+Resolve = Callable[[Mapping[str, Installed]], Resolution]
 
 
 def make_resolver(
-    engine: str | None, *, python: str, version: str, runner: Runner, env: Mapping[str, str], caches_dir: str
-) -> Resolver:
-    """Return the resolver named, else uv where it is, else pip-tools. Raises ReproError where uv is not there."""
-    env = {**env, "UV_CACHE_DIR": os.path.join(caches_dir, "uv"), "PIP_CACHE_DIR": os.path.join(caches_dir, "pip")}
-    uv = find_uv() if engine in (None, "uv") else None
-    if uv:
-        return UvResolver(uv=uv, python=python, runner=runner, env=env)
-    if engine == "uv":
-        raise ReproError("uv is not installed", hint="pip install 'repro[uv]', or take `--engine pip-tools`")
-    cache_dir = os.path.join(caches_dir, "pip-tools")
-    return PipToolsResolver(python=python, version=version, runner=runner, env=env, cache_dir=cache_dir)
+    *,
+    indexes: Indexes,
+    environ: Mapping[str, str],
+    keeper: Keeper,
+    must_prove: bool,
+    ask: AskHashes,
+    ask_first: bool,
+) -> Resolve:
+    """Return what resolves distributions: the client, and where no index lets it in, or `ask_first`, the tools."""
 
+    def resolve(installed: Mapping[str, Installed]) -> Resolution:
+        if ask_first:
+            return resolve_through_tools(installed, ask)
+        try:
+            return resolve_through_client(
+                installed, indexes=indexes, environ=environ, keeper=keeper, must_prove=must_prove
+            )
+        except FetchError as error:
+            resolution = resolve_through_tools(installed, ask)
+            note = f"{error.message}: an installer was asked for hashes instead, nothing is proved"
+            return replace(resolution, notes=(note,))
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Direct:
-    """What a URL or a commit of a repository turned out to be."""
-
-    version: str
-    source: Source
-
-
-def describe_direct(
-    pins: Sequence[Compiled], *, python: str, runner: Runner, env: Mapping[str, str]
-) -> dict[str, Direct]:
-    """Return what pins with URLs are, by canonical name: pip fetches each and reads its metadata (PEP 610).
-
-    Raises ReproError where one cannot be fetched or built.
-    """
-    if not pins:
-        return {}
-    args = [sys.executable, "-m", "pip", "--python", python, "install", "--dry-run", "--ignore-installed"]
-    args += ["--no-deps", "--quiet", "--report", "-", "-r", "/dev/stdin"]
-    lines = "".join(f"{each.name} @ {each.url}\n" for each in pins)
-    finished = runner.capture(args, env=env, stdin=lines)
-    if finished.returncode:
-        said = redact(finished.stderr).strip().splitlines()
-        raise ReproError(
-            "what a URL leads to cannot be read",
-            hint="check the lines with ` @ `",
-            details=tuple(line for line in said if line.strip())[-_SHOWN_LINES:],
-        )
-    found = {}
-    for item in json.loads(finished.stdout)["install"]:
-        source = parse_direct_url(json.dumps(item["download_info"]))
-        found[canonicalize_name(item["metadata"]["name"])] = Direct(version=item["metadata"]["version"], source=source)
-    return found
+    return resolve

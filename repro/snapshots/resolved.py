@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 from collections.abc import Mapping, Sequence
 
 from repro.errors import ReproError
@@ -12,10 +11,10 @@ from repro.formats.lockfile import Distribution
 from repro.formats.moment import read_upload_time
 from repro.formats.simple_index import IndexFile
 from repro.process import Runner
+from repro.snapshots.choose import Question, describe_direct
 from repro.snapshots.index_client import IndexClient
 from repro.snapshots.indexes import Indexes
 from repro.snapshots.pins import Pin
-from repro.snapshots.resolve import Question, describe_direct
 
 
 def _is_allowed(file: IndexFile, name: str, question: Question) -> bool:
@@ -30,7 +29,7 @@ def _is_allowed(file: IndexFile, name: str, question: Question) -> bool:
 
 def _hash_files(client: IndexClient, files: Sequence[IndexFile]) -> tuple[str, ...]:
     """Return the hashes of files; one whose index does not say it is read for it."""
-    return tuple(sorted({f"sha256:{each.sha256 or hashlib.sha256(client.read(each)).hexdigest()}" for each in files}))
+    return tuple(sorted({f"sha256:{each.sha256 or client.compute_sha256(each)}" for each in files}))
 
 
 def _find_index(files: Sequence[IndexFile], indexes: Indexes) -> Index:
@@ -61,11 +60,12 @@ def describe_pins(
 
     Raises ReproError where no file may be installed, IndexUnreachableError.
     """
-    distributions, notes = [], []
+    distributions = []
     with IndexClient(indexes, environ=environ) as client:
-        listed = client.list_files([Pin(name=each.name, version=each.version or "") for each in pins])
+        listing = client.list_files([Pin(name=each.name, version=each.version or "") for each in pins])
+        notes = [f"{failure}: files that it has are not in the lock" for failure in listing.failures]
         for pin in pins:
-            files = [each for each in listed[pin.name] if _is_allowed(each, pin.name, question)]
+            files = [each for each in listing.files[pin.name] if _is_allowed(each, pin.name, question)]
             if not files:
                 raise ReproError(f"no index has a file of `{pin.name}=={pin.version}` that may be installed")
             if all(each.yanked is not None for each in files):
@@ -76,7 +76,7 @@ def describe_pins(
                     version=pin.version or "",
                     source=_find_index(files, indexes),
                     hashes=_restrict(_hash_files(client, files), pin.name, question),
-                    requested=question.asks_for(pin.name),
+                    requested=pin.requested,
                     via=pin.via,
                 )
             )
@@ -100,7 +100,7 @@ def describe_urls(
                 version=found[pin.name].version,
                 source=source,
                 hashes=_restrict((f"sha256:{sha256}",), pin.name, question) if sha256 else (),
-                requested=question.asks_for(pin.name),
+                requested=pin.requested,
                 via=pin.via,
             )
         )

@@ -19,10 +19,10 @@ mine @ git+https://example.org/mine.git@0123
 six==1.17.0
     # via flask, mine
 """
-    found = [(each.name, each.version, each.url, each.via) for each in parse_compiled(text)]
+    found = [(each.name, each.version, each.url, each.via, each.requested) for each in parse_compiled(text)]
     assert found == [
-        ("flask", "3.1.3", None, ()),
-        ("jinja2", "3.1.6", None, ("flask",)),
-        ("mine", None, "git+https://example.org/mine.git@0123", ()),
-        ("six", "1.17.0", None, ("flask", "mine")),
+        ("flask", "3.1.3", None, (), True),
+        ("jinja2", "3.1.6", None, ("flask",), True),
+        ("mine", None, "git+https://example.org/mine.git@0123", (), True),
+        ("six", "1.17.0", None, ("flask", "mine"), False),
     ]

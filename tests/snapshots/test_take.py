@@ -140,9 +140,8 @@ def test_something_that_is_no_python_is_named(cache: Path) -> None:
 def test_pins_that_no_index_has_are_left_out_one_by_one(environment: TestEnvironment, cache: Path) -> None:
     machine = Machine.here(cache=str(cache))
     pins = [Pin(name=name, version=version) for name, version in (("alpha", "1.0"), ("nope", "1"), ("beta", "9"))]
-    assert list(find_hashes(machine.make_hash_sources("uv", python=environment.python), pins), project=Path()) == [
-        "alpha"
-    ]
+    sources = machine.make_hash_sources("uv", python=environment.python, project=Path())
+    assert list(find_hashes(sources, pins)) == ["alpha"]
 
 
 def test_an_unreachable_index_is_told_from_a_missing_pin(

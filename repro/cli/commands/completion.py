@@ -7,10 +7,11 @@ from repro.cli.main import COMMANDS
 from repro.cli.options import make_parser
 from repro.errors import ExitCode
 
+_INDEXES = "--index-url --extra-index-url --find-links"
 _OPTIONS = {
     "snapshot": "--output --check --allow-missing --engine --python --cache --json --verbose --help",
-    "lock": "--output --check --as-of --extra --group --engine --python --cache --json --verbose --help",
-    "export": "--format --output --wheels --allow-missing --cache --json --verbose --help",
+    "lock": f"--output --check --as-of --extra --group --engine {_INDEXES} --python --cache --json --verbose --help",
+    "export": f"--format --output --wheels --allow-missing {_INDEXES} --cache --json --verbose --help",
     "restore": "--offline --allow-missing --engine --python --cache --json --verbose --help",
     "run": "--entry-point --param --restore --no-snapshot --python --cache --json --verbose --help",
     "status": "--python --cache --json --verbose --help",

@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 from repro.cli import console
-from repro.cli.options import add_cache, make_machine, make_parser
+from repro.cli.options import add_cache, add_indexes, make_machine, make_parser
 from repro.environments.export import FORMATS, ExportRequest, export_lock, write_exported
 from repro.errors import ExitCode
 from repro.snapshots.load import load_lock
@@ -28,6 +28,7 @@ def run(arguments: list[str]) -> int:
     parser.add_argument("-o", "--output", metavar="FILE", help="write here instead of on stdout")
     parser.add_argument("--wheels", metavar="DIR", help="copy the wheels there that no index has")
     parser.add_argument("--allow-missing", action="store_true", help="leave out what the format cannot say")
+    add_indexes(parser)
     add_cache(parser)
     options = parser.parse_args(arguments)
     loaded = load_lock(options.lock)

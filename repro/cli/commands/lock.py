@@ -7,13 +7,13 @@ from pathlib import Path
 
 from repro.cli import console
 from repro.cli.lock_summary import describe_lock, show_lock
-from repro.cli.options import add_cache, add_python, make_machine, make_parser
+from repro.cli.options import add_cache, add_indexes, add_python, make_machine, make_parser
 from repro.environments.lock import LockOutcome, LockRequest, lock_for
 from repro.environments.snapshot import write_lock
 from repro.errors import ExitCode
 from repro.formats.lockfile import FILE_NAME
 from repro.formats.moment import parse_moment
-from repro.snapshots.resolve import ENGINES
+from repro.snapshots.choose import ENGINES
 
 _EXAMPLES = """\
   repro lock requirements.in                     choose versions, write requirements-lock.txt beside it
@@ -57,6 +57,7 @@ def run(arguments: list[str]) -> int:
     parser.add_argument("--group", action="append", default=[], metavar="NAME", help="a dependency group too")
     parser.add_argument("--engine", choices=ENGINES, help="what chooses versions (default: uv, else pip-tools)")
     add_python(parser, "the interpreter to lock for (default: MLFLOW_PYTHON_BIN, the active environment, PATH)")
+    add_indexes(parser)
     add_cache(parser)
     options = parser.parse_args(arguments)
     outcome = _lock(options)

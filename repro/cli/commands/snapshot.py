@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from pathlib import Path
 
 from repro.cli import console
-from repro.cli.options import add_cache, add_python, make_machine, make_parser
+from repro.cli.options import add_cache, add_indexes, add_python, make_machine, make_parser
 from repro.environments.interpreters import choose_python
 from repro.environments.snapshot import Outcome, take_for, write_lock
 from repro.errors import ExitCode, UsageError
-from repro.formats.lockfile import FILE_NAME
+from repro.formats.lockfile import FILE_NAME, Distribution, Proof, Snapshot
 from repro.snapshots.pins import ENGINES
+from repro.snapshots.take import Thoroughness
 
 _EXAMPLES = """\
   repro snapshot                       lock the active environment into ./requirements-lock.txt
@@ -30,7 +32,7 @@ def _show(outcome: Outcome, *, written: bool) -> None:
     version = f"Python {python.version}" if python else "Python"
     console.say(
         f"{outcome.path}: {state}: {len(snapshot.distributions)} distributions of {version} "
-        f"({_describe_counts(snapshot.count())})"
+        f"({_describe_counts(snapshot.count() | _count_proofs(snapshot))})"
     )
     if outcome.drift is not None:
         for change in outcome.drift.changes:
@@ -47,11 +49,33 @@ def _to_dict(outcome: Outcome, *, written: bool) -> dict[str, object]:
         "digest": snapshot.compute_digest(),
         "distributions": len(snapshot.distributions),
         "counts": snapshot.count(),
+        "proofs": _count_proofs(snapshot),
+        "entries": [_describe_entry(each) for each in snapshot.distributions],
         "written": written,
         "would_change": outcome.would_change,
         "changes": outcome.drift.to_dict() if outcome.drift is not None else None,
+        "faults": [{"kind": each.kind, "name": each.name, "text": each.text} for each in outcome.taken.faults],
         "notes": list(outcome.notes),
     }
+
+
+def _describe_entry(each: Distribution) -> dict[str, object]:
+    return {
+        "name": each.name,
+        "version": each.version,
+        "kind": each.source.kind,
+        "proof": each.proof.value if each.proof else None,
+        "reason": each.reason,
+        "file": each.file,
+        "kept": each.kept,
+        "modified": list(each.modified),
+        "record": each.record,
+    }
+
+
+def _count_proofs(snapshot: Snapshot) -> dict[str, int]:
+    counts = Counter(each.proof.value for each in snapshot.distributions if each.proof)
+    return {proof.value: counts[proof.value] for proof in Proof if counts[proof.value]}
 
 
 def run(arguments: list[str]) -> int:
@@ -64,6 +88,10 @@ def run(arguments: list[str]) -> int:
     parser.add_argument("--check", action="store_true", help="write nothing; exit 1 where the digest would change")
     parser.add_argument("--allow-missing", action="store_true", help="leave out distributions that cannot be read")
     parser.add_argument("--engine", choices=ENGINES, help="where hashes are asked for (default: uv, then pip)")
+    parser.add_argument("--prove", action="store_true", help="compare every file's RECORD with its index's")
+    parser.add_argument("--deep", action="store_true", help="compare the sha256 of every installed file with RECORD")
+    parser.add_argument("--strict", action="store_true", help="fail where the environment is not consistent")
+    add_indexes(parser)
     add_python(parser, "the interpreter to lock (default: MLFLOW_PYTHON_BIN, the active environment, PATH)")
     add_cache(parser)
     options = parser.parse_args(arguments)
@@ -75,7 +103,10 @@ def run(arguments: list[str]) -> int:
     path = Path(options.output) if options.output else directory / FILE_NAME
     machine = make_machine(options, report=lambda stage: None)
     python = choose_python(options.python, machine.environ)
-    outcome = take_for(machine, python, path=path, engine=options.engine, allow_missing=options.allow_missing)
+    thoroughness = Thoroughness(
+        prove=options.prove, deep=options.deep, strict=options.strict, allow_missing=options.allow_missing
+    )
+    outcome = take_for(machine, python, path=path, engine=options.engine, thoroughness=thoroughness)
     for sentence in outcome.notes:
         console.warn(sentence)
     if not options.check:

@@ -55,6 +55,24 @@ def find_virtual_environment(environ: Mapping[str, str]) -> str | None:
     return environ.get("VIRTUAL_ENV") or None
 
 
+def choose_python(given: str | None, environ: Mapping[str, str]) -> str:
+    """Return the interpreter meant: given > `MLFLOW_PYTHON_BIN` > the active environment > PATH > our own."""
+    if given:
+        return os.path.expanduser(given)
+    if named := find_python(environ):
+        return named
+    if active := find_virtual_environment(environ):
+        python = os.path.join(active, "bin", "python")
+        if os.path.exists(python):
+            return python
+    for name in ("python", "python3"):
+        for directory in get_search_path(environ):
+            path = os.path.join(directory, name)
+            if os.access(path, os.X_OK) and not os.path.isdir(path):
+                return path
+    return sys.executable
+
+
 def get_pyenv_root(environ: Mapping[str, str]) -> str:
     """Return the directory below which pyenv keeps `versions/`."""
     return os.path.expanduser(environ.get("PYENV_ROOT") or "~/.pyenv")

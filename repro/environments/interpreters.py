@@ -34,24 +34,6 @@ class Candidate:
     interpreter: Interpreter
 
 
-def choose_python(given: str | None, environ: Mapping[str, str]) -> str:
-    """Return the interpreter meant: given > `MLFLOW_PYTHON_BIN` > the active environment > PATH > our own."""
-    if given:
-        return os.path.expanduser(given)
-    if named := settings.find_python(environ):
-        return named
-    if active := settings.find_virtual_environment(environ):
-        python = os.path.join(active, "bin", "python")
-        if os.path.exists(python):
-            return python
-    for name in ("python", "python3"):
-        for directory in settings.get_search_path(environ):
-            path = os.path.join(directory, name)
-            if os.access(path, os.X_OK) and not os.path.isdir(path):
-                return path
-    return settings.own_python()
-
-
 def _list_paths(minor: str, environ: Mapping[str, str]) -> Iterator[str]:
     """Yield places where a Python `minor` may be, best first."""
     yield settings.own_python()
@@ -131,7 +113,7 @@ class Finder:
                 raise _not_found(wanted, [candidate], f"`{given}` is another Python than the lock needs")
             return candidate
         if wanted is None:
-            return self.examine(choose_python(None, self._environ))
+            return self.examine(settings.choose_python(None, self._environ))
         found: list[Candidate] = []
         for candidate in self._list_found(wanted.minor):
             found.append(candidate)

@@ -9,13 +9,14 @@ from __future__ import annotations
 import hashlib
 import json
 import os
+import tempfile
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
 from repro import settings
-from repro.environments.installers import Installer
+from repro.environments.installers import Installer, Links
 from repro.environments.installers.pip import PipInstaller
 from repro.environments.installers.uv import UvInstaller
 from repro.environments.interpreters import Candidate
@@ -33,13 +34,14 @@ from repro.environments.ready import Ready, find_stamp, format_ready
 from repro.environments.store import Store
 from repro.errors import RestoreError
 from repro.files import directory_times, hold_lock, make_read_only, new_nonce, point_link, remove_tree, write_atomically
-from repro.formats.direct_url import Archive, Index, Vcs
-from repro.formats.lockfile import Distribution, Snapshot
-from repro.snapshots.drift import compare
+from repro.formats.direct_url import Index, Vcs
+from repro.formats.lockfile import Distribution, Proof, Snapshot
+from repro.snapshots.drift import Change, compare
 from repro.snapshots.hashes import find_uv
 from repro.snapshots.load import Loaded, locate_lock, parse_lock, read_lock
 from repro.snapshots.probe import probe
 from repro.snapshots.take import describe
+from repro.snapshots.wheelhouse import Wheelhouse
 
 ENGINES = ("uv", "pip")
 
@@ -69,21 +71,37 @@ class Plan:
     missing: tuple[Distribution, ...]
 
 
-def plan_restore(snapshot: Snapshot) -> Plan:
-    """Return what a restore of the snapshot would do."""
-    files = tuple(each for each in snapshot.distributions if snapshot.is_active(each))
-    commits = tuple(each for each in snapshot.distributions if isinstance(each.source, Vcs))
-    taken = {each.name for each in (*files, *commits)}
-    missing = tuple(each for each in snapshot.distributions if each.name not in taken)
-    return Plan(files=files, commits=commits, missing=missing)
+def plan_restore(snapshot: Snapshot, *, has: Callable[[str], bool]) -> Plan:
+    """Return what a restore of the snapshot would do where the store `has` the kept wheels of these sha256s."""
+    files, commits, missing = [], [], []
+    for each in snapshot.distributions:
+        is_here = each.kept and any(has(hash_.removeprefix("sha256:")) for hash_ in each.hashes)
+        if is_here or (not each.kept and snapshot.is_active(each)):
+            files.append(each)
+        elif isinstance(each.source, Vcs) and each.source.url:
+            commits.append(replace(each, kept=False, hashes=(), record=None))
+        elif each.kept and isinstance(each.source, Index) and snapshot.is_active(each):
+            files.append(each)  # taken from a directory of files; an index that is asked here may have it too
+        else:
+            missing.append(each)
+    return Plan(files=tuple(files), commits=tuple(commits), missing=tuple(missing))
+
+
+def _describe_missing(each: Distribution) -> str:
+    if each.kept:
+        return f"{each.name} {each.version} ({each.source.kind}): its wheel {each.hashes[0]} is not in this cache"
+    return f"{each.name} {each.version} ({each.source.kind})"
 
 
 def _refuse_missing(plan: Plan, path: Path) -> None:
     if plan.missing:
+        hint = "restore the others with `--allow-missing`"
+        if any(each.kept for each in plan.missing):
+            hint += ", or copy `wheels/` from the cache of the machine that took the snapshot"
         raise RestoreError(
-            f"{len(plan.missing)} distribution(s) of `{path}` cannot be restored: the lock names no file for them",
-            hint="restore the others with `--allow-missing`",
-            details=tuple(f"{each.name} {each.version} ({each.source.kind})" for each in plan.missing),
+            f"{len(plan.missing)} distribution(s) of `{path}` cannot be restored: there is no file of them",
+            hint=hint,
+            details=tuple(map(_describe_missing, plan.missing)),
         )
 
 
@@ -99,6 +117,23 @@ def _compute_key(snapshot: Snapshot, candidate: Candidate) -> str:
     return hashlib.sha256(json.dumps(facts).encode()).hexdigest()[:16]
 
 
+def _open_wheelhouse(machine: Machine) -> Wheelhouse:
+    return Wheelhouse(machine.store.room("wheels"), staging_dir=machine.store.room("tmp"))
+
+
+def _install_files(
+    machine: Machine, installer: Installer, files: Sequence[Distribution], *, env_dir: str, env: dict[str, str]
+) -> None:
+    """Install files, those the store has from there; what has no hash goes apart, since one hash demands all."""
+    with tempfile.TemporaryDirectory(dir=machine.store.room("tmp")) as directory:
+        hashes = [hash_.removeprefix("sha256:") for each in files for hash_ in each.hashes]
+        linked = _open_wheelhouse(machine).link(hashes, Path(directory))
+        links = Links(directory=Path(directory), hashes=frozenset(f"sha256:{each}" for each in linked))
+        for group in ([each for each in files if each.hashes], [each for each in files if not each.hashes]):
+            if group:
+                installer.install(env_dir, group, links=links, env=env)
+
+
 def _choose_installer(machine: Machine, request: Request) -> Installer:
     uv = find_uv() if request.engine in (None, "uv") else None
     room = machine.store.room
@@ -108,7 +143,7 @@ def _choose_installer(machine: Machine, request: Request) -> Installer:
         raise RestoreError("uv is not installed", hint="pip install 'repro[uv]', or restore with `--engine pip`")
     return PipInstaller(
         runner=machine.runner,
-        wheels_dir=room("wheels"),
+        wheelhouse=_open_wheelhouse(machine),
         app_data_dir=room("virtualenv"),
         tmp_dir=room("tmp"),
         offline=request.offline,
@@ -124,7 +159,7 @@ def _install(machine: Machine, request: Request, plan: Plan, snapshot: Snapshot,
     installer.create(env_dir, python=python, env=env)
     if plan.files:
         machine.report(f"installing {len(plan.files)} distributions")
-        installer.install(env_dir, plan.files, env=env)
+        _install_files(machine, installer, plan.files, env_dir=env_dir, env=env)
     if plan.commits:
         if request.offline:
             raise RestoreError(
@@ -140,29 +175,39 @@ def _install(machine: Machine, request: Request, plan: Plan, snapshot: Snapshot,
 def _comparable(distribution: Distribution) -> Distribution:
     """Return a distribution as a restored one can be compared: a file by its record, a commit by its commit."""
     match distribution.source:
-        case Archive():
-            return replace(distribution, source=Index())
-        case Vcs():
+        case Vcs() if not distribution.kept:
             return replace(distribution, record=None)
         case _:
-            return distribution
+            return replace(distribution, source=Index(), kept=False)
+
+
+def _describe_mismatch(change: Change) -> str:
+    """Return a line for a distribution that is not what the lock says; other files by both record digests."""
+    before, after = change.before, change.after
+    if before and after and before.version == after.version and before.record != after.record:
+        how = f" ({before.proof.value})" if before.proof else ""
+        return f"~ {change.name} {after.version}: locked {before.record}{how}, installed {after.record}"
+    return str(change)
 
 
 def find_mismatches(wanted: Sequence[Distribution], lock: Snapshot, restored: Snapshot) -> list[str]:
     """Return one line for each distribution that is not what the lock says."""
+    found = {each.name: each for each in restored.distributions}
+    commits = {each.name for each in wanted if isinstance(each.source, Vcs) and not each.kept}
+    there = [each if each.name in commits else replace(each, source=Index()) for each in restored.distributions]
     drift = compare(
         replace(lock, distributions=tuple(map(_comparable, wanted))),
-        replace(restored, distributions=tuple(map(_comparable, restored.distributions))),
+        replace(restored, distributions=tuple(map(_comparable, there))),
     )
-    found = {each.name: each.source for each in restored.distributions}
-    commits = [
+    other_commits = [
         f"~ {each.name} {each.source.commit} is another commit"
         for each in wanted
-        if isinstance(each.source, Vcs)
-        and isinstance(there := found.get(each.name), Vcs)
-        and there.commit != each.source.commit
+        if each.name in commits
+        and isinstance(each.source, Vcs)
+        and isinstance(source := found[each.name].source if each.name in found else None, Vcs)
+        and source.commit != each.source.commit
     ]
-    return [str(change) for change in drift.changes] + commits
+    return [_describe_mismatch(change) for change in drift.changes] + other_commits
 
 
 def _verify(machine: Machine, plan: Plan, lock: Snapshot, env_dir: str) -> None:
@@ -171,9 +216,12 @@ def _verify(machine: Machine, plan: Plan, lock: Snapshot, env_dir: str) -> None:
     restored, _ = describe(report, memory=machine.make_memory())
     mismatches = find_mismatches((*plan.files, *plan.commits), lock, restored)
     if mismatches:
+        hint = "the index gives other files, or the lock was edited; take it again with `repro snapshot"
+        if any(f"({Proof.IDENTIFIED.value})" in line for line in mismatches):
+            hint = "the file was identified by name and tags alone: take the lock again with `repro snapshot --prove"
         raise RestoreError(
             "what was installed is not what the lock says (locked -> installed)",
-            hint="the index gives other files, or the lock was edited; take it again with `repro snapshot`",
+            hint=f"{hint}`",
             details=tuple(mismatches),
         )
 
@@ -267,7 +315,7 @@ def _note_interpreter(lock: Snapshot, candidate: Candidate) -> list[str]:
 
 
 def _restore_loaded(machine: Machine, request: Request, loaded: Loaded) -> tuple[str, Ready, bool, list[str]]:
-    plan = plan_restore(loaded.snapshot)
+    plan = plan_restore(loaded.snapshot, has=lambda sha256: _open_wheelhouse(machine).find(sha256) is not None)
     if not request.allow_missing:
         _refuse_missing(plan, loaded.path)
     candidate = machine.make_finder().find(loaded.snapshot.interpreter, given=request.python)

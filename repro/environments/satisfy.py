@@ -5,12 +5,12 @@ from __future__ import annotations
 import shlex
 import warnings
 
-from repro.environments.interpreters import choose_python
 from repro.environments.lookup import Environment
 from repro.environments.machine import Machine
 from repro.environments.restore import Request, restore_environment
 from repro.errors import SnapshotNotRestoredWarning
 from repro.formats.lockfile import Snapshot
+from repro.settings import choose_python
 from repro.snapshots.drift import Change, Drift, compare, describe_interpreter
 from repro.snapshots.load import load_lock
 from repro.snapshots.probe import probe

@@ -25,16 +25,18 @@ class Archive:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Vcs:
-    """A commit of a repository, e.g. `git`."""
+    """A commit of a repository, e.g. of `git`; `url` is None where that is a path of the machine it was taken on."""
 
     kind = "vcs"
     vcs: str
-    url: str
+    url: str | None
     commit: str
     subdirectory: str | None = None
 
-    def format_url(self) -> str:
+    def format_url(self) -> str | None:
         """Return the URL a requirement names it by, e.g. `git+https://host/x@<commit>#subdirectory=y`."""
+        if self.url is None:
+            return None
         fragment = f"#subdirectory={self.subdirectory}" if self.subdirectory else ""
         return f"{self.vcs}+{self.url}@{self.commit}{fragment}"
 
@@ -106,7 +108,10 @@ def parse_direct_url(text: str) -> Source:
         url = content["url"]
         if (vcs := content.get("vcs_info")) is not None:
             return Vcs(
-                vcs=vcs["vcs"], url=clean_url(url), commit=vcs["commit_id"], subdirectory=content.get("subdirectory")
+                vcs=vcs["vcs"],
+                url=None if url.startswith("file:") else clean_url(url),
+                commit=vcs["commit_id"],
+                subdirectory=content.get("subdirectory"),
             )
         if content.get("dir_info", {}).get("editable"):
             return Editable()

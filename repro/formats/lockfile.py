@@ -177,9 +177,8 @@ def _describe_source(source: Source) -> dict[str, object]:
         case Archive(url=url, sha256=sha256):
             note |= {"url": url} | ({"sha256": sha256} if sha256 else {})
         case Vcs(vcs=vcs, url=url, commit=commit, subdirectory=subdirectory):
-            note |= {"vcs": vcs, "url": url, "commit": commit} | (
-                {"subdirectory": subdirectory} if subdirectory else {}
-            )
+            facts = {"vcs": vcs, "url": url, "commit": commit, "subdirectory": subdirectory}
+            note |= {key: value for key, value in facts.items() if value}
         case Directory(checkout=Checkout() as checkout) | Editable(checkout=Checkout() as checkout):
             note["checkout"] = _describe_checkout(checkout)
         case _:
@@ -333,7 +332,7 @@ def _read_source(note: dict[str, object]) -> Source:
         case "vcs":
             return Vcs(
                 vcs=_require(note, "vcs"),
-                url=_require(note, "url"),
+                url=_find_text(note, "url"),
                 commit=_require(note, "commit"),
                 subdirectory=_find_text(note, "subdirectory"),
             )

@@ -14,7 +14,6 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from repro import settings
-from repro.environments.interpreters import choose_python
 from repro.environments.lookup import Environment
 from repro.environments.machine import Machine
 from repro.environments.restore import Request, restore_environment
@@ -26,6 +25,7 @@ from repro.formats.mlproject import EntryPoint, format_command
 from repro.formats.run_meta import RunInfo, RunStatus
 from repro.projects.assignments import parse_assignments, resolve_parameters
 from repro.projects.project import Project, open_project
+from repro.settings import choose_python
 from repro.snapshots.probe import probe
 from repro.tracking.file_store import FileStore, open_store
 from repro.tracking.git_source import find_git_source, format_git_tags

@@ -63,6 +63,13 @@ def _walk(directory: Path) -> Iterator[str]:
                 yield os.path.relpath(os.path.join(root, name), directory)
 
 
+def _is_source(directory: Path, name: str) -> bool:
+    """Tell whether an untracked file is one of the project's, not what builds and runs have left."""
+    parts = name.split("/")
+    made = any(part in _SKIPPED_DIRS or part.endswith(_SKIPPED_SUFFIXES) for part in parts)
+    return not (made or parts[0] in _SKIPPED_AT_TOP or (directory / name).is_dir())
+
+
 def _hash_files(directory: Path, files: tuple[str, ...]) -> str:
     """Return a sha256 over the names, modes and contents of files; a link counts as what it says."""
     digest = hashlib.sha256()
@@ -124,7 +131,7 @@ def examine(directory: Path, *, runner: Runner, environ: Mapping[str, str]) -> W
         files = tuple(_walk(directory))
         state = _hash_files(directory, files)
         return WorkingCopy(directory=directory, checkout=Checkout(diff=state), state=state, files=files)
-    untracked = tuple(sorted(name for name in others.split("\0") if name and not (directory / name).is_dir()))
+    untracked = tuple(sorted(name for name in others.split("\0") if name and _is_source(directory, name)))
     tracked = (name for name in listed.split("\0") if name)
     files = tuple(sorted({*(name for name in tracked if os.path.lexists(directory / name)), *untracked}))
     files = tuple(name for name in files if not (directory / name).is_dir() or (directory / name).is_symlink())

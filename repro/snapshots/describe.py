@@ -70,6 +70,8 @@ def choose_founds(founds: Iterable[Found]) -> tuple[dict[str, Found], list[str]]
         ):
             kept, dropped = found, earlier
         chosen[name] = kept
+        if dropped.entry.endswith(".egg-info") and dropped.version == kept.version:
+            continue  # what setuptools leaves in a working copy that is also installed
         notes.append(f"`{name}` is installed twice; {kept.version} is taken, {dropped.version} is left out")
     return chosen, notes
 

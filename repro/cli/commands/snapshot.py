@@ -7,10 +7,10 @@ from pathlib import Path
 
 from repro.cli import console
 from repro.cli.options import add_cache, add_indexes, add_python, make_machine, make_parser
-from repro.environments.interpreters import choose_python
 from repro.environments.snapshot import Outcome, take_for, write_lock
 from repro.errors import ExitCode, UsageError
 from repro.formats.lockfile import FILE_NAME, Distribution, Proof, Snapshot
+from repro.settings import choose_python
 from repro.snapshots.pins import ENGINES
 from repro.snapshots.take import Thoroughness
 

@@ -7,9 +7,9 @@ import shlex
 from repro.cli import console
 from repro.cli.drift_table import show_drift
 from repro.cli.options import add_cache, add_python, make_machine, make_parser
-from repro.environments.interpreters import choose_python
 from repro.environments.satisfy import look_here
 from repro.errors import ExitCode
+from repro.settings import choose_python
 from repro.snapshots.drift import compare
 from repro.snapshots.load import load_lock
 

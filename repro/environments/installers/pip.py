@@ -6,20 +6,24 @@ import os
 import sys
 import tempfile
 from collections.abc import Mapping, Sequence
+from pathlib import Path
 
+from repro.environments.installers import Links
 from repro.environments.installers.messages import explain
 from repro.errors import RestoreError
-from repro.files import new_nonce, sha256_file
 from repro.formats.lockfile import Distribution, format_requirement
 from repro.process import Runner
+from repro.snapshots.wheelhouse import Wheelhouse
 
 
 class PipInstaller:
     """Fetch with `pip wheel` into the store's `wheels/`, install from there with no index at all."""
 
-    def __init__(self, *, runner: Runner, wheels_dir: str, app_data_dir: str, tmp_dir: str, offline: bool) -> None:
+    def __init__(
+        self, *, runner: Runner, wheelhouse: Wheelhouse, app_data_dir: str, tmp_dir: str, offline: bool
+    ) -> None:
         self._runner = runner
-        self._wheels_dir = wheels_dir
+        self._wheelhouse = wheelhouse
         self._app_data_dir = app_data_dir
         self._tmp_dir = tmp_dir
         self._offline = offline
@@ -34,30 +38,6 @@ class PipInstaller:
         args = ["virtualenv", "--quiet", "--no-seed", "--no-periodic-update", "--no-vcs-ignore"]
         args += ["--app-data", self._app_data_dir, "--python", python, env_dir]
         self._run(args, env=env, deed="making an empty environment with virtualenv")
-
-    def _find_kept(self, distribution: Distribution) -> list[str]:
-        """Return the wheels in the store that are files of this entry."""
-        kept = []
-        for hash_ in distribution.hashes:
-            directory = os.path.join(self._wheels_dir, hash_.removeprefix("sha256:"))
-            if os.path.isdir(directory):
-                kept += [os.path.join(directory, name) for name in os.listdir(directory)]
-        return kept
-
-    def _keep(self, directory: str) -> None:
-        """Move fetched wheels into the store, each under its sha256."""
-        for name in os.listdir(directory):
-            path = os.path.join(directory, name)
-            target = os.path.join(self._wheels_dir, sha256_file(path))
-            if not os.path.isdir(target):
-                staged = os.path.join(self._tmp_dir, new_nonce())
-                os.mkdir(staged)
-                os.link(path, os.path.join(staged, name))
-                try:
-                    os.rename(staged, target)
-                except OSError:
-                    os.unlink(os.path.join(staged, name))  # another restore was faster
-                    os.rmdir(staged)
 
     def _fetch(
         self, python: str, distributions: Sequence[Distribution], directory: str, env: Mapping[str, str]
@@ -78,35 +58,31 @@ class PipInstaller:
         args += ["--require-hashes"] if hashed else []
         text = "\n".join(map(format_requirement, distributions)) + "\n"
         self._run(args, env=env, stdin=text, deed="fetching with pip")
-        self._keep(directory)
+        for name in os.listdir(directory):
+            self._wheelhouse.keep(Path(directory, name))
 
-    def install(self, env_dir: str, distributions: Sequence[Distribution], *, env: Mapping[str, str]) -> None:
+    def install(
+        self, env_dir: str, distributions: Sequence[Distribution], *, links: Links, env: Mapping[str, str]
+    ) -> None:
         """See Installer."""
         python = f"{env_dir}/bin/python"
-        with tempfile.TemporaryDirectory(dir=self._tmp_dir) as directory:
-            missing = []
-            for each in distributions:
-                kept = self._find_kept(each)
-                for path in kept:
-                    os.link(path, os.path.join(directory, os.path.basename(path)))
-                if not kept:
-                    missing.append(each)
-            if missing and self._offline:
-                raise RestoreError(
-                    "offline, and the cache does not have every file of the lock",
-                    hint="restore once without `--offline`",
-                    details=tuple(f"{each.name}=={each.version}" for each in missing),
-                )
-            if missing:
-                with tempfile.TemporaryDirectory(dir=self._tmp_dir) as fetched:
-                    self._fetch(python, missing, fetched, env)
-                    for name in os.listdir(fetched):
-                        os.link(os.path.join(fetched, name), os.path.join(directory, name))
-            args = ["pip", "--python", python, "install", "--quiet", "--no-deps", "--no-compile", "--no-index"]
-            args += ["--find-links", directory, "-r", "/dev/stdin"]
-            pins = "".join(f"{each.name}=={each.version}\n" for each in distributions)
-            offline_env = {**env, "PIP_CONFIG_FILE": os.devnull}
-            self._run(args, env=offline_env, stdin=pins, deed="installing with pip")
+        missing = [each for each in distributions if not links.has(each)]
+        if missing and self._offline:
+            raise RestoreError(
+                "offline, and the cache does not have every file of the lock",
+                hint="restore once without `--offline`",
+                details=tuple(f"{each.name}=={each.version}" for each in missing),
+            )
+        if missing:
+            with tempfile.TemporaryDirectory(dir=self._tmp_dir) as fetched:
+                self._fetch(python, missing, fetched, env)
+                for name in os.listdir(fetched):
+                    os.link(os.path.join(fetched, name), links.directory / name)
+        args = ["pip", "--python", python, "install", "--quiet", "--no-deps", "--no-compile", "--no-index"]
+        args += ["--find-links", str(links.directory), "-r", "/dev/stdin"]
+        pins = "".join(f"{each.name}=={each.version}\n" for each in distributions)
+        offline_env = {**env, "PIP_CONFIG_FILE": os.devnull}
+        self._run(args, env=offline_env, stdin=pins, deed="installing with pip")
 
     def install_urls(self, env_dir: str, requirements: Sequence[str], *, env: Mapping[str, str]) -> None:
         """See Installer."""

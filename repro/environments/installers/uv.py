@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 
+from repro.environments.installers import Links
 from repro.environments.installers.messages import explain
 from repro.formats.lockfile import Distribution, format_requirement
 from repro.process import Runner
@@ -36,11 +37,15 @@ class UvInstaller:
         ]
         self._run(args, env=env, deed="making an empty environment with uv")
 
-    def install(self, env_dir: str, distributions: Sequence[Distribution], *, env: Mapping[str, str]) -> None:
+    def install(
+        self, env_dir: str, distributions: Sequence[Distribution], *, links: Links, env: Mapping[str, str]
+    ) -> None:
         """See Installer."""
         hashed = any(each.hashes for each in distributions)
         args = ["pip", "install", "--quiet", "--no-deps", "--python", f"{env_dir}/bin/python", "-r", "-"]
         args += ["--index-strategy", "unsafe-best-match", *(["--require-hashes"] if hashed else [])]
+        args += ["--find-links", str(links.directory)] if links.hashes else []
+        args += ["--no-index"] if all(map(links.has, distributions)) else []
         text = "\n".join(map(format_requirement, distributions)) + "\n"
         self._run(args, env=env, stdin=text, deed="installing with uv")
 

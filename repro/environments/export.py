@@ -49,6 +49,14 @@ class Exported:
     left_out: tuple[str, ...]
 
 
+def _as_commit(distribution: Distribution, request: ExportRequest) -> Distribution:
+    """Return a commit without the wheel that was kept of it, where that cannot be given along."""
+    has_place = request.wheels_dir and request.format in ("pylock", "requirements")
+    if distribution.kept and not has_place and isinstance(distribution.source, Vcs) and distribution.source.url:
+        return replace(distribution, kept=False, hashes=())
+    return distribution
+
+
 def _why_not(distribution: Distribution, snapshot: Snapshot, request: ExportRequest) -> str | None:
     """Return why a format cannot say a distribution, None where it can."""
     if distribution.kept:
@@ -56,10 +64,10 @@ def _why_not(distribution: Distribution, snapshot: Snapshot, request: ExportRequ
             return "its wheel is in the cache alone, which this format has no place for"
         return None if request.wheels_dir else "its wheel is in the cache alone: `--wheels DIR` copies it"
     match distribution.source:
-        case Vcs() if request.format == "requirements" and snapshot.is_hashed:
+        case Vcs(url=str()) if request.format == "requirements" and snapshot.is_hashed:
             return "a commit has no hash, and installers demand all or none"
-        case Vcs():
-            return None
+        case Vcs(url=url):
+            return None if url else "its repository is a path of the machine it was taken on"
         case Index() | Archive() if snapshot.is_active(distribution):
             needs_hash = request.format == "pylock" and not distribution.hashes
             return "the lock has no hash of it, and a pylock.toml has to" if needs_hash else None
@@ -69,7 +77,8 @@ def _why_not(distribution: Distribution, snapshot: Snapshot, request: ExportRequ
 
 def _select(loaded: Loaded, request: ExportRequest) -> tuple[Snapshot, tuple[str, ...]]:
     """Return what of a lock the format can say, and what is left out. Raises ReproError unless that is allowed."""
-    reasons = {each.name: _why_not(each, loaded.snapshot, request) for each in loaded.snapshot.distributions}
+    distributions = tuple(_as_commit(each, request) for each in loaded.snapshot.distributions)
+    reasons = {each.name: _why_not(each, loaded.snapshot, request) for each in distributions}
     refused = [f"{name}: {reason}" for name, reason in reasons.items() if reason]
     if refused and not request.allow_missing:
         raise ReproError(
@@ -77,8 +86,8 @@ def _select(loaded: Loaded, request: ExportRequest) -> tuple[Snapshot, tuple[str
             hint="leave them out with `--allow-missing`",
             details=tuple(refused),
         )
-    kept = tuple(each for each in loaded.snapshot.distributions if not reasons[each.name])
-    return replace(loaded.snapshot, distributions=kept), tuple(refused)
+    sayable = tuple(each for each in distributions if not reasons[each.name])
+    return replace(loaded.snapshot, distributions=sayable), tuple(refused)
 
 
 def _copy_beside(source: Path, request: ExportRequest) -> LocalFile:

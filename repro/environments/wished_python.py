@@ -4,10 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 
-from repro.environments.interpreters import Candidate, choose_python
+from repro.environments.interpreters import Candidate
 from repro.environments.machine import Machine
 from repro.errors import InterpreterNotFoundError
 from repro.formats.wanted import PythonWish
+from repro.settings import choose_python
 
 
 def _is_granted(wish: PythonWish, version: str) -> bool:

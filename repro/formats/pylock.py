@@ -160,7 +160,7 @@ def parse_pylock(
 def _is_plain(source: Archive | Vcs) -> bool:
     """Tell whether a URL, and the commit behind it, can stand in a line of a requirements file."""
     word = source.format_url() if isinstance(source, Vcs) else source.url
-    return word.isprintable() and word.isascii() and " " not in word
+    return word is not None and word.isprintable() and word.isascii() and " " not in word
 
 
 def find_unlockable(snapshot: Snapshot, *, where: str) -> Iterator[str]:

@@ -91,7 +91,7 @@ def describe_urls(
     distributions = []
     for pin in pins:
         source = found[pin.name].source
-        if not isinstance(source, Archive | Vcs) or source.url.startswith("file:"):
+        if not isinstance(source, Archive | Vcs) or not source.url or source.url.startswith("file:"):
             raise ReproError(f"`{pin.name}` is a local path, which means nothing on another machine")
         sha256 = source.sha256 if isinstance(source, Archive) else None
         distributions.append(

@@ -169,6 +169,14 @@ def test_what_a_format_cannot_say_is_told_or_left_out(format_name: str, lock: Pa
     assert "mine" not in done.stdout
 
 
+def test_a_commit_whose_wheel_is_kept_is_written_as_either(lock: Path, cli: Cli, tmp_path: Path) -> None:
+    add(lock, replace(keep(cli.cache, tmp_path / "mine"), source=VCS.source))
+    assert "commit-id = " in cli("export", "-f", "pylock").stdout
+    assert "mine @ git+https://example.org/v.git@" in cli("export", "-f", "conda-yaml").stdout
+    cli("export", "-f", "pylock", "-o", "pylock.toml", "--wheels", "wheels")
+    assert 'path = "wheels/mine-0.1-py3-none-any.whl"' in Path("pylock.toml").read_text()
+
+
 def test_a_kept_wheel_that_is_gone_is_told(lock: Path, cli: Cli) -> None:
     add(lock, Distribution(name="gone", version="1", source=Editable(), hashes=(f"sha256:{'0' * 64}",), kept=True))
     done = cli("export", "-f", "pylock", "-o", "pylock.toml", "--wheels", "w", code=5)

@@ -198,6 +198,43 @@ def name_indexes(
             environ.pop(name, None)
 
 
+def list_pip_files(environ: Mapping[str, str], prefix: str | None) -> list[str]:
+    """Return where pip's configuration may be, the weakest first (pip's documentation, "Configuration")."""
+    named = environ.get("PIP_CONFIG_FILE")
+    if named == os.devnull:
+        return []
+    home = environ.get("HOME") or "/nonexistent"
+    systems = (environ.get("XDG_CONFIG_DIRS") or "/etc/xdg").split(os.pathsep)
+    users = (f"{home}/.pip", f"{environ.get('XDG_CONFIG_HOME') or f'{home}/.config'}/pip")
+    directories = [*(f"{each}/pip" for each in systems), "/etc", *users, *([prefix] if prefix else [])]
+    return [*(f"{each}/pip.conf" for each in directories), *([named] if named else [])]
+
+
+def list_uv_files(environ: Mapping[str, str], project: str) -> list[str]:
+    """Return where uv's configuration may be, the weakest first (uv's documentation, "Configuration files").
+
+    The project's own is the nearest `uv.toml` or `pyproject.toml` above the directory `project`.
+    """
+    if environ.get("UV_NO_CONFIG", "").lower() not in ("", "0", "false"):
+        return []
+    if named := environ.get("UV_CONFIG_FILE"):
+        return [named]
+    user = environ.get("XDG_CONFIG_HOME") or f"{environ.get('HOME') or '/nonexistent'}/.config"
+    found = ["/etc/uv/uv.toml", f"{user}/uv/uv.toml"]
+    while True:
+        for name in ("uv.toml", "pyproject.toml"):
+            if os.path.isfile(os.path.join(project, name)):
+                return [*found, os.path.join(project, name)]
+        if project == os.path.dirname(project):
+            return found
+        project = os.path.dirname(project)
+
+
+def list_index_variables(environ: Mapping[str, str]) -> list[str]:
+    """Return the variables that decide which indexes are asked, as `NAME=value` texts."""
+    return [f"{name}={value}" for name, value in sorted(environ.items()) if _is_index_variable(name)]
+
+
 def make_sealed_environment(environ: Mapping[str, str], *, bin_dir: str, prefix: str) -> dict[str, str]:
     """Return the environment for a command in a sealed environment: its `bin` first on PATH, nothing leaking in."""
     kept = {

@@ -5,9 +5,11 @@ from __future__ import annotations
 import base64
 import hashlib
 import http.server
+import json
 import os
 import subprocess
 import sys
+import tarfile
 import threading
 import time
 import zipfile
@@ -62,27 +64,116 @@ def make_wheel(
 
 
 class LocalIndex:
-    """A simple index (PEP 503) on loopback over real wheels; `delay_s` makes its files slow."""
+    """A simple index on loopback over real files, HTML (PEP 503) or with `json` JSON (PEP 691), and a file server.
+
+    `delay_s` makes its files slow, `failures` lets that many next requests end with 503, `login` (`user:password`) is
+    demanded where it is set, `yanked` has reasons by file name, `has_metadata` tells the sha256 of METADATA (PEP 714),
+    and without `ranges` a part of a file cannot be had.
+    """
 
     def __init__(self, root: Path) -> None:
         self.root = root
         self.delay_s = 0.0
         self.requests = 0
+        self.paths: list[str] = []
+        self.json = False
+        self.failures = 0
+        self.login: str | None = None
+        self.yanked: dict[str, str] = {}
+        self.has_metadata = False
+        self.ranges = True
         index = self
 
         class Handler(http.server.SimpleHTTPRequestHandler):
+            protocol_version = "HTTP/1.1"
+
             def do_GET(self) -> None:
                 index.requests += 1
+                index.paths.append(self.path)
+                if not self._is_let_in():
+                    return
                 if self.path.endswith(".whl"):
                     time.sleep(index.delay_s)
-                super().do_GET()
+                project = index.root / self.path.strip("/")
+                if self.path.startswith("/simple/") and self.path.endswith("/") and project.is_dir():
+                    self._answer(*index.format_page(project))
+                elif index.ranges and self.headers.get("Range") and project.is_file():
+                    self._answer_range(project.read_bytes(), self.headers["Range"])
+                else:
+                    super().do_GET()
+
+            def _is_let_in(self) -> bool:
+                if index.failures > 0:
+                    index.failures -= 1
+                    self._answer(b"", "text/plain", 503, {"Retry-After": "0"})
+                    return False
+                if (
+                    index.login
+                    and self.headers.get("Authorization") != "Basic " + base64.b64encode(index.login.encode()).decode()
+                ):
+                    self._answer(b"", "text/plain", 401, {"WWW-Authenticate": 'Basic realm="index"'})
+                    return False
+                return True
+
+            def _answer_range(self, content: bytes, stated: str) -> None:
+                first, _, last = stated.removeprefix("bytes=").partition("-")
+                start = int(first) if first else max(len(content) - int(last), 0)
+                end = int(last) + 1 if first and last else len(content)
+                where = f"bytes {start}-{min(end, len(content)) - 1}/{len(content)}"
+                self._answer(content[start:end], "application/octet-stream", 206, {"Content-Range": where})
+
+            def _answer(
+                self, content: bytes, kind: str, status: int = 200, headers: dict[str, str] | None = None
+            ) -> None:
+                self.send_response(status)
+                for name, value in {
+                    "Content-Type": kind,
+                    "Content-Length": str(len(content)),
+                    **(headers or {}),
+                }.items():
+                    self.send_header(name, value)
+                self.end_headers()
+                self.wfile.write(content)
 
             def log_message(self, *args: object) -> None:
                 pass
 
         self._server = http.server.ThreadingHTTPServer(("127.0.0.1", 0), partial(Handler, directory=str(root)))
         threading.Thread(target=self._server.serve_forever, daemon=True).start()
-        self.url = f"http://127.0.0.1:{self._server.server_address[1]}/simple/"
+        self.host = f"127.0.0.1:{self._server.server_address[1]}"
+        self.url = f"http://{self.host}/simple/"
+
+    def format_page(self, project: Path) -> tuple[bytes, str]:
+        """Return a project's page and its type."""
+        files = [each for each in sorted(project.iterdir()) if each.suffix in (".whl", ".gz")]
+        return self._format_json(files) if self.json else self._format_html(files)
+
+    def _format_html(self, files: list[Path]) -> tuple[bytes, str]:
+        links = []
+        for each in files:
+            sha256 = hashlib.sha256(each.read_bytes()).hexdigest()
+            yanked = f' data-yanked="{self.yanked[each.name]}"' if each.name in self.yanked else ""
+            metadata = f' data-core-metadata="sha256={_hash_metadata(each)}"' if self._tells_metadata(each) else ""
+            links.append(f'<a href="{each.name}#sha256={sha256}"{yanked}{metadata}>{each.name}</a>')
+        return ("<!doctype html><html><body>" + "\n".join(links) + "</body></html>").encode(), "text/html"
+
+    def _format_json(self, files: list[Path]) -> tuple[bytes, str]:
+        entries = [
+            {
+                "filename": each.name,
+                "url": each.name,
+                "hashes": {"sha256": hashlib.sha256(each.read_bytes()).hexdigest()},
+                "size": each.stat().st_size,
+                "yanked": self.yanked.get(each.name, False),
+                **({"core-metadata": {"sha256": _hash_metadata(each)}} if self._tells_metadata(each) else {}),
+            }
+            for each in files
+        ]
+        page = {"meta": {"api-version": "1.1"}, "name": "x", "files": entries}
+        return json.dumps(page).encode(), "application/vnd.pypi.simple.v1+json"
+
+    def _tells_metadata(self, file: Path) -> bool:
+        return self.has_metadata and file.suffix == ".whl"
 
     def add(
         self, name: str, version: str, *, files: dict[str, str] | None = None, requires: tuple[str, ...] = ()
@@ -90,17 +181,86 @@ class LocalIndex:
         """Publish a wheel."""
         project = self.root / "simple" / name
         project.mkdir(parents=True, exist_ok=True)
-        wheel = make_wheel(project, name, version, files=files, requires=requires)
-        links = [
-            f'<a href="{each.name}#sha256={hashlib.sha256(each.read_bytes()).hexdigest()}">{each.name}</a>'
-            for each in sorted(project.glob("*.whl"))
-        ]
-        (project / "index.html").write_text("<!doctype html><html><body>" + "\n".join(links) + "</body></html>")
-        return wheel
+        return make_wheel(project, name, version, files=files, requires=requires)
+
+    def add_sdist(self, source: Path, name: str, version: str) -> Path:
+        """Publish the sdist of a directory, as it is."""
+        project = self.root / "simple" / name
+        project.mkdir(parents=True, exist_ok=True)
+        path = project / f"{name.replace('-', '_')}-{version}.tar.gz"
+        with tarfile.open(path, "w:gz") as archive:
+            archive.add(source, arcname=f"{name.replace('-', '_')}-{version}")
+        return path
 
     def close(self) -> None:
         self._server.shutdown()
         self._server.server_close()
+
+
+def _hash_metadata(wheel: Path) -> str:
+    with zipfile.ZipFile(wheel) as archive:
+        name = next(each for each in archive.namelist() if each.endswith(".dist-info/METADATA"))
+        return hashlib.sha256(archive.read(name)).hexdigest()
+
+
+BACKEND = """
+import base64, hashlib, zipfile
+from pathlib import Path
+
+def build_wheel(directory, config_settings=None, metadata_directory=None):
+    name, version, generator = Path("NAME").read_text().split()
+    info = f"{name}-{version}.dist-info/"
+    files = {str(p.relative_to("src")): p.read_bytes() for p in sorted(Path("src").rglob("*.py"))}
+    files[info + "METADATA"] = f"Metadata-Version: 2.1\\nName: {name}\\nVersion: {version}\\n".encode()
+    files[info + "WHEEL"] = (
+        f"Wheel-Version: 1.0\\nGenerator: {generator}\\nRoot-Is-Purelib: true\\nTag: py3-none-any\\n".encode()
+    )
+    rows = []
+    for path, content in files.items():
+        digest = base64.urlsafe_b64encode(hashlib.sha256(content).digest()).decode().rstrip("=")
+        rows.append(f"{path},sha256={digest},{len(content)}")
+    files[info + "RECORD"] = ("\\n".join(rows) + f"\\n{info}RECORD,,\\n").encode()
+    wheel = f"{name}-{version}-py3-none-any.whl"
+    with zipfile.ZipFile(Path(directory, wheel), "w") as archive:
+        for path, content in files.items():
+            archive.writestr(zipfile.ZipInfo(path), content)
+    return wheel
+
+def build_editable(directory, config_settings=None, metadata_directory=None):
+    name, version, generator = Path("NAME").read_text().split()
+    info = f"{name}-{version}.dist-info/"
+    wheel = f"{name}-{version}-py3-none-any.whl"
+    with zipfile.ZipFile(Path(directory, wheel), "w") as archive:
+        archive.writestr(f"{name}.pth", str(Path("src").absolute()))
+        archive.writestr(info + "METADATA", f"Metadata-Version: 2.1\\nName: {name}\\nVersion: {version}\\n")
+        archive.writestr(info + "WHEEL", "Wheel-Version: 1.0\\nRoot-Is-Purelib: true\\nTag: py3-none-any\\n")
+        archive.writestr(info + "RECORD", f"{name}.pth,,\\n{info}METADATA,,\\n{info}WHEEL,,\\n{info}RECORD,,\\n")
+    return wheel
+"""
+
+
+def make_project(directory: Path, name: str, version: str, *, files: dict[str, str] | None = None) -> Path:
+    """Write a project that builds itself, with no build requirement and so with no network, and return it."""
+    source = {f"{name}.py": f"VERSION = {version!r}\n", **(files or {})}
+    for path, text in source.items():
+        place = directory / "src" / path
+        place.parent.mkdir(parents=True, exist_ok=True)
+        place.write_text(text)
+    (directory / "NAME").write_text(f"{name} {version} local-build")
+    (directory / "backend.py").write_text(BACKEND)
+    (directory / "pyproject.toml").write_text(
+        '[build-system]\nrequires = []\nbuild-backend = "backend"\nbackend-path = ["."]\n'
+        f'[project]\nname = "{name}"\nversion = "{version}"\n'
+    )
+    return directory
+
+
+def commit_all(directory: Path) -> str:
+    """Make a directory a git repository, commit what is in it, and return the commit."""
+    git = ["git", "-c", "user.name=t", "-c", "user.email=t@example.org", "-C", str(directory)]
+    for args in (["init", "-q"], ["add", "."], ["commit", "-qm", "a commit"]):
+        subprocess.run([*git, *args], check=True)
+    return subprocess.run([*git, "rev-parse", "HEAD"], check=True, capture_output=True, text=True).stdout.strip()
 
 
 @pytest.fixture

@@ -74,10 +74,11 @@ class Progress:
     """A listener for stages of long work: a spinner with the time on a terminal, plain lines elsewhere.
 
     It starts with the first stage, so that a command with nothing long to do imports no rich; a stage after `stop`
-    starts it again.
+    starts it again. A `quiet` one writes no plain lines.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, *, quiet: bool = False) -> None:
+        self._quiet = quiet
         self._stop: Callable[[], None] | None = None
         self._update: Callable[[str], None] | None = None
 
@@ -90,7 +91,8 @@ class Progress:
     def __call__(self, stage: str) -> None:
         """Show a stage."""
         if not sys.stderr.isatty():
-            note(stage)
+            if not self._quiet:
+                note(stage)
             return
         if self._update is None:
             self._start(stage)

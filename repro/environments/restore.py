@@ -129,6 +129,7 @@ def _install_files(
         hashes = [hash_.removeprefix("sha256:") for each in files for hash_ in each.hashes]
         linked = _open_wheelhouse(machine).link(hashes, Path(directory))
         links = Links(directory=Path(directory), hashes=frozenset(f"sha256:{each}" for each in linked))
+        files = [replace(each, source=Index()) if links.has(each) else each for each in files]
         for group in ([each for each in files if each.hashes], [each for each in files if not each.hashes]):
             if group:
                 installer.install(env_dir, group, links=links, env=env)

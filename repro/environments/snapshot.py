@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import os
+import time
 from dataclasses import dataclass
 from pathlib import Path
 
 from repro.environments.machine import Machine
+from repro.environments.retake import keep_sites, keep_take, list_options, name_take
 from repro.errors import InvalidSnapshotError, ReproError, SnapshotNotFoundError
 from repro.files import write_atomically
 from repro.formats.lockfile import Snapshot, format_snapshot
@@ -51,6 +54,7 @@ def take_for(
     mode for anything that is inconsistent.
     """
     old, notes = find_lock(path)
+    since_ns = time.time_ns()
     taken = take_snapshot(
         python,
         runner=machine.runner,
@@ -61,6 +65,8 @@ def take_for(
         old=old,
         index_urls=machine.find_indexes(path.parent).public_urls,
     )
+    if taken.python == os.path.abspath(python):  # what a pyenv shim leads to depends on more than the shim
+        keep_sites(machine.store, python, taken.sites, environ=machine.environ, since_ns=since_ns)
     return Outcome(
         path=path,
         taken=taken,
@@ -68,6 +74,21 @@ def take_for(
         would_change=old is None or old.compute_digest() != taken.snapshot.compute_digest(),
         notes=(*notes, *taken.notes, *(fault.text for fault in taken.faults)),
     )
+
+
+def remember_outcome(machine: Machine, outcome: Outcome, said: str) -> None:
+    """Let the next snapshot without options be a look-up, where this one gave the lock that is on disk."""
+    taken = outcome.taken
+    if not taken.is_settled:
+        return
+    lock = format_snapshot(taken.snapshot).encode()
+    try:
+        if outcome.path.read_bytes() != lock:
+            return
+    except OSError:
+        return
+    options = list_options(machine.environ, outcome.path.parent)
+    keep_take(machine.store, name_take(taken.python, taken.sites, swept=taken.swept, lock=lock, options=options), said)
 
 
 def write_lock(snapshot: Snapshot, path: Path) -> None:

@@ -7,6 +7,7 @@ import re
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field, replace
 
+import repro
 from repro.errors import ReproError
 from repro.formats.direct_url import (
     Archive,
@@ -23,7 +24,7 @@ from repro.formats.lockfile import Distribution, Proof, Snapshot, canonicalize_n
 from repro.snapshots.memory import Altered, Artefact
 from repro.snapshots.probe import Found, Report
 
-TOOL = "repro 0.1.0"
+TOOL = f"repro {repro.__version__}"
 _LEADING_NAME = re.compile(r"[A-Za-z0-9._-]+")
 _ALTERED = "files were changed after it was installed"
 
@@ -147,7 +148,8 @@ def _describe_one(name: str, found: Found, source: Source, known: Known, via: It
         requested=found.requested,
         via=tuple(sorted(set(via) - {name})),
     )
-    if altered := known.altered.get(name):
+    altered = known.altered.get(name)
+    if altered and not isinstance(source, System):
         return _apply_altered(bare, altered)
     artefact = known.artefacts.get(name)
     return _apply_artefact(bare, artefact) if artefact else bare

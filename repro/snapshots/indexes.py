@@ -76,21 +76,7 @@ def find_default_index() -> str:
     return str(PyPI.simple_url)
 
 
-def _list_pip_files(environ: Mapping[str, str], prefix: str | None) -> list[Path]:
-    """Return pip's configuration files, the weakest first (pip's documentation, "Configuration")."""
-    named = environ.get("PIP_CONFIG_FILE")
-    if named == os.devnull:
-        return []
-    system = environ.get("XDG_CONFIG_DIRS") or "/etc/xdg"
-    home = environ.get("HOME") or "/nonexistent"
-    user = environ.get("XDG_CONFIG_HOME") or os.path.join(home, ".config")
-    found = [Path(each, "pip", "pip.conf") for each in system.split(os.pathsep)]
-    found += [Path("/etc/pip.conf"), Path(home, ".pip", "pip.conf"), Path(user, "pip", "pip.conf")]
-    found += [Path(prefix, "pip.conf")] if prefix else []
-    return [*found, *([Path(named)] if named else [])]
-
-
-def _read_pip_files(paths: Iterable[Path]) -> dict[str, str]:
+def _read_pip_files(paths: Iterable[str]) -> dict[str, str]:
     """Return pip's options; `[install]` is stronger than `[global]`, a later file than an earlier one."""
     merged: dict[str, dict[str, str]] = {"global": {}, "install": {}}
     for path in paths:
@@ -106,25 +92,12 @@ def _read_pip_files(paths: Iterable[Path]) -> dict[str, str]:
     return merged["global"] | merged["install"]
 
 
-def _list_uv_files(environ: Mapping[str, str], project: Path) -> list[Path]:
-    """Return uv's configuration files, the weakest first (uv's documentation, "Configuration files")."""
-    if named := environ.get("UV_CONFIG_FILE"):
-        return [Path(named)]
-    user = environ.get("XDG_CONFIG_HOME") or os.path.join(environ.get("HOME") or "/nonexistent", ".config")
-    found = [Path("/etc/uv/uv.toml"), Path(user, "uv", "uv.toml")]
-    for directory in (project, *project.parents):
-        for name in ("uv.toml", "pyproject.toml"):
-            if (path := directory / name).is_file():
-                return [*found, path]
-    return found
-
-
-def _load_toml(path: Path) -> dict[str, object]:
+def _load_toml(path: str) -> dict[str, object]:
     try:
-        text = path.read_text(encoding="utf-8", errors="replace")
+        text = Path(path).read_text(encoding="utf-8", errors="replace")
     except OSError:
         return {}
-    return parse_toml(text, where=str(path))
+    return parse_toml(text, where=path)
 
 
 def _as_table(value: object) -> dict[str, object]:
@@ -139,10 +112,12 @@ def _as_texts(value: object) -> tuple[str, ...]:
     return tuple(each for each in _as_list(value) if isinstance(each, str))
 
 
-def _read_uv_file(path: Path, environ: Mapping[str, str]) -> Indexes:
+def _read_uv_file(path: str, environ: Mapping[str, str]) -> Indexes:
     """Return what one file of uv's says, its `[pip]` table before the rest."""
     content = _load_toml(path)
-    table = _as_table(_as_table(content.get("tool")).get("uv")) if path.name == "pyproject.toml" else content
+    table = (
+        _as_table(_as_table(content.get("tool")).get("uv")) if os.path.basename(path) == "pyproject.toml" else content
+    )
     default, extra = None, []
     for item in map(_as_table, _as_list(table.get("index"))):
         url = item.get("url")
@@ -249,10 +224,9 @@ def find_indexes(
     configuration does. Raises UsageError for a configuration that cannot be read.
     """
     merged = _merge(given or Indexes(), _read_variables(environ))
-    merged = _merge(merged, _read_pip_options(_read_pip_files(_list_pip_files(environ, prefix))))
-    if environ.get("UV_NO_CONFIG", "") in ("", "0", "false"):
-        for path in reversed(_list_uv_files(environ, project.absolute())):
-            merged = _merge(merged, _read_uv_file(path, environ))
+    merged = _merge(merged, _read_pip_options(_read_pip_files(settings.list_pip_files(environ, prefix))))
+    for path in reversed(settings.list_uv_files(environ, os.path.abspath(project))):
+        merged = _merge(merged, _read_uv_file(path, environ))
     return Indexes(
         default_url=merged.default_url,
         extra_urls=tuple(url for url in merged.extra_urls if url != merged.default_url and _is_there(url)),

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from functools import cached_property
 
 from repro.files import BLOCK_BYTES
-from repro.formats.record import digest_record, read_rows
+from repro.formats.record import digest_record, is_from_wheel, read_rows
 from repro.snapshots.probe import Found
 
 
@@ -102,9 +102,10 @@ def _differs(path: str, hash_: str, size: str, *, deep: bool) -> bool:
 def find_altered(installed: Installed, *, deep: bool = False) -> Iterator[str]:
     """Yield the files, as RECORD names them, that are gone or have another size, or if `deep` another sha256.
 
-    Bytecode and rows without hash and size are passed over: RECORD says nothing of them.
+    Bytecode, what installers note in `.dist-info`, and rows without hash and size are passed over.
     """
     site = installed.found.site
     for path, hash_, size in read_rows(installed.record_text):
-        if (hash_ or size) and not path.endswith(".pyc") and _differs(f"{site}/{path}", hash_, size, deep=deep):
+        counts = is_from_wheel(path) or (path.startswith("../") and not path.endswith(".pyc"))
+        if counts and (hash_ or size) and _differs(f"{site}/{path}", hash_, size, deep=deep):
             yield path

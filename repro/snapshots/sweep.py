@@ -25,6 +25,14 @@ class Sweep:
     def __str__(self) -> str:
         return f"{self.count} {self.ctimes_ns}"
 
+    def __add__(self, other: Sweep) -> Sweep:
+        return Sweep(self.count + other.count, self.ctimes_ns + other.ctimes_ns)
+
+
+def is_swept(site: str) -> bool:
+    """Tell whether a directory holds installed packages alone: what a .pth file adds may be a whole project."""
+    return os.path.basename(site) in ("site-packages", "dist-packages")
+
 
 def _sum_one(directory: str, below: list[str]) -> tuple[int, int]:
     """Return the sums over one directory, and add its own to `below`.

@@ -10,7 +10,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
 
 from repro.errors import ReproError
-from repro.formats.direct_url import Archive, Checkout, Directory, Editable, Index, System
+from repro.formats.direct_url import Archive, Checkout, Directory, Editable, Index, System, parse_direct_url
 from repro.formats.lockfile import Distribution, Proof, Snapshot, is_version
 from repro.process import Runner
 from repro.snapshots.describe import Known, choose_founds, describe_report, require_readable
@@ -18,6 +18,7 @@ from repro.snapshots.installed import Installed, read_installed
 from repro.snapshots.memory import Altered, Artefact, Checked, Memory
 from repro.snapshots.pins import IndexUnreachableError
 from repro.snapshots.probe import Found, Report, probe
+from repro.snapshots.sweep import is_swept
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -38,12 +39,17 @@ class Tools:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Thoroughness:
-    """How much a snapshot is to find out: `prove` every file, `deep` by sha256, nothing `strict` mode would refuse."""
+    """How much a snapshot is to find out.
+
+    `prove` every file, compare `deep` by sha256, refuse in `strict` mode what is inconsistent, and with `refresh` ask
+    again what is known.
+    """
 
     prove: bool = False
     deep: bool = False
     strict: bool = False
     allow_missing: bool = True
+    refresh: bool = False
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -54,18 +60,21 @@ class Taken:
     python: str
     prefix: str
     sites: tuple[str, ...] = ()
+    swept: str = ""
+    """What the files of the sites summed up to, before they were looked at (see `sweep`)."""
     notes: tuple[str, ...] = ()
     faults: tuple[Fault, ...] = ()
     is_settled: bool = True
-    """Whether the same environment gives the same snapshot again without looking at anything else."""
+    """Whether the same sites give the same snapshot again: nothing outside them has a part in it."""
 
 
-def _recall_artefact(found: Found, memory: Memory | None) -> Artefact | None:
-    """Return what is known of a RECORD; what is not known yet is its digest alone."""
+def _recall_artefact(found: Found, memory: Memory | None, *, afresh: bool) -> Artefact | None:
+    """Return what is known of a RECORD; what is not known yet, and `afresh` in any case, is its digest alone."""
     if found.record is None:
         return None
-    if known := memory.find_artefact(found.record) if memory else None:
-        return known
+    known = memory.find_artefact(found.record) if memory else None
+    if known:
+        return Artefact(record=known.record) if afresh else known
     installed = read_installed(found)
     if installed is None:
         return None
@@ -75,8 +84,8 @@ def _recall_artefact(found: Found, memory: Memory | None) -> Artefact | None:
     return artefact
 
 
-def _recall(founds: Mapping[str, Found], memory: Memory | None) -> dict[str, Artefact]:
-    recalled = {name: _recall_artefact(found, memory) for name, found in founds.items()}
+def _recall(founds: Mapping[str, Found], memory: Memory | None, *, afresh: bool = False) -> dict[str, Artefact]:
+    recalled = {name: _recall_artefact(found, memory, afresh=afresh) for name, found in founds.items()}
     return {name: artefact for name, artefact in recalled.items() if artefact}
 
 
@@ -126,6 +135,7 @@ class _Work:
     tools: Tools
     thoroughness: Thoroughness
     artefacts: dict[str, Artefact]
+    swept: str
     checked: dict[str, Checked]
     checkouts: dict[str, Checkout] = field(default_factory=dict)
     notes: list[str] = field(default_factory=list)
@@ -302,10 +312,10 @@ def _start(
 
     chosen, notes = choose_founds(report.found)
     founds, more_notes = require_readable(chosen, allow_missing=thoroughness.allow_missing)
-    before = {each.name: each for each in old.distributions} if old else {}
-    artefacts = {
-        name: _recall_from_lock(artefact, before.get(name)) for name, artefact in _recall(founds, memory).items()
-    }
+    before = {each.name: each for each in old.distributions} if old and not thoroughness.refresh else {}
+    recalled = _recall(founds, memory, afresh=thoroughness.refresh)
+    artefacts = {name: _recall_from_lock(artefact, before.get(name)) for name, artefact in recalled.items()}
+    swept, checked = check_sites(report.sites, founds, memory=memory, deep=thoroughness.deep)
     return _Work(
         report=report,
         founds=founds,
@@ -313,9 +323,19 @@ def _start(
         tools=tools,
         thoroughness=thoroughness,
         artefacts=artefacts,
-        checked=check_sites(report.sites, founds, memory=memory, deep=thoroughness.deep),
+        swept=str(swept),
+        checked=checked,
         notes=[*notes, *more_notes],
     )
+
+
+def _lies_in_sites(found: Found) -> bool:
+    """Tell whether a distribution's files are among those that are swept; an editable's are not."""
+    try:
+        source = parse_direct_url(found.direct_url) if found.direct_url else None
+    except ValueError:
+        source = None
+    return is_swept(found.site) and not isinstance(source, Editable)
 
 
 def take_snapshot(
@@ -351,7 +371,8 @@ def take_snapshot(
         python=report.executable,
         prefix=report.prefix,
         sites=report.sites,
+        swept=work.swept,
         notes=tuple(notes),
         faults=faults,
-        is_settled=work.has_network and not any(isinstance(each.source, Editable) for each in snapshot.distributions),
+        is_settled=work.has_network and all(_lies_in_sites(each) for each in work.founds.values()),
     )

@@ -10,7 +10,7 @@ import time
 from pathlib import Path
 
 import pytest
-from conftest import Cli, LocalIndex, TestEnvironment
+from conftest import Cli, LocalIndex, TestEnvironment, commit_all, make_project
 
 from repro.environments.lookup import Environment
 from repro.environments.machine import Machine
@@ -96,7 +96,10 @@ def test_other_files_than_the_lock_says_are_an_error(lock: Path, cache: Path) ->
     lock.write_text(text.replace(record, "sha256:" + "0" * 64))
     with pytest.raises(RestoreError) as caught:
         restore(lock, cache)
-    assert caught.value.details == ("~ alpha 1.0 (other files of the same version)",)
+    locked = "sha256:" + "0" * 64
+    assert caught.value.details == (f"~ alpha 1.0: locked {locked} (identified), installed {record}",)
+    assert caught.value.hint
+    assert "`repro snapshot --prove`" in caught.value.hint
 
 
 @pytest.mark.parametrize("deed", ["add", "remove", "replace"])
@@ -137,43 +140,24 @@ def test_a_plain_requirements_file_is_restored_with_fewer_guarantees(
     assert [(each.name, each.version) for each in found.distributions] == [("alpha", "1.0"), ("beta", "2.1")]
 
 
-def test_a_commit_of_a_repository_is_built_in_a_second_phase(
+def test_a_commit_is_restored_from_its_kept_wheel_and_elsewhere_built_in_a_second_phase(
     environment: TestEnvironment, cache: Path, tmp_path: Path, index: LocalIndex
 ) -> None:
-    repository = tmp_path / "repository"
-    repository.mkdir()
-    (repository / "backend.py").write_text(_BACKEND)
-    (repository / "pyproject.toml").write_text(
-        '[build-system]\nrequires = []\nbuild-backend = "backend"\nbackend-path = ["."]\n'
-        '[project]\nname = "vcs-made"\nversion = "0.1"\n'
-    )
-    git = ["git", "-c", "user.name=t", "-c", "user.email=t@example.org", "-C", str(repository)]
-    for args in (["init", "-q"], ["add", "."], ["commit", "-qm", "first"]):
-        subprocess.run([*git, *args], check=True)
-    environment.install(f"git+file://{repository}")
+    source = make_project(tmp_path / "source", "vcs_made", "0.1")
+    commit_all(source)
+    subprocess.run(["git", "clone", "-q", "--bare", str(source), str(index.root / "made.git")], check=True)
+    subprocess.run(["git", "-C", str(index.root / "made.git"), "update-server-info"], check=True)
+    environment.install(f"git+http://{index.host}/made.git")
     path = tmp_path / "requirements-lock.txt"
     machine = Machine.here(cache=str(cache))
     write_lock(take_for(machine, environment.python, path=path).taken.snapshot, path)
-    assert load_lock(path).snapshot.count() == {"hashed": 2, "vcs": 1}
-    made = restore(path, cache)
-    assert not compare(load_lock(path).snapshot, look_here(machine, made.python)).without_added().select("removed")
-    assert subprocess.run([made.python, "-c", "import vcs_made"], check=False).returncode == 0
-
-
-_BACKEND = """
-import zipfile
-from pathlib import Path
-
-def build_wheel(directory, config_settings=None, metadata_directory=None):
-    name = "vcs_made-0.1-py3-none-any.whl"
-    info = "vcs_made-0.1.dist-info/"
-    with zipfile.ZipFile(Path(directory, name), "w") as wheel:
-        wheel.writestr("vcs_made.py", "VERSION = '0.1'")
-        wheel.writestr(info + "METADATA", "Metadata-Version: 2.1\\nName: vcs-made\\nVersion: 0.1\\n")
-        wheel.writestr(info + "WHEEL", "Wheel-Version: 1.0\\nRoot-Is-Purelib: true\\nTag: py3-none-any\\n")
-        wheel.writestr(info + "RECORD", f"vcs_made.py,,\\n{info}METADATA,,\\n{info}WHEEL,,\\n{info}RECORD,,\\n")
-    return name
-"""
+    assert load_lock(path).snapshot.count() == {"hashed": 2, "kept": 1}
+    asked = [each for each in index.paths if "made.git" in each]
+    for place in (cache, tmp_path / "elsewhere"):
+        made = restore(path, place)
+        assert not compare(load_lock(path).snapshot, look_here(machine, made.python))
+        assert subprocess.run([made.python, "-c", "import vcs_made"], check=False).returncode == 0
+        assert (asked == [each for each in index.paths if "made.git" in each]) == (place == cache)
 
 
 def test_what_has_no_file_is_refused_by_name_unless_allowed(lock: Path, cache: Path) -> None:
@@ -238,8 +222,8 @@ def test_a_restore_ended_in_mid_build_is_followed_by_a_good_one(
         time.sleep(0.02)
     assert list(envs.glob("*/*/pyvenv.cfg")), "the build was never seen"
     process.send_signal(number)
-    process.communicate(timeout=60)
-    assert process.returncode == code
+    _, stderr = process.communicate(timeout=60)
+    assert process.returncode == code, stderr
     if number != signal.SIGKILL:
         assert not list(envs.glob("*/*"))
     index.delay_s = 0.0

@@ -1,18 +1,19 @@
-"""`repro snapshot`."""
+"""`repro snapshot`: a look-up where the lock is known to be right, imported apart so that it costs next to nothing."""
 
 from __future__ import annotations
 
-from collections import Counter
-from pathlib import Path
+import os
 
+from repro import settings
 from repro.cli import console
-from repro.cli.options import add_cache, add_indexes, add_python, make_machine, make_parser
-from repro.environments.snapshot import Outcome, take_for, write_lock
 from repro.errors import ExitCode, UsageError
-from repro.formats.lockfile import FILE_NAME, Distribution, Proof, Snapshot
-from repro.settings import choose_python
-from repro.snapshots.pins import ENGINES
-from repro.snapshots.take import Thoroughness
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    import argparse
+
+    from repro.environments.snapshot import Outcome
+    from repro.formats.lockfile import Distribution, Snapshot
 
 _EXAMPLES = """\
   repro snapshot                       lock the active environment into ./requirements-lock.txt
@@ -21,24 +22,76 @@ _EXAMPLES = """\
 """
 
 
-def _describe_counts(counts: dict[str, int]) -> str:
+_FINE = "up to date"
+_NOTHING = "nothing changed since the last snapshot"
+
+
+def _format_counts(snapshot: Snapshot) -> str:
+    counts = snapshot.count() | _count_proofs(snapshot)
     return ", ".join(f"{number} {name}" for name, number in counts.items()) or "empty"
 
 
-def _show(outcome: Outcome, *, written: bool) -> None:
+def _format_state(outcome: Outcome, state: str) -> str:
     snapshot = outcome.taken.snapshot
-    python = snapshot.interpreter
-    state = "written" if written else ("would change" if outcome.would_change else "up to date")
-    version = f"Python {python.version}" if python else "Python"
-    console.say(
-        f"{outcome.path}: {state}: {len(snapshot.distributions)} distributions of {version} "
-        f"({_describe_counts(snapshot.count() | _count_proofs(snapshot))})"
-    )
+    version = f"Python {snapshot.interpreter.version}" if snapshot.interpreter else "Python"
+    number = len(snapshot.distributions)
+    return f"{outcome.path}: {state}: {number} distributions of {version} ({_format_counts(snapshot)})"
+
+
+def _show(outcome: Outcome, *, written: bool) -> None:
+    console.say(_format_state(outcome, "written" if written else "would change" if outcome.would_change else _FINE))
     if outcome.drift is not None:
         for change in outcome.drift.changes:
             console.say(f"  {change}")
         if not outcome.drift:
-            console.say("  nothing changed since the last snapshot")
+            console.say(f"  {_NOTHING}")
+
+
+def _find_plainly(arguments: list[str]) -> str | None:
+    """Return what was said where the same environment gave the lock that is there, for the options used most.
+
+    argparse alone, and what a snapshot imports, would each double the time this takes.
+    """
+    rest, given = list(arguments), {}
+    for option in ("--python", "--cache", "-o", "--output"):
+        if option in rest[:-1]:
+            at = rest.index(option)
+            given[option] = rest[at + 1]
+            del rest[at : at + 2]
+    rest = [word for word in rest if word != "--check"]
+    if len(rest) > 1 or any(word.startswith("-") for word in rest):
+        return None
+    directory = rest[0] if rest else "."
+    path = given.get("-o") or given.get("--output") or os.path.join(directory, "requirements-lock.txt")
+    environ = settings.own_environment()
+    python = settings.choose_python(given.get("--python"), environ)
+    try:
+        with open(path, "rb") as file:
+            lock = file.read()
+    except OSError:
+        return None
+    return _find_said(python, lock, project=os.path.dirname(path), cache=given.get("--cache"), environ=environ)
+
+
+def _find_said(python: str, lock: bytes, *, project: str, cache: str | None, environ: dict[str, str]) -> str | None:
+    from repro.environments.retake import find_take, list_options
+    from repro.environments.store import Store, locate_store
+
+    store = Store(locate_store(cache or settings.get_cache_dir(environ)))
+    store.check()
+    return find_take(store, python, lock=lock, options=list_options(environ, project), environ=environ)
+
+
+def _say_again(said: str) -> None:
+    for line in said.splitlines():
+        kind, _, text = line.partition(" ")
+        (console.warn if kind == "warn" else console.say)(text)
+
+
+def _format_said(outcome: Outcome) -> str:
+    """Return what the next snapshot says where nothing has changed."""
+    lines = [*(f"warn {note}" for note in outcome.notes), f"say {_format_state(outcome, _FINE)}", f"say   {_NOTHING}"]
+    return "\n".join(" ".join(line.splitlines()) for line in lines) + "\n"
 
 
 def _to_dict(outcome: Outcome, *, written: bool) -> dict[str, object]:
@@ -74,12 +127,19 @@ def _describe_entry(each: Distribution) -> dict[str, object]:
 
 
 def _count_proofs(snapshot: Snapshot) -> dict[str, int]:
+    from collections import Counter
+
+    from repro.formats.lockfile import Proof
+
     counts = Counter(each.proof.value for each in snapshot.distributions if each.proof)
     return {proof.value: counts[proof.value] for proof in Proof if counts[proof.value]}
 
 
-def run(arguments: list[str]) -> int:
-    """Take a snapshot and write it, or with `--check` only say whether it would change."""
+def _parse(arguments: list[str]) -> argparse.Namespace:
+    from repro.cli.options import add_cache, add_indexes, add_python, make_parser
+    from repro.formats.lockfile import FILE_NAME
+    from repro.snapshots.pins import ENGINES
+
     parser = make_parser(
         "snapshot", "Write the lock of an environment: every distribution, its version, hashes.", _EXAMPLES
     )
@@ -87,30 +147,52 @@ def run(arguments: list[str]) -> int:
     parser.add_argument("-o", "--output", metavar="FILE", help=f"write here instead of DIR/{FILE_NAME}")
     parser.add_argument("--check", action="store_true", help="write nothing; exit 1 where the digest would change")
     parser.add_argument("--allow-missing", action="store_true", help="leave out distributions that cannot be read")
-    parser.add_argument("--engine", choices=ENGINES, help="where hashes are asked for (default: uv, then pip)")
+    parser.add_argument("--engine", choices=ENGINES, help="ask this tool for hashes; it proves nothing")
     parser.add_argument("--prove", action="store_true", help="compare every file's RECORD with its index's")
     parser.add_argument("--deep", action="store_true", help="compare the sha256 of every installed file with RECORD")
     parser.add_argument("--strict", action="store_true", help="fail where the environment is not consistent")
+    parser.add_argument("--refresh", action="store_true", help="forget what is known of hashes and ask again")
     add_indexes(parser)
     add_python(parser, "the interpreter to lock (default: MLFLOW_PYTHON_BIN, the active environment, PATH)")
     add_cache(parser)
-    options = parser.parse_args(arguments)
+    return parser.parse_args(arguments)
+
+
+def run(arguments: list[str]) -> int:
+    """Take a snapshot and write it, or with `--check` only say whether it would change."""
+    if said := _find_plainly(arguments):
+        _say_again(said)
+        return ExitCode.DONE
+    from pathlib import Path
+
+    from repro.cli.options import make_machine
+    from repro.environments.snapshot import remember_outcome, take_for, write_lock
+    from repro.formats.lockfile import FILE_NAME
+    from repro.snapshots.take import Thoroughness
+
+    options = _parse(arguments)
     directory = Path(options.directory)
     if not directory.is_dir():
         raise UsageError(
             f"`{directory}` is not a directory", hint="name the project's directory, and the file with `-o`"
         )
     path = Path(options.output) if options.output else directory / FILE_NAME
-    machine = make_machine(options, report=lambda stage: None)
-    python = choose_python(options.python, machine.environ)
     thoroughness = Thoroughness(
-        prove=options.prove, deep=options.deep, strict=options.strict, allow_missing=options.allow_missing
+        prove=options.prove,
+        deep=options.deep,
+        strict=options.strict,
+        allow_missing=options.allow_missing,
+        refresh=options.refresh,
     )
-    outcome = take_for(machine, python, path=path, engine=options.engine, thoroughness=thoroughness)
+    with console.Progress(quiet=True) as progress:
+        machine = make_machine(options, report=progress)
+        python = settings.choose_python(options.python, machine.environ)
+        outcome = take_for(machine, python, path=path, engine=options.engine, thoroughness=thoroughness)
     for sentence in outcome.notes:
         console.warn(sentence)
     if not options.check:
         write_lock(outcome.taken.snapshot, path)
+    remember_outcome(machine, outcome, _format_said(outcome))
     if options.json:
         console.show_json(_to_dict(outcome, written=not options.check))
     else:

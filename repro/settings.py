@@ -83,6 +83,11 @@ def get_search_path(environ: Mapping[str, str]) -> tuple[str, ...]:
     return tuple(part for part in environ.get("PATH", os.defpath).split(os.pathsep) if part)
 
 
+def get_import_path(environ: Mapping[str, str]) -> tuple[str, ...]:
+    """Return the directories of `PYTHONPATH`."""
+    return tuple(part for part in environ.get("PYTHONPATH", "").split(os.pathsep) if part)
+
+
 def get_shell(environ: Mapping[str, str]) -> str:
     """Return the user's shell, else bash."""
     return environ.get("SHELL") or "bash"

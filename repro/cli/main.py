@@ -23,8 +23,8 @@ COMMANDS = {
     "export": "write a lock as pylock.toml, requirements.txt, conda.yaml or python_env.yaml",
     "restore": "make the environment of a lock, or find the one that is there",
     "run": "run a project's entry point and keep the run with its snapshot",
-    "status": "say what differs between a lock and an environment",
-    "diff": "say what differs between two locks",
+    "status": "say what differs between a lock, an environment and the code",
+    "diff": "say what differs between locks, runs, models or environments",
     "completion": "print the completion script for a shell",
 }
 _EXAMPLES = """\

@@ -193,22 +193,13 @@ def _describe_mismatch(change: Change) -> str:
 
 def find_mismatches(wanted: Sequence[Distribution], lock: Snapshot, restored: Snapshot) -> list[str]:
     """Return one line for each distribution that is not what the lock says."""
-    found = {each.name: each for each in restored.distributions}
     commits = {each.name for each in wanted if isinstance(each.source, Vcs) and not each.kept}
     there = [each if each.name in commits else replace(each, source=Index()) for each in restored.distributions]
     drift = compare(
         replace(lock, distributions=tuple(map(_comparable, wanted))),
         replace(restored, distributions=tuple(map(_comparable, there))),
     )
-    other_commits = [
-        f"~ {each.name} {each.source.commit} is another commit"
-        for each in wanted
-        if each.name in commits
-        and isinstance(each.source, Vcs)
-        and isinstance(source := found[each.name].source if each.name in found else None, Vcs)
-        and source.commit != each.source.commit
-    ]
-    return [_describe_mismatch(change) for change in drift.changes] + other_commits
+    return [_describe_mismatch(change) for change in drift.changes]
 
 
 def _verify(machine: Machine, plan: Plan, lock: Snapshot, env_dir: str) -> None:

@@ -11,31 +11,50 @@ from repro.environments.restore import Request, restore_environment
 from repro.errors import SnapshotNotRestoredWarning
 from repro.formats.lockfile import Snapshot
 from repro.settings import choose_python
-from repro.snapshots.drift import Change, Drift, compare, describe_interpreter
+from repro.snapshots.drift import (
+    Change,
+    Drift,
+    compare,
+    describe_aspects,
+    describe_interpreter,
+    is_same_version,
+)
 from repro.snapshots.load import load_lock
 from repro.snapshots.probe import probe
+from repro.snapshots.severity import Severity
 from repro.snapshots.take import describe
 
 _SHOWN = 8
 
 
 def _describe_change(change: Change) -> str:
-    locked = change.before.version if change.before else "none"
-    if change.after is None:
-        return f"{change.name} (locked {locked}, not installed)"
-    if change.after.version == locked:
-        return f"{change.name} (locked {locked}, installed {locked} with other files)"
-    return f"{change.name} (locked {locked}, installed {change.after.version})"
+    if change.before is None or change.after is None:
+        there = change.before or change.after
+        return f"{change.name} (locked {there.version if there else 'none'}, not installed)"
+    locked, installed = change.before.version, change.after.version
+    if is_same_version(locked, installed):
+        return f"{change.name} (locked {locked}, {describe_aspects(change.before, change.after)})"
+    return f"{change.name} (locked {locked}, installed {installed})"
+
+
+def _describe(drift: Drift) -> list[tuple[Severity, str]]:
+    """Return each difference with its class, worst first."""
+    differing = [(change.severity, _describe_change(change)) for change in drift.changes]
+    if drift.interpreters and (severity := drift.interpreter_severity):
+        locked, here = map(describe_interpreter, drift.interpreters)
+        differing.append((severity, f"Python (locked {locked}, here {here})"))
+    return sorted(differing, key=lambda pair: pair[0].rank)
 
 
 def format_warning(drift: Drift, *, path: str, command: str) -> str:
-    """Return the warning for an environment that does not satisfy its lock, with the command that mends it."""
-    differing = [_describe_change(change) for change in drift.changes]
-    if drift.interpreters:
-        locked, here = map(describe_interpreter, drift.interpreters)
-        differing.insert(0, f"Python (locked {locked}, here {here})")
-    shown = ", ".join(differing[:_SHOWN]) + (f" and {len(differing) - _SHOWN} more" if len(differing) > _SHOWN else "")
-    return f"the snapshot `{path}` is not restored, and results may differ: {shown}. Restore it with `{command}`"
+    """Return the warning for an environment that does not satisfy its lock: worst class first, then what mends it."""
+    differing = _describe(drift)
+    groups: dict[Severity, list[str]] = {}
+    for severity, sentence in differing[:_SHOWN]:
+        groups.setdefault(severity, []).append(sentence)
+    shown = "; ".join(f"{severity.value}: {', '.join(each)}" for severity, each in groups.items())
+    more = f"; and {len(differing) - _SHOWN} more" if len(differing) > _SHOWN else ""
+    return f"the snapshot `{path}` is not restored, and results may differ: {shown}{more}. Restore it with `{command}`"
 
 
 def look_here(machine: Machine, python: str) -> Snapshot:

@@ -27,6 +27,8 @@ _VERSION = re.compile(
     re.IGNORECASE,
 )
 _HASH = re.compile(r"sha256:[0-9a-f]{64}")
+_JOINT = "\x1f"  # stands for the end of a line that a backslash continues
+_NEXT_HASH = f" {_JOINT}    --hash="  # as format_requirement writes it
 _HEADER = "# repro-"
 _NOTE = "# repro: "
 _INDEX = Index()
@@ -34,7 +36,7 @@ _INDEX = Index()
 
 def canonicalize_name(name: str) -> str:
     """Return a distribution's name as PEP 503 normalizes it."""
-    return re.sub(r"[-_.]+", "-", name).lower()
+    return name if name.isalpha() and name.islower() else re.sub(r"[-_.]+", "-", name).lower()
 
 
 def is_version(text: str) -> bool:
@@ -275,22 +277,28 @@ def _read_note(draft: _Draft, number: int, text: str) -> None:
         draft.faults.append((number, "the note belongs to no requirement"))
 
 
+def _join_lines(text: str) -> Iterator[tuple[int, str]]:
+    """Yield each line with its number, continued lines joined with `_JOINT`; as in pip, a comment is not continued."""
+    number = 1
+    for joined in text.replace(_JOINT, "?").replace("\\\n", _JOINT).split("\n"):
+        line = joined.strip()
+        while line.startswith("#") and _JOINT in line:
+            comment, _, line = line.partition(_JOINT)
+            yield number, comment
+            number, line = number + 1, line.lstrip()
+        yield number, line
+        number += 1 + line.count(_JOINT)
+
+
 def _read_lines(text: str) -> _Draft:
     draft = _Draft()
-    lines = text.split("\n")
-    index = 0
-    while index < len(lines):
-        number, line = index + 1, lines[index].strip()
-        index += 1
+    for number, line in _join_lines(text):
         if line.startswith(_NOTE):
             _read_note(draft, number, line[len(_NOTE) :])
         elif line.startswith(_HEADER):
             key, _, value = line[len(_HEADER) :].partition(":")
             draft.header[key] = value.strip()
         elif line and not line.startswith("#"):
-            while line.endswith("\\") and index < len(lines):
-                line = line[:-1].rstrip() + " " + lines[index].strip()
-                index += 1
             draft.entries.append((number, line, {}))
     return draft
 
@@ -357,30 +365,56 @@ def _read_proof(note: dict[str, object]) -> Proof | None:
     return _PROOFS[str(value)]
 
 
-def _split_requirement(line: str) -> tuple[str, str | None, tuple[str, ...]]:
-    """Return (name, version or None for a URL, hashes) of an active line."""
-    pin, *options = line.split(" --")
-    name, separator, version = pin.partition("==")
-    if not separator:
-        name, separator, version = pin.partition(" @ ")
-    name, version = name.strip(), version.strip()
-    if not separator or not _NAME.fullmatch(name):
-        raise ValueError(f"`{pin}` is not `name==version`")
+def _are_hashes(words: list[str]) -> bool:
+    """Tell whether all words are sha256 hashes, at once: a regular expression for each would cost half of a load.
+
+    Each has the length and a colon at its place, and what is left without the prefixes is hexadecimal throughout.
+    """
+    joined = "".join(words)
+    digits = joined.replace("sha256:", "")
+    if set(map(len, words)) != {71} or joined[6::71] != ":" * len(words) or digits != digits.lower():
+        return False
+    try:
+        return len(bytes.fromhex(digits)) == 32 * len(words)
+    except ValueError:
+        return False
+
+
+def _read_hashes(options: str) -> tuple[str, ...]:
+    """Return the hashes behind a requirement: at once where they stand as we write them, else one by one."""
+    before, *words = options.split(_NEXT_HASH)
+    if not before and _are_hashes(words):
+        return tuple(words)
     hashes = []
-    for option in options:
+    for option in options.replace(_JOINT, " ").split(" --")[1:]:
         key, _, value = option.strip().partition("=")
         if key != "hash":
             raise ValueError(f"unknown option `--{option.strip()}`")
         if not _HASH.fullmatch(value):
             raise ValueError(f"`{value}` is not a sha256 hash (`sha256:` and 64 hexadecimal digits)")
         hashes.append(value)
+    return tuple(hashes)
+
+
+def _split_requirement(line: str) -> tuple[str, str | None, tuple[str, ...]]:
+    """Return (name, version or None for a URL, hashes) of an active line."""
+    pin = line.partition(" --")[0].rstrip(f" \t{_JOINT}")
+    options = line[len(pin) :]
+    pin = pin.replace(_JOINT, " ")
+    name, separator, version = pin.partition("==")
+    if not separator:
+        name, separator, version = pin.partition(" @ ")
+    name, version = name.strip(), version.strip()
+    if not separator or not _NAME.fullmatch(name):
+        raise ValueError(f"`{pin}` is not `name==version`")
+    hashes = _read_hashes(options) if options else ()
     if "==" in pin and not is_version(version):
         raise ValueError(f"`{version}` is not a version")
-    return name, version if "==" in pin else None, tuple(hashes)
+    return name, version if "==" in pin else None, hashes
 
 
 def _read_texts(value: object) -> tuple[str, ...]:
-    return tuple(item for item in value if isinstance(item, str)) if isinstance(value, list) else ()
+    return tuple([item for item in value if isinstance(item, str)]) if isinstance(value, list) else ()
 
 
 def _read_entry(line: str, note: dict[str, object]) -> Distribution:

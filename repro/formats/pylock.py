@@ -10,7 +10,7 @@ from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from repro.errors import InvalidSnapshotError
+from repro.errors import InvalidSnapshotError, ReproError
 from repro.formats.direct_url import Archive, Directory, Editable, Index, Local, Source, Vcs, clean_url
 from repro.formats.lockfile import Distribution, Interpreter, Snapshot, is_version
 from repro.formats.moment import read_upload_time
@@ -57,11 +57,9 @@ def _find_version(package: Package) -> str:
 
 def _find_source(package: Package) -> Source:
     if package.vcs:
-        if not package.vcs.url:
-            return Directory()
         return Vcs(
             vcs=package.vcs.type,
-            url=clean_url(package.vcs.url),
+            url=clean_url(package.vcs.url) if package.vcs.url else None,
             commit=package.vcs.commit_id,
             subdirectory=package.vcs.subdirectory,
         )
@@ -105,7 +103,12 @@ def _load(text: str, where: str) -> Pylock:
     try:
         return Pylock.from_dict(parse_toml(text, where=where))
     except PylockValidationError as error:
-        raise InvalidSnapshotError(f"`{where}` is not a pylock.toml: {error}", hint="make it anew") from error
+        reason = str(error)
+    except ReproError as error:
+        reason = error.message
+    raise InvalidSnapshotError(
+        f"`{where}` is not a pylock.toml: {reason}", hint="let the tool that wrote it write it again (PEP 751)"
+    )
 
 
 def _check_choices(pylock: Pylock, extras: Collection[str], groups: Collection[str] | None, where: str) -> None:
@@ -119,6 +122,42 @@ def _check_choices(pylock: Pylock, extras: Collection[str], groups: Collection[s
                 raise InvalidSnapshotError(f"`{where}` has no {kind} `{each}`; it has {there}")
 
 
+def _select(
+    pylock: Pylock, target: Target, extras: Collection[str], groups: Collection[str] | None, where: str
+) -> list[Package]:
+    """Return what an installer takes on the target. Raises InvalidSnapshotError where the file does not fit it."""
+    from packaging.pylock import PylockSelectError
+
+    try:
+        chosen = pylock.select(
+            environment=target.markers,  # type: ignore[arg-type] # a TypedDict of the same keys
+            tags=target.tags,
+            extras=extras,
+            dependency_groups=groups,
+        )
+        return [package for package, _ in chosen]
+    except PylockSelectError as error:
+        raise InvalidSnapshotError(
+            f"`{where}` does not fit Python {target.markers['python_full_version']}: {error}",
+            hint="name another interpreter with `--python PATH`",
+        ) from error
+
+
+def _filter(pylock: Pylock, where: str) -> list[Package]:
+    """Return the packages whose markers fit here, by default groups alone, whatever Python the file is for."""
+    choices = {"extras": frozenset[str](), "dependency_groups": frozenset(pylock.default_groups or ())}
+    found = [
+        package
+        for package in pylock.packages
+        if package.marker is None or package.marker.evaluate(choices, context="lock_file")
+    ]
+    names = [package.name for package in found]
+    if twice := sorted({name for name in names if names.count(name) > 1}):
+        details = tuple(f"`{name}` stands twice for this Python" for name in twice)
+        raise InvalidSnapshotError(f"`{where}` is ambiguous", details=details)
+    return found
+
+
 def parse_pylock(
     text: str,
     *,
@@ -127,31 +166,15 @@ def parse_pylock(
     extras: Collection[str] = (),
     groups: Collection[str] | None = None,
 ) -> Snapshot:
-    """Return what a pylock.toml installs on `target` (default: here), its default groups unless `groups` are named.
+    """Return what a pylock.toml installs on `target`, its default groups unless `groups` are named.
 
-    The snapshot has no interpreter and no record digests. Raises ReproError where the file is not TOML,
-    InvalidSnapshotError where it is no pylock.toml or does not fit the target.
+    Without a target it is what its markers select here, to be compared: neither its Python nor its files need to fit.
+    The snapshot has no interpreter and no record digests. Raises InvalidSnapshotError for a file that is no
+    pylock.toml or does not fit the target.
     """
-    from packaging.pylock import PylockSelectError
-
-    from repro.formats.target import make_target
-
     pylock = _load(text, where)
     _check_choices(pylock, extras, groups, where)
-    target = target or make_target(None)
-    try:
-        chosen = pylock.select(
-            environment=target.markers,  # type: ignore[arg-type] # a TypedDict of the same keys
-            tags=target.tags,
-            extras=extras,
-            dependency_groups=groups,
-        )
-        packages = [package for package, _ in chosen]
-    except PylockSelectError as error:
-        raise InvalidSnapshotError(
-            f"`{where}` does not fit Python {target.markers['python_full_version']}: {error}",
-            hint="name another interpreter with `--python PATH`",
-        ) from error
+    packages = _select(pylock, target, extras, groups, where) if target else _filter(pylock, where)
     via = _collect_via(packages)
     distributions = [_describe(package, via.get(package.name, ())) for package in packages]
     return Snapshot(interpreter=None, distributions=tuple(sorted(distributions, key=lambda each: each.name)))

@@ -44,11 +44,13 @@ def parse_lock(content: bytes, *, path: Path) -> Loaded:
     Raises InvalidSnapshotError.
     """
     try:
-        text = content.decode("utf-8-sig").replace("\r\n", "\n")
+        text = content.decode("utf-8-sig")
     except UnicodeDecodeError as error:
         raise InvalidSnapshotError(
             f"`{path}` is not text ({error})", hint="take it again with `repro snapshot`"
         ) from error
+    if "\r" in text:
+        text = text.replace("\r\n", "\n")
     if not has_header(text):
         from repro.formats.requirements import parse_pinned_requirements
 

@@ -78,12 +78,12 @@ def test_status_and_diff_answer_with_exit_codes(project: Path, environment: Test
     assert cli("diff", str(project), str(other)).stdout == "no difference\n"
     environment.install("beta==2.1", "gamma-ray==0.5")
     rows = [line.split() for line in cli(*status, code=1).stdout.splitlines()]
-    assert ["beta", "2.0", "2.1", "changed"] in rows
-    assert ["gamma-ray", "-", "0.5", "added"] in rows
+    assert ["used", "beta", "2.0", "2.1", "changed"] in rows
+    assert ["extra", "gamma-ray", "-", "0.5", "added"] in rows
     cli("snapshot", str(project), "--python", environment.python)
     content = json.loads(cli("diff", str(other), str(project), "--json", code=1).stdout)
     assert content["changed"][0]["name"] == "beta"
-    assert content["added"] == [{"name": "gamma-ray", "version": "0.5"}]
+    assert content["added"] == [{"name": "gamma-ray", "class": "extra", "version": "0.5"}]
 
 
 def test_verbose_echoes_each_command(project: Path, cli: Cli, monkeypatch: pytest.MonkeyPatch) -> None:

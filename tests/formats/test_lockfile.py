@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from contextlib import suppress
 from dataclasses import replace
 
 import pytest
@@ -160,3 +161,57 @@ def test_all_faults_are_named_at_once() -> None:
 def test_an_unknown_format_version_is_refused() -> None:
     with pytest.raises(InvalidSnapshotError, match="has lock format `9`; this repro reads format 1"):
         parse_snapshot(GOOD.replace("repro-lock: 1", "repro-lock: 9"))
+
+
+@given(snapshots())
+def test_hashes_read_at_once_and_one_by_one_are_the_same(snapshot: Snapshot) -> None:
+    text = format_snapshot(snapshot)
+    one_line = text.replace(" \\\n    --hash=", "  --hash=")
+    tabbed = text.replace(" \\\n    --hash=", " \\\n\t --hash=")
+    assert parse_snapshot(one_line) == parse_snapshot(tabbed) == parse_snapshot(text)
+
+
+@pytest.mark.parametrize(
+    "damaged",
+    [
+        HASH.replace("a", "A"),
+        HASH.replace("a", "g"),
+        HASH[:-1],
+        HASH + "a",
+        HASH[:-2] + " a",
+        HASH[:-1] + "ä",
+        HASH[:-1] + "\u0661",
+        "a" * 30 + "sha256:" + "a" * 34,
+        "sha256:" + "sha256:" + "a" * 57,
+        "sha512:" + "a" * 64,
+    ],
+)
+@pytest.mark.parametrize("place", [0, 1])
+def test_a_damaged_hash_is_found_among_good_ones(damaged: str, place: int) -> None:
+    good = [HASH, "sha256:" + "b" * 64]
+    lines = [*good[:place], damaged, *good[place:]]
+    with pytest.raises(InvalidSnapshotError) as caught:
+        parse_snapshot(GOOD + " \\\n    --hash=".join(["beta==2.0", *lines]) + "\n")
+    (fault,) = caught.value.details
+    assert fault.startswith("line 13: ")
+    assert "is not a sha256 hash" in fault
+
+
+def test_lines_are_counted_through_continued_ones_and_a_comment_is_not_continued() -> None:
+    text = GOOD + f"# a comment \\\n# another \\\nbeta==2.0 \\\n    --hash={HASH} \\\n    --hash={HASH}\ngamma>=1\n"
+    with pytest.raises(InvalidSnapshotError) as caught:
+        parse_snapshot(text)
+    assert caught.value.details == ("line 18: `gamma>=1` is not `name==version`",)
+
+
+@pytest.mark.parametrize("options", [" --no-deps", f" --no-deps \\\n    --hash={HASH}", f" \\\n    --hash={HASH} --x"])
+def test_an_unknown_option_is_named(options: str) -> None:
+    with pytest.raises(InvalidSnapshotError) as caught:
+        parse_snapshot(GOOD + f"beta==2.0{options}\n")
+    assert "line 13: unknown option `--" in caught.value.details[0]
+
+
+@given(st.text("al=-#\\\n\x1f \tsh:0.{}@", max_size=60))
+def test_any_text_is_read_or_refused(tail: str) -> None:
+    with suppress(InvalidSnapshotError):
+        assert parse_snapshot(GOOD + tail).distributions

@@ -15,8 +15,8 @@ _OPTIONS = {
     "export": f"--format --output --wheels --allow-missing {_INDEXES} --cache --json --verbose --help",
     "restore": "--offline --allow-missing --engine --python --cache --json --verbose --help",
     "run": "--entry-point --param --restore --no-snapshot --python --cache --json --verbose --help",
-    "status": "--python --cache --json --verbose --help",
-    "diff": "--json --verbose --help",
+    "status": "--no-code --python --cache --json --verbose --help",
+    "diff": "--python --cache --json --verbose --help",
     "completion": "bash zsh fish",
 }
 _EXAMPLES = """\

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import os
 import stat
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -42,6 +42,21 @@ def write_atomically(
         os.replace(temporary, target)
     except BaseException:
         os.unlink(temporary)
+        raise
+
+
+def copy_atomically(source: str | os.PathLike[str], path: str | os.PathLike[str]) -> None:
+    """Copy a file's bytes so that a reader of `path` sees the old file or the whole new one. Raises OSError."""
+    import shutil
+
+    target = os.fspath(path)
+    temporary = os.path.join(os.path.dirname(target), f".{new_nonce()}.tmp")
+    try:
+        shutil.copyfile(source, temporary)
+        os.replace(temporary, target)
+    except BaseException:
+        with suppress(FileNotFoundError):
+            os.unlink(temporary)
         raise
 
 

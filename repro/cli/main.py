@@ -19,6 +19,8 @@ if TYPE_CHECKING:
 VERSION = "0.1.0"
 COMMANDS = {
     "snapshot": "write requirements-lock.txt: the exact packages of an environment",
+    "lock": "write the lock of what a project asks for: requirements.txt, pyproject.toml, pylock.toml, conda.yaml",
+    "export": "write a lock as pylock.toml, requirements.txt, conda.yaml or python_env.yaml",
     "restore": "make the environment of a lock, or find the one that is there",
     "run": "run a project's entry point and keep the run with its snapshot",
     "status": "say what differs between a lock, an environment and the code",

@@ -91,6 +91,17 @@ class Finder:
         if discovered := _discover(minor):
             yield self.examine(discovered)
 
+    def find_version(self, version: str, *, implementation: str) -> Candidate | None:
+        """Return the interpreter of a version (`3.11` or `3.11.7`): this one, else the highest patch of its X.Y."""
+        minor = ".".join(version.split(".")[:2])
+        found = [
+            each
+            for each in self._list_found(minor)
+            if each.interpreter.minor == minor and each.interpreter.implementation == implementation
+        ]
+        exact = (each for each in found if each.interpreter.version == version)
+        return next(exact, None) or max(found, key=lambda each: _patch_of(each.interpreter), default=None)
+
     def find(self, wanted: Interpreter | None, *, given: str | None) -> Candidate:
         """Return the interpreter for a lock: the exact version, else the highest patch of the same X.Y and ABI.
 

@@ -1,14 +1,16 @@
-"""A plain requirements file, every line pinned, read as a snapshot with fewer guarantees (PEP 508)."""
+"""A plain requirements file, every line pinned: read as a snapshot with fewer guarantees, and written (PEP 508)."""
 
 from __future__ import annotations
 
 from packaging.requirements import InvalidRequirement, Requirement
 
 from repro.errors import InvalidSnapshotError
-from repro.formats.lockfile import Distribution, Snapshot, canonicalize_name
+from repro.formats.direct_url import Archive, Vcs
+from repro.formats.lockfile import Distribution, Snapshot, canonicalize_name, format_requirement
 
 
-def _join_continued(text: str) -> list[tuple[int, str]]:
+def join_continued(text: str) -> list[tuple[int, str]]:
+    """Return the lines of a requirements file with their numbers: continued ones joined, comments taken away."""
     lines: list[tuple[int, str]] = []
     open_line = False
     for number, line in enumerate(text.splitlines(), 1):
@@ -52,7 +54,7 @@ def parse_pinned_requirements(text: str, *, where: str) -> Snapshot:
     """
     found: dict[str, Distribution] = {}
     faults = []
-    for number, line in _join_continued(text):
+    for number, line in join_continued(text):
         try:
             entry = _read_line(line)
         except ValueError as error:
@@ -72,3 +74,26 @@ def parse_pinned_requirements(text: str, *, where: str) -> Snapshot:
             details=tuple(faults),
         )
     return Snapshot(interpreter=None, distributions=tuple(found[name] for name in sorted(found)))
+
+
+def format_pins(snapshot: Snapshot) -> tuple[str, ...]:
+    """Return a requirement without hashes for each distribution: a version, a URL, or a commit."""
+    return tuple(_format_pin(each) for each in snapshot.distributions)
+
+
+def _format_pin(distribution: Distribution) -> str:
+    match distribution.source:
+        case Vcs() as vcs if not distribution.kept:
+            return f"{distribution.name} @ {vcs.format_url()}"
+        case Archive(url=url) if not distribution.kept:
+            return f"{distribution.name} @ {url}"
+        case _:
+            return f"{distribution.name}=={distribution.version}"
+
+
+def format_requirements(snapshot: Snapshot, *, find_links: str | None = None) -> str:
+    """Return a plain requirements file: every line hashed, or pins alone where the snapshot has no hashes."""
+    lines = [f"--extra-index-url {url}" for url in snapshot.index_urls]
+    lines += [f"--find-links {find_links}"] if find_links else []
+    pins = map(format_requirement, snapshot.distributions) if snapshot.is_hashed else format_pins(snapshot)
+    return "".join(f"{line}\n" for line in (*lines, *pins))

@@ -21,6 +21,7 @@ from typing import TypeVar
 from urllib.parse import quote, unquote, urljoin, urlsplit
 
 from repro.errors import ReproError
+from repro.files import BLOCK_BYTES
 from repro.formats.direct_url import clean_url
 from repro.formats.redaction import redact
 from repro.formats.simple_index import HTML_TYPES, JSON_TYPE, IndexFile, parse_html_page, parse_json_page
@@ -424,6 +425,16 @@ class IndexClient:
         if response.status != 200:
             raise FetchError(f"`{clean_url(file.url)}` cannot be read (HTTP {response.status})")
         return io.BytesIO(response.body)
+
+    def compute_sha256(self, file: IndexFile) -> str:
+        """Return the sha256 of a file whose index does not say it, as 64 hex digits. Raises what `open_whole` does."""
+        import hashlib
+
+        digest = hashlib.sha256()
+        with self.open_whole(file) as source:
+            while block := source.read(BLOCK_BYTES):
+                digest.update(block)
+        return digest.hexdigest()
 
 
 def _keep_remote(files: tuple[IndexFile, ...] | None) -> tuple[IndexFile, ...]:

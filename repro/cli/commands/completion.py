@@ -7,9 +7,12 @@ from repro.cli.main import COMMANDS
 from repro.cli.options import make_parser
 from repro.errors import ExitCode
 
+_INDEXES = "--index-url --extra-index-url --find-links"
 _OPTIONS = {
-    "snapshot": "--output --check --prove --deep --strict --refresh --allow-missing --engine --index-url "
-    "--extra-index-url --find-links --python --cache --json --verbose --help",
+    "snapshot": f"--output --check --prove --deep --strict --refresh --allow-missing --engine {_INDEXES} "
+    "--python --cache --json --verbose --help",
+    "lock": f"--output --check --as-of --extra --group --engine {_INDEXES} --python --cache --json --verbose --help",
+    "export": f"--format --output --wheels --allow-missing {_INDEXES} --cache --json --verbose --help",
     "restore": "--offline --allow-missing --engine --python --cache --json --verbose --help",
     "run": "--entry-point --param --restore --no-snapshot --python --cache --json --verbose --help",
     "status": "--no-code --python --cache --json --verbose --help",

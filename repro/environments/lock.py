@@ -1,0 +1,247 @@
+"""Lock what a project asks for: its loose requirements resolved, or another tool's lock read, for one interpreter.
+
+Nothing is installed: such a lock has versions and hashes, but no record digests (docs/snapshot-format.md).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, replace
+from datetime import datetime
+from pathlib import Path
+
+from repro import settings
+from repro.environments.machine import Machine
+from repro.environments.snapshot import find_lock
+from repro.environments.wished_python import choose_for
+from repro.errors import ProjectError, ReproError, UsageError
+from repro.formats.direct_url import Index, Vcs, clean_url
+from repro.formats.lockfile import Distribution, Snapshot
+from repro.formats.pylock import find_unlockable, is_pylock_name, parse_pylock
+from repro.formats.target import make_target
+from repro.formats.uv_lock import FILE_NAME as UV_LOCK
+from repro.formats.uv_lock import parse_uv_lock
+from repro.formats.wanted import Wanted
+from repro.snapshots.choose import Question, make_resolver
+from repro.snapshots.describe import TOOL
+from repro.snapshots.drift import Drift, compare
+from repro.snapshots.indexes import Indexes, find_default_index
+from repro.snapshots.resolved import describe_pins, describe_urls
+from repro.snapshots.wanted import expand_variables, hide_variables, read_source, read_wanted
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class LockRequest:
+    """What a caller asks for: the files that say what is wanted, or one lock of another tool.
+
+    `before` leaves out what an index had only after that moment.
+    """
+
+    files: tuple[Path, ...]
+    python: str | None = None
+    engine: str | None = None
+    extras: tuple[str, ...] = ()
+    groups: tuple[str, ...] = ()
+    before: datetime | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Locked:
+    """The snapshot, the interpreter it was made for, and notes for the caller: one sentence each."""
+
+    snapshot: Snapshot
+    python: str
+    notes: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class LockOutcome:
+    """What was locked to stand at `path`: what changes against the lock there, None where there was none."""
+
+    path: Path
+    locked: Locked
+    drift: Drift | None
+    would_change: bool
+    notes: tuple[str, ...]
+
+
+def is_lock_of_others(path: Path) -> bool:
+    """Tell whether a file is a lock already, which is read and not resolved again."""
+    return path.name == UV_LOCK or is_pylock_name(path.name)
+
+
+def _name_indexes(wanted: Wanted, machine: Machine) -> Indexes:
+    """Return the indexes that the caller's options and the files themselves name, variables replaced."""
+
+    def values(name: str) -> tuple[str, ...]:
+        return tuple(expand_variables(value, machine.environ) for value in wanted.get_values(name))
+
+    given = machine.indexes or Indexes()
+    return replace(
+        given,
+        default_url=given.default_url or (values("--index-url") or (None,))[-1],
+        extra_urls=(*given.extra_urls, *values("--extra-index-url")),
+        find_links=(*given.find_links, *values("--find-links")),
+        no_index=given.no_index or bool(wanted.get_values("--no-index")),
+        trusted_hosts=(*given.trusted_hosts, *values("--trusted-host")),
+    )
+
+
+def _find_secret_indexes(wanted: Wanted, environ: Mapping[str, str]) -> set[str]:
+    """Return the index URLs, cleaned, that hold a variable's value in their host or path: no lock may name them."""
+    named = (*wanted.get_values("--index-url"), *wanted.get_values("--extra-index-url"))
+    return {clean_url(expand_variables(url, environ)) for url in named if "${" in clean_url(url)}
+
+
+def _split_names(values: Iterable[str]) -> tuple[str, ...]:
+    """Return the names of `--no-binary` or `--only-binary`, after pip's rule: `:none:` forgets those before it."""
+    names: list[str] = []
+    for value in values:
+        for name in value.split(","):
+            names = [] if name == ":none:" else [*names, name]
+    return tuple(dict.fromkeys(names))
+
+
+def _make_question(wanted: Wanted, request: LockRequest) -> Question:
+    return Question(
+        required=wanted.required,
+        constraints=wanted.constraints,
+        no_binary=_split_names(wanted.get_values("--no-binary")),
+        only_binary=_split_names(wanted.get_values("--only-binary")),
+        prereleases=bool(wanted.get_values("--pre")),
+        before=request.before,
+    )
+
+
+def _resolve(machine: Machine, request: LockRequest, wanted: Wanted) -> Locked:
+    candidate, notes = choose_for(machine, request.python, wanted.pythons)
+    indexes = replace(machine, indexes=_name_indexes(wanted, machine)).find_indexes(request.files[0].parent)
+    env = settings.make_installer_environment(machine.environ)
+    indexes.write_to(env)
+    resolver = make_resolver(
+        request.engine,
+        python=candidate.path,
+        version=candidate.interpreter.version,
+        runner=machine.runner,
+        env=env,
+        caches_dir=machine.store.room(),
+    )
+    question = _make_question(wanted, request)
+    machine.report(f"choosing versions with {resolver.name}")
+    pins = resolver.resolve(question) if wanted.required else ()
+    machine.report(f"looking up the files of {len(pins)} distributions")
+    direct = [each for each in pins if each.url]
+    others = [each for each in pins if not each.url]
+    built = describe_urls(direct, python=candidate.path, runner=machine.runner, env=env, question=question)
+    listed, more_notes = describe_pins(others, indexes=indexes, environ=machine.environ, question=question)
+    secret = _find_secret_indexes(wanted, machine.environ)
+    snapshot = Snapshot(
+        interpreter=candidate.interpreter,
+        distributions=tuple(sorted([*built, *listed], key=lambda each: each.name)),
+        index_urls=tuple(url for url in indexes.public_urls if url not in secret),
+        tool=TOOL,
+    )
+    return Locked(snapshot=snapshot, python=candidate.path, notes=(*wanted.notes, *notes, *more_notes))
+
+
+def _name_foreign_indexes(snapshot: Snapshot, indexes: Indexes) -> Snapshot:
+    """Return a snapshot whose entries name only indexes that are neither the default nor the user's own first."""
+    usual = {clean_url(url).rstrip("/") for url in (find_default_index(), *indexes.urls[:1])}
+    distributions = tuple(
+        replace(each, source=Index())
+        if isinstance(each.source, Index) and each.source.url and each.source.url.rstrip("/") in usual
+        else each
+        for each in snapshot.distributions
+    )
+    foreign = [each.source.url for each in distributions if isinstance(each.source, Index) and each.source.url]
+    return replace(
+        snapshot, distributions=distributions, index_urls=tuple(dict.fromkeys((*indexes.public_urls, *foreign)))
+    )
+
+
+def _read_lock_of_others(machine: Machine, request: LockRequest) -> Locked:
+    path = request.files[0]
+    if len(request.files) > 1:
+        raise UsageError(f"`{path}` is a lock already, and is read alone", hint="name one lock, or loose files")
+    if request.before:
+        raise UsageError(f"`{path}` is a lock already: no date changes what it chose", hint="leave `--as-of` out")
+    text = read_source(path)
+    candidate, _ = choose_for(machine, request.python, ())
+    target = make_target(candidate.interpreter)
+    if path.name == UV_LOCK:
+        read = parse_uv_lock(text, where=str(path), target=target, extras=request.extras, groups=request.groups)
+    else:
+        groups = request.groups or None
+        read = parse_pylock(text, where=str(path), target=target, extras=request.extras, groups=groups)
+    if faults := tuple(find_unlockable(read, where=str(path))):
+        raise ProjectError(f"`{path}` cannot be locked", details=faults)
+    indexes = machine.find_indexes(path.parent)
+    snapshot = replace(_name_foreign_indexes(read, indexes), interpreter=candidate.interpreter, tool=TOOL)
+    return Locked(snapshot=snapshot, python=candidate.path, notes=())
+
+
+def lock_requirements(machine: Machine, request: LockRequest) -> Locked:
+    """Return the snapshot that the files of a project lead to on one interpreter of this machine.
+
+    Raises UsageError for a file that is not there or not for this, ProjectError with every fault of those that are,
+    InvalidSnapshotError for a lock of another tool that cannot be read, InterpreterNotFoundError where no Python is
+    what they ask for, and ReproError where no versions fit.
+    """
+    others = [path for path in request.files if is_lock_of_others(path)]
+    if others:
+        first = [*others, *(path for path in request.files if path not in others)]
+        return _read_lock_of_others(machine, replace(request, files=tuple(first)))
+    takes_choices = any(path.suffix == ".toml" for path in request.files)
+    if (request.extras or request.groups) and not takes_choices:
+        raise UsageError("none of these files has extras or groups", hint="name `pyproject.toml`")
+    wanted = read_wanted(request.files, environ=machine.environ, extras=request.extras, groups=request.groups)
+    try:
+        return _resolve(machine, request, wanted)
+    except ReproError as error:
+        details = (hide_variables(line, wanted, machine.environ) for line in error.details)
+        error.details = tuple(details)
+        error.message = hide_variables(error.message, wanted, machine.environ)
+        raise
+
+
+def _keep_known(locked: Locked, old: Snapshot | None) -> Locked:
+    """Return a lock in which an unchanged entry keeps what the lock before knew: its hashes, file, record digest.
+
+    An index gains files of an old version, and a snapshot has proved some: neither is a change.
+    """
+    if old is None or old.interpreter is None or locked.snapshot.interpreter is None:
+        return locked
+    if old.interpreter.compatibility != locked.snapshot.interpreter.compatibility:
+        return locked
+    before = {each.name: each for each in old.distributions}
+    kept = []
+    for each in locked.snapshot.distributions:
+        was = before.get(each.name)
+        if was and (was.version, was.source.kind) == (each.version, each.source.kind) and _is_part(was, each):
+            each = replace(was, source=each.source, requested=each.requested, via=each.via, used=False)  # noqa: PLW2901
+        kept.append(each)
+    return replace(locked, snapshot=replace(locked.snapshot, distributions=tuple(kept)))
+
+
+def _is_part(was: Distribution, now: Distribution) -> bool:
+    if isinstance(now.source, Vcs):
+        return was.source == now.source
+    return bool(was.hashes) and set(was.hashes) <= set(now.hashes)
+
+
+def _list_files(snapshot: Snapshot) -> tuple[object, ...]:
+    """Return what an installer would see of a snapshot."""
+    return snapshot.compute_digest(), [(each.name, sorted(each.hashes), each.source) for each in snapshot.distributions]
+
+
+def lock_for(machine: Machine, request: LockRequest, *, path: Path) -> LockOutcome:
+    """Lock what is asked for, to stand at `path`; nothing is written. Raises what `lock_requirements` raises."""
+    old, notes = find_lock(path)
+    locked = _keep_known(lock_requirements(machine, request), old)
+    return LockOutcome(
+        path=path,
+        locked=locked,
+        drift=compare(old, locked.snapshot) if old else None,
+        would_change=old is None or _list_files(old) != _list_files(locked.snapshot),
+        notes=(*notes, *locked.notes),
+    )

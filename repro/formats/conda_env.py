@@ -1,0 +1,84 @@
+"""conda's `environment.yml` and MLflow's `conda.yaml`: the Python version and the part that pip installs."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Sequence
+
+from repro.formats.fields import dump_mapping, load_mapping
+from repro.formats.loose_requirements import read_lines
+from repro.formats.python_env import read_requirement_list
+from repro.formats.wanted import Place, PythonWish, Wanted, find_line, merge
+
+_KEYS = ("name", "channels", "dependencies", "prefix", "variables", "platforms", "category")
+# [channel::]name, then a version (`=3.11`, `==3.11.7`, `>=3.10,<4`) and perhaps a build, as conda writes them.
+_PACKAGE = re.compile(r"(?:[^:\s]+::)?(?P<name>[A-Za-z0-9_.-]+)\s*(?P<version>[=<>!~ ].*)?")
+
+
+def _read_python(spec: str, place: Place, faults: list[str]) -> tuple[PythonWish, ...]:
+    """Return the wish behind `python` in a conda match specification."""
+    from packaging.specifiers import InvalidSpecifier, SpecifierSet
+
+    text = re.sub(r"\s", "", spec)
+    exact = re.fullmatch(r"={0,2}(\d+\.\d+(?:\.\d+)?)(\.?\*)?(=[A-Za-z0-9_*]+)?", text)
+    if exact:
+        return (PythonWish(place=place, version=exact[1]),)
+    try:
+        return (PythonWish(place=place, range=str(SpecifierSet(text))),)
+    except InvalidSpecifier:
+        faults.append(f"{place}: `python{spec}` is not a Python version such as `python=3.11.7`")
+        return ()
+
+
+def _read_tool(name: str, version: str, place: Place) -> Wanted:
+    """Return the wish for pip, setuptools or wheel, which MLflow takes from an index too where it makes the place."""
+    text = re.sub(r"\s", "", version)
+    pinned = re.fullmatch(r"=([^=<>]+)(=[A-Za-z0-9_*]+)?", text)
+    return read_lines([(place, f"{name}=={pinned[1]}" if pinned else name + text)])
+
+
+def parse_conda_env(text: str, *, where: str) -> Wanted:
+    """Return what pip would install of a conda environment file; conda's other packages are named in one note.
+
+    Raises ProjectError where it is not YAML; other faults, unknown keys among them, are gathered.
+    """
+    content = load_mapping(text, where=where)
+    faults = [f"{where}: unknown key `{key}`; it may have {', '.join(_KEYS)}" for key in content if key not in _KEYS]
+    parts: list[Wanted] = []
+    others: list[str] = []
+    items = content.get("dependencies")
+    if not isinstance(items, list | None):
+        faults.append(f"{where}: `dependencies` is not a list")
+        items = None
+    for item in items or ():
+        place = Place(file=where, line=find_line(text, str(item)))
+        match item:
+            case {"pip": pip, **rest} if not rest:
+                parts.append(read_requirement_list(pip, text=text, where=where, key="dependencies.pip", faults=faults))
+            case str() if found := _PACKAGE.fullmatch(item.strip()):
+                name, version = found["name"].lower(), (found["version"] or "").strip()
+                if name == "python":
+                    parts.append(Wanted(pythons=_read_python(version, place, faults) if version else ()))
+                elif name in ("pip", "setuptools", "wheel"):
+                    parts.append(_read_tool(name, version, place) if version else Wanted())
+                else:
+                    others.append(item.strip())
+            case _:
+                faults.append(f"{place}: `{item}` is neither a package of conda nor a `pip:` list")
+    note = f"{where}: not Python packages of an index, and left out: {', '.join(others)}"
+    return merge([*parts, Wanted(faults=tuple(faults), notes=(note,) if others else ())])
+
+
+def format_conda_env(*, python: str | None, pins: Sequence[str]) -> str:
+    """Return the conda.yaml for exact pins, as MLflow writes and reads it."""
+    pip = [pin.replace("==", "=") for pin in pins if pin.startswith("pip==")] or ["pip"]
+    content = {
+        "name": "mlflow-env",
+        "channels": ["conda-forge"],
+        "dependencies": [
+            *([f"python={python}"] if python else []),
+            *pip,
+            {"pip": [pin for pin in pins if not pin.startswith("pip==")]},
+        ],
+    }
+    return dump_mapping(content)

@@ -1,0 +1,57 @@
+"""What a lock is read or made for: an interpreter, as markers (PEP 508) and wheel tags (PEP 425) see it."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+
+from packaging.markers import default_environment
+from packaging.tags import Tag, compatible_tags, cpython_tags, generic_tags, platform_tags, sys_tags
+
+from repro.formats.lockfile import Interpreter
+
+_IMPLEMENTATIONS = {"cpython": "CPython", "pypy": "PyPy", "graalpy": "GraalVM"}
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Target:
+    """The markers' variables and the tags of the wheels that fit, best first."""
+
+    markers: Mapping[str, str]
+    tags: tuple[Tag, ...]
+
+
+def _describe_markers(python: Interpreter) -> dict[str, str]:
+    """Return the markers' variables: the interpreter's own, and this machine's where only it knows them."""
+    here = {key: str(value) for key, value in default_environment().items()}
+    return {
+        **here,
+        "implementation_name": python.implementation,
+        "implementation_version": python.version,
+        "platform_machine": python.platform.partition("-")[2] or here["platform_machine"],
+        "platform_python_implementation": _IMPLEMENTATIONS.get(python.implementation, python.implementation),
+        "python_full_version": python.version,
+        "python_version": python.minor,
+    }
+
+
+def _list_tags(python: Interpreter) -> Iterator[Tag]:
+    major, minor = (int(part) for part in python.minor.split("."))
+    platforms = list(platform_tags())
+    if python.implementation == "cpython":
+        yield from cpython_tags((major, minor), [python.abi], platforms)
+        name = f"cp{major}{minor}"
+    else:
+        short = {"pypy": "pp"}.get(python.implementation, re.sub(r"\W", "", python.implementation))
+        name = f"{short}{major}{minor}"
+        yield from generic_tags(name, [python.abi, f"{python.abi}_pp73"], platforms)
+    yield from compatible_tags((major, minor), name, platforms)
+
+
+def make_target(python: Interpreter | None) -> Target:
+    """Return the target for an interpreter of this machine; None is the one that runs."""
+    if python is None:
+        here = {key: str(value) for key, value in default_environment().items()}
+        return Target(markers=here, tags=tuple(sys_tags()))
+    return Target(markers=_describe_markers(python), tags=tuple(_list_tags(python)))

@@ -1,0 +1,232 @@
+"""Choose versions for loose requirements, through uv or pip-tools: the only place that does.
+
+Each runs in a subprocess and sees indexes through variables alone, so that no credential stands on a command line or
+in what it prints. Hashes come from the index client, so both give the same lock.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+import sys
+import tempfile
+from collections.abc import Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from datetime import datetime
+from pathlib import Path
+from typing import TYPE_CHECKING, Protocol
+
+from repro.errors import ReproError
+from repro.formats.compiled import Compiled, parse_compiled
+from repro.formats.direct_url import Source, parse_direct_url
+from repro.formats.lockfile import canonicalize_name
+from repro.formats.moment import format_moment
+from repro.formats.redaction import redact
+from repro.formats.wanted import Required
+from repro.process import Finished, Runner
+from repro.snapshots.hashes import find_uv
+from repro.snapshots.pins import IndexUnreachableError
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+ENGINES = ("uv", "pip-tools")
+_OLDEST_FOR_PIP_TOOLS = (3, 10)
+_SHOWN_LINES = 12
+# Runs our pip-tools in the interpreter that is locked for: it resolves for the Python that runs it.
+_START_PIP_TOOLS = (
+    "import sys; sys.path.insert(0, sys.argv.pop(1)); sys.argv[0] = 'pip-compile'; "
+    "from piptools.scripts.compile import cli; cli()"
+)
+_UNREACHABLE = re.compile(
+    r"error sending request|Failed to fetch|dns error|NewConnectionError|ConnectTimeout|ConnectionError|Max retries"
+    r"|Network is unreachable|Temporary failure in name resolution|Connection (refused|reset)|network was disabled",
+    re.IGNORECASE,
+)
+
+_NONE_FIT = re.compile(r"No matching distribution|ResolutionImpossible|No solution found|NoCandidateFound")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Question:
+    """What a resolver is asked: requirements within constraints, as of `before`, and which files.
+
+    `no_binary` and `only_binary` are names or `:all:`.
+    """
+
+    required: tuple[Required, ...]
+    constraints: tuple[Required, ...] = ()
+    no_binary: tuple[str, ...] = ()
+    only_binary: tuple[str, ...] = ()
+    prereleases: bool = False
+    before: datetime | None = None
+
+    def format_requirements(self) -> str:
+        """Return the requirements file that both resolvers read."""
+        options = [f"--no-binary {each}" for each in self.no_binary]
+        options += [f"--only-binary {each}" for each in self.only_binary]
+        return "".join(f"{line}\n" for line in (*options, *(each.text for each in self.required)))
+
+    def format_constraints(self) -> str:
+        """Return the constraints file."""
+        return "".join(f"{each.text}\n" for each in self.constraints)
+
+
+class Resolver(Protocol):
+    """A tool that chooses versions. Raises ReproError where no versions fit, IndexUnreachableError."""
+
+    name: str
+
+    def resolve(self, question: Question) -> tuple[Compiled, ...]:
+        """Return a pin for each distribution that is needed."""
+
+
+@contextmanager
+def _write(question: Question) -> Iterator[tuple[str, list[str]]]:
+    """Give a private directory with the question's files, and the arguments that name them."""
+    with tempfile.TemporaryDirectory(prefix="repro-") as directory:
+        Path(directory, "requirements.in").write_text(question.format_requirements(), encoding="utf-8")
+        Path(directory, "constraints.txt").write_text(question.format_constraints(), encoding="utf-8")
+        yield directory, ["requirements.in", "--constraint", "constraints.txt"]
+
+
+def _explain(finished: Finished, tool: str) -> ReproError:
+    said = redact(finished.stderr.strip() or finished.stdout.strip())
+    lines = tuple(line.rstrip() for line in said.splitlines() if line.strip())
+    if _UNREACHABLE.search(said):
+        return IndexUnreachableError(
+            "no package index can be reached, so no versions can be chosen",
+            hint="check the network",
+            details=lines[-3:],
+        )
+    if "Traceback" in said and not _NONE_FIT.search(said):
+        return ReproError(f"`{tool}` failed", hint="try the other `--engine`", details=lines[-1:])
+    return ReproError(
+        "no versions fit these requirements", hint="loosen what excludes each other", details=_shorten(lines)
+    )
+
+
+def _shorten(lines: tuple[str, ...]) -> tuple[str, ...]:
+    """Return the lines that say why nothing fits: the last ones, without pip-tools' traceback."""
+    start = next((at for at, line in enumerate(lines) if line.startswith("Traceback")), None)
+    if start is None:
+        return lines[-_SHOWN_LINES:]
+    named = [line for line in lines[:start] if line.startswith("ERROR: ")]
+    return tuple(named[-_SHOWN_LINES:]) or (lines[-1].partition(": ")[2] or lines[-1],)
+
+
+def _read(finished: Finished, tool: str) -> tuple[Compiled, ...]:
+    if finished.returncode:
+        raise _explain(finished, tool)
+    return parse_compiled(finished.stdout)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class UvResolver:
+    """`uv pip compile` for the interpreter `python`."""
+
+    name = "uv"
+    uv: str
+    python: str
+    runner: Runner
+    env: Mapping[str, str]
+
+    def resolve(self, question: Question) -> tuple[Compiled, ...]:
+        """See Resolver."""
+        with _write(question) as (directory, files):
+            args = [self.uv, "pip", "compile", *files, "--quiet", "--no-header", "--no-config"]
+            args += ["--annotation-style", "split", "--python", self.python, "--no-python-downloads"]
+            args += ["--index-strategy", "unsafe-best-match"]
+            args += ["--prerelease", "allow"] if question.prereleases else []
+            args += ["--exclude-newer", format_moment(question.before)] if question.before else []
+            return _read(self.runner.capture(args, env=self.env, cwd=directory), self.name)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PipToolsResolver:
+    """`pip-compile`, run by the interpreter `python` (3.10 or newer) with our own copy of pip-tools."""
+
+    name = "pip-compile"
+    python: str
+    version: str
+    runner: Runner
+    env: Mapping[str, str]
+    cache_dir: str
+
+    def resolve(self, question: Question) -> tuple[Compiled, ...]:
+        """See Resolver."""
+        numbers = tuple(int(part) for part in self.version.split(".")[:2])
+        if numbers < _OLDEST_FOR_PIP_TOOLS:
+            raise ReproError(
+                f"pip-tools resolves for the Python that runs it, and does not run on {self.version}",
+                hint="install uv (`pip install 'repro[uv]'`)",
+            )
+        with _write(question) as (directory, files):
+            args = [self.python, "-I", "-c", _START_PIP_TOOLS, _find_site_dir(), *files, "--output-file", "-"]
+            args += ["--quiet", "--no-header", "--annotate", "--annotation-style", "split", "--strip-extras"]
+            args += ["--allow-unsafe", "--no-config", "--no-emit-options", "--no-emit-index-url"]
+            args += ["--no-emit-find-links", "--no-emit-trusted-host", "--cache-dir", self.cache_dir]
+            args += ["--pre"] if question.prereleases else []
+            args += ["--uploaded-prior-to", format_moment(question.before)] if question.before else []
+            return _read(self.runner.capture(args, env=self.env, cwd=directory), self.name)
+
+
+def _find_site_dir() -> str:
+    """Return the directory our own pip-tools lies in."""
+    from importlib.util import find_spec
+
+    spec = find_spec("piptools")
+    if spec is None or spec.origin is None:
+        raise ReproError("pip-tools is not installed", hint="pip install pip-tools")
+    return os.path.dirname(os.path.dirname(spec.origin))
+
+
+def make_resolver(
+    engine: str | None, *, python: str, version: str, runner: Runner, env: Mapping[str, str], caches_dir: str
+) -> Resolver:
+    """Return the resolver named, else uv where it is, else pip-tools. Raises ReproError where uv is not there."""
+    env = {**env, "UV_CACHE_DIR": os.path.join(caches_dir, "uv"), "PIP_CACHE_DIR": os.path.join(caches_dir, "pip")}
+    uv = find_uv() if engine in (None, "uv") else None
+    if uv:
+        return UvResolver(uv=uv, python=python, runner=runner, env=env)
+    if engine == "uv":
+        raise ReproError("uv is not installed", hint="pip install 'repro[uv]', or take `--engine pip-tools`")
+    cache_dir = os.path.join(caches_dir, "pip-tools")
+    return PipToolsResolver(python=python, version=version, runner=runner, env=env, cache_dir=cache_dir)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Direct:
+    """What a URL or a commit of a repository turned out to be."""
+
+    version: str
+    source: Source
+
+
+def describe_direct(
+    pins: Sequence[Compiled], *, python: str, runner: Runner, env: Mapping[str, str]
+) -> dict[str, Direct]:
+    """Return what pins with URLs are, by canonical name: pip fetches each and reads its metadata (PEP 610).
+
+    Raises ReproError where one cannot be fetched or built.
+    """
+    if not pins:
+        return {}
+    args = [sys.executable, "-m", "pip", "--python", python, "install", "--dry-run", "--ignore-installed"]
+    args += ["--no-deps", "--quiet", "--report", "-", "-r", "/dev/stdin"]
+    lines = "".join(f"{each.name} @ {each.url}\n" for each in pins)
+    finished = runner.capture(args, env=env, stdin=lines)
+    if finished.returncode:
+        said = redact(finished.stderr).strip().splitlines()
+        raise ReproError(
+            "what a URL leads to cannot be read",
+            hint="check the lines with ` @ `",
+            details=tuple(line for line in said if line.strip())[-_SHOWN_LINES:],
+        )
+    found = {}
+    for item in json.loads(finished.stdout)["install"]:
+        source = parse_direct_url(json.dumps(item["download_info"]))
+        found[canonicalize_name(item["metadata"]["name"])] = Direct(version=item["metadata"]["version"], source=source)
+    return found

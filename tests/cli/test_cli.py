@@ -45,7 +45,7 @@ def test_a_snapshot_says_what_changed_and_check_only_answers(
     project: Path, environment: TestEnvironment, cli: Cli
 ) -> None:
     args = ("snapshot", str(project), "--python", environment.python)
-    assert cli(*args, "--check").stdout.splitlines()[-1] == "  nothing changed since the last snapshot"
+    assert cli(*args, "--check").stdout.splitlines()[-1] == "  nothing changed since the last lock"
     environment.install("beta==2.1")
     before = (project / "requirements-lock.txt").read_bytes()
     assert "~ beta 2.0 -> 2.1" in cli(*args, "--check", code=1).stdout

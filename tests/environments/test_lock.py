@@ -119,7 +119,7 @@ def test_both_engines_write_the_same_bytes(index: LocalIndex, cli: Cli) -> None:
 
 def test_a_lock_restores_and_a_snapshot_of_that_adds_what_only_files_can_tell(index: LocalIndex, cli: Cli) -> None:
     Path("r.in").write_text("alpha\n")
-    assert "written: 2 distributions for Python" in cli("lock", "r.in").stdout
+    assert "written: 2 distributions of Python" in cli("lock", "r.in").stdout
     made = json.loads(cli("restore", "--json").stdout)
     cli("snapshot", "--python", made["python"])
     taken = load_lock(".").snapshot

@@ -13,34 +13,13 @@ if TYPE_CHECKING:
     import argparse
 
     from repro.environments.snapshot import Outcome
-    from repro.formats.lockfile import Distribution, Snapshot
+    from repro.formats.lockfile import Distribution
 
 _EXAMPLES = """\
   repro snapshot                       lock the active environment into ./requirements-lock.txt
   repro snapshot project/ --python .venv/bin/python
   repro snapshot --check               exit 1 where the lock would change, and write nothing
 """
-_NOTHING = "nothing changed since the last snapshot"
-
-
-def _format_counts(snapshot: Snapshot) -> str:
-    counts = snapshot.count() | _count_proofs(snapshot)
-    return ", ".join(f"{number} {name}" for name, number in counts.items()) or "empty"
-
-
-def _format_content(snapshot: Snapshot) -> str:
-    version = f"Python {snapshot.interpreter.version}" if snapshot.interpreter else "Python"
-    return f"{len(snapshot.distributions)} distributions of {version} ({_format_counts(snapshot)})"
-
-
-def _show(outcome: Outcome, *, written: bool) -> None:
-    state = "written" if written else "would change" if outcome.would_change else "up to date"
-    console.say(f"{outcome.path}: {state}: {_format_content(outcome.taken.snapshot)}")
-    if outcome.drift is not None:
-        for change in outcome.drift.changes:
-            console.say(f"  {change}")
-        if not outcome.drift:
-            console.say(f"  {_NOTHING}")
 
 
 def _find_plainly(arguments: list[str]) -> tuple[str, str] | None:
@@ -84,31 +63,15 @@ def _say_again(path: str, said: str) -> None:
     for note in notes:
         console.warn(note)
     console.say(f"{os.path.normpath(path)}: up to date: {content}")
-    console.say(f"  {_NOTHING}")
+    console.say("  nothing changed since the last lock")
 
 
 def _format_said(outcome: Outcome) -> str:
     """Return what the next snapshot says of the lock where nothing has changed: notes, and its content last."""
-    lines = (*outcome.notes, _format_content(outcome.taken.snapshot))
+    from repro.cli.lock_summary import format_content
+
+    lines = (*outcome.notes, format_content(outcome.taken.snapshot))
     return "".join(" ".join(line.splitlines()) + "\n" for line in lines)
-
-
-def _to_dict(outcome: Outcome, *, written: bool) -> dict[str, object]:
-    snapshot = outcome.taken.snapshot
-    return {
-        "path": str(outcome.path),
-        "python": outcome.taken.python,
-        "digest": snapshot.compute_digest(),
-        "distributions": len(snapshot.distributions),
-        "counts": snapshot.count(),
-        "proofs": _count_proofs(snapshot),
-        "entries": [_describe_entry(each) for each in snapshot.distributions],
-        "written": written,
-        "would_change": outcome.would_change,
-        "changes": outcome.drift.to_dict() if outcome.drift is not None else None,
-        "faults": [{"kind": each.kind, "name": each.name, "text": each.text} for each in outcome.taken.faults],
-        "notes": list(outcome.notes),
-    }
 
 
 def _describe_entry(each: Distribution) -> dict[str, object]:
@@ -125,13 +88,25 @@ def _describe_entry(each: Distribution) -> dict[str, object]:
     }
 
 
-def _count_proofs(snapshot: Snapshot) -> dict[str, int]:
-    from collections import Counter
+def _show(outcome: Outcome, *, written: bool, as_json: bool) -> None:
+    from repro.cli.lock_summary import describe_lock, show_lock
 
-    from repro.formats.lockfile import Proof
-
-    counts = Counter(each.proof.value for each in snapshot.distributions if each.proof)
-    return {proof.value: counts[proof.value] for proof in Proof if counts[proof.value]}
+    taken, drift, would_change = outcome.taken, outcome.drift, outcome.would_change
+    if not as_json:
+        show_lock(outcome.path, taken.snapshot, drift=drift, written=written, would_change=would_change)
+        return
+    content = describe_lock(
+        outcome.path,
+        taken.snapshot,
+        python=taken.python,
+        drift=drift,
+        written=written,
+        would_change=would_change,
+        notes=outcome.notes,
+    )
+    content["entries"] = [_describe_entry(each) for each in taken.snapshot.distributions]
+    content["faults"] = [{"kind": each.kind, "name": each.name, "text": each.text} for each in taken.faults]
+    console.show_json(content)
 
 
 def _parse(arguments: list[str]) -> argparse.Namespace:
@@ -192,8 +167,5 @@ def run(arguments: list[str]) -> int:
     if not options.check:
         write_lock(outcome.taken.snapshot, path)
     remember_outcome(machine, outcome, _format_said(outcome))
-    if options.json:
-        console.show_json(_to_dict(outcome, written=not options.check))
-    else:
-        _show(outcome, written=not options.check)
+    _show(outcome, written=not options.check, as_json=options.json)
     return ExitCode.NO if options.check and outcome.would_change else ExitCode.DONE

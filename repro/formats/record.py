@@ -36,6 +36,11 @@ def _is_from_wheel(path: str) -> bool:
     return not (name in _ADDED_BY_INSTALLERS and directory.endswith(".dist-info"))
 
 
+def read_paths(text: str) -> Iterator[str]:
+    """Yield the paths that a RECORD lists, as they stand there: relative to its site directory, a few with `../`."""
+    return (path for path, _ in _read_rows(text))
+
+
 def digest_record(text: str) -> str:
     """Return the record digest of an installed RECORD file's text, as `sha256:` and 64 hexadecimal digits."""
     rows = sorted(f"{path},{hash_}\n" for path, hash_ in _read_rows(text) if _is_from_wheel(path))

@@ -1,10 +1,10 @@
 """Note which modules a run imports, at once, so that a process that is killed loses nothing.
 
-Loaded by `lend/sitecustomize.py` where REPRO_OBSERVE_DIR names a directory, and by `repro.start_run()`. Each interpreter
+Loaded by `lend/sitecustomize.py` where REPRO_OBSERVE_DIR names a directory, and by `repro.start_run()`. An interpreter
 writes a file there, which the processes that it forks share, and each process that ends well one more:
 
     <ns>-<pid>-<nonce>.imports   `<pid> TAB <name>`               a module is looked for
-                                 `<pid> TAB <name> TAB <path>`    it was loaded from there (no path: that cannot be told)
+                                 `<pid> TAB <name> TAB <path>`    it was loaded from there (no path: nobody knows)
                                  `<pid>`                          this process ended well and has noted all it had
     <ns>-<pid>-<nonce>.<pid>     see `process_facts.py`
 
@@ -136,7 +136,6 @@ class Observer:
         except Exception as error:
             if _is_foreign(error):
                 raise
-        return None
 
     def note_all(self, ended):
         """Note where every module came from that is loaded now; `ended` tells that the process ends."""
@@ -168,6 +167,14 @@ class Observer:
                 deed()
             except Exception:
                 pass
+
+    def stop(self):
+        """Note no more."""
+        self._active = False
+        if self in sys.meta_path:
+            sys.meta_path.remove(self)
+        if self._is_ours():
+            posix.close(self._descriptor)
 
 
 def find_started_before():

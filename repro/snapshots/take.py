@@ -20,12 +20,16 @@ TOOL = "repro 0.1.0"
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Taken:
-    """A snapshot, the interpreter it was taken of and its prefix, and notes for the taker: one sentence each."""
+    """A snapshot, the interpreter it was taken of and its prefix, and notes for the taker: one sentence each.
+
+    `found` is what it was made from.
+    """
 
     snapshot: Snapshot
     python: str
     prefix: str
     notes: tuple[str, ...]
+    found: tuple[Found, ...] = ()
 
 
 def _digest_record_file(found: Found, memory: Memory | None) -> str | None:
@@ -183,4 +187,5 @@ def take_snapshot(
         python=report.executable,
         prefix=report.prefix,
         notes=(*notes, *more_notes),
+        found=report.found,
     )

@@ -7,14 +7,19 @@ from pathlib import Path
 from repro.cli import console
 from repro.cli.options import add_cache, add_python, make_machine, make_parser
 from repro.environments.interpreters import choose_python
-from repro.environments.snapshot import Outcome, take_for, write_lock
+from repro.environments.snapshot import Outcome, select_ring, take_for, write_lock
 from repro.errors import ExitCode, UsageError
 from repro.formats.lockfile import FILE_NAME
 from repro.snapshots.pins import ENGINES
 
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from repro.environments.machine import Machine
+
 _EXAMPLES = """\
   repro snapshot                       lock the active environment into ./requirements-lock.txt
   repro snapshot project/ --python .venv/bin/python
+  repro snapshot --used                lock only what the newest run has used, and what that requires
   repro snapshot --check               exit 1 where the lock would change, and write nothing
 """
 
@@ -54,6 +59,12 @@ def _to_dict(outcome: Outcome, *, written: bool) -> dict[str, object]:
     }
 
 
+def _find_ring(run_id: str, directory: Path, machine: Machine) -> frozenset[str]:
+    from repro.tracking.observed_runs import find_ring
+
+    return find_ring(run_id, project_dir=directory, environ=machine.environ)
+
+
 def run(arguments: list[str]) -> int:
     """Take a snapshot and write it, or with `--check` only say whether it would change."""
     parser = make_parser(
@@ -64,6 +75,10 @@ def run(arguments: list[str]) -> int:
     parser.add_argument("--check", action="store_true", help="write nothing; exit 1 where the digest would change")
     parser.add_argument("--allow-missing", action="store_true", help="leave out distributions that cannot be read")
     parser.add_argument("--engine", choices=ENGINES, help="where hashes are asked for (default: uv, then pip)")
+    parser.add_argument(
+        "--used", nargs="?", const="", metavar="RUN_ID",
+        help="lock only what a run has used (default: the project's newest observed run), and what that requires",
+    )  # fmt: skip
     add_python(parser, "the interpreter to lock (default: MLFLOW_PYTHON_BIN, the active environment, PATH)")
     add_cache(parser)
     options = parser.parse_args(arguments)
@@ -75,7 +90,9 @@ def run(arguments: list[str]) -> int:
     path = Path(options.output) if options.output else directory / FILE_NAME
     machine = make_machine(options, report=lambda stage: None)
     python = choose_python(options.python, machine.environ)
+    ring = None if options.used is None else _find_ring(options.used, directory, machine)
     outcome = take_for(machine, python, path=path, engine=options.engine, allow_missing=options.allow_missing)
+    outcome = outcome if ring is None else select_ring(outcome, ring)
     for sentence in outcome.notes:
         console.warn(sentence)
     if not options.check:

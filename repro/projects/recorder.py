@@ -1,0 +1,70 @@
+"""Keep what a run has used and what its numbers depend on, when the run ends."""
+
+from __future__ import annotations
+
+import tempfile
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass
+
+from repro.errors import ReproError
+from repro.files import remove_tree
+from repro.process import Runner
+from repro.snapshots.hardware import ask_gpus
+from repro.snapshots.take import Taken
+from repro.snapshots.trace import read_trace
+from repro.tracking.file_store import FileStore
+from repro.tracking.run_record import Record, keep_record
+
+
+@contextmanager
+def make_observe_dir(*, wanted: bool) -> Iterator[str | None]:
+    """Have a directory that the observer writes into, for the time of the run; without one nothing is observed."""
+    if not wanted:
+        yield None
+        return
+    directory = tempfile.mkdtemp(prefix="repro-observe-")
+    try:
+        yield directory
+    finally:
+        remove_tree(directory)
+
+
+@dataclass(slots=True, kw_only=True)
+class Recorder:
+    """The record of one run; `taken` is its snapshot, where it has one, `observe_dir` where it is observed.
+
+    `used` is known when it has ended: how many distributions it has used.
+    """
+
+    runner: Runner
+    taken: Taken | None
+    store: FileStore
+    run_id: str
+    observe_dir: str | None
+    say: Callable[[str], None]
+    used: int | None = None
+
+    def _keep(self, environ: Mapping[str, str]) -> int | None:
+        record = Record(
+            snapshot=self.taken.snapshot if self.taken else None,
+            found=self.taken.found if self.taken else (),
+            trace=read_trace(self.observe_dir) if self.observe_dir else None,
+            environ=environ,
+            gpus=ask_gpus(self.runner, environ),
+        )
+        return keep_record(self.store, self.run_id, record)
+
+    @contextmanager
+    def recording(self, environ: Mapping[str, str]) -> Iterator[None]:
+        """Keep the record at the end of the block, however it ends; failing to is a warning.
+
+        `environ` is what the run is started with.
+        """
+        try:
+            yield
+        finally:
+            try:
+                self.used = self._keep(environ)
+            except (ReproError, OSError) as error:
+                self.say(f"warning: what the run has used could not be kept: {error}")

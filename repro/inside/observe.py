@@ -76,7 +76,7 @@ class Observer:
 
         self.stem = "%s/%d-%d-%s" % (directory, int(time.time() * 1e9), posix.getpid(), posix.urandom(4).hex())
         self._modules = sys.modules
-        self._before = before
+        self._before = before - {"__main__"}
         self._pending = {}
         self._settled = set()
         self._active = True
@@ -116,11 +116,9 @@ class Observer:
         return [self._settle(name, module, process) for name, module in found if module is not None]
 
     def _note(self, name):
-        if name.partition(".")[0] in _STANDARD or not _is_clean(name):
-            return
         process = str(posix.getpid())
-        lines = self._settle_pending(process)
-        if name not in self._pending:
+        lines = self._settle_pending(process) if self._pending else []
+        if name not in self._pending and name.partition(".")[0] not in _STANDARD and _is_clean(name):
             lines.append("%s\t%s\n" % (process, name))
             self._pending[name] = True
             if len(self._pending) > PENDING:

@@ -240,9 +240,12 @@ def _read(path):
 
 
 def _find_locale():
-    import _locale
+    module = sys.modules.get("_locale")
+    if module is None:
+        from _frozen_importlib import BuiltinImporter, _load  # no finder of the script's is asked
 
-    return _locale.setlocale(_locale.LC_ALL, None)
+        module = _load(BuiltinImporter.find_spec("_locale"))
+    return module.setlocale(module.LC_ALL, None)
 
 
 def describe_process():
@@ -267,14 +270,25 @@ def describe_process():
     return facts
 
 
-def _encode(value):
-    """Return a value as JSON, without the json package, which the script may have none of loaded."""
-    from _json import encode_basestring_ascii as quote
+def _escape(character):
+    code = ord(character)
+    if 31 < code < 127 and character not in '"\\':
+        return character
+    if code < 0x10000:
+        return "\\u%04x" % code
+    return "\\u%04x\\u%04x" % (0xD800 + (code - 0x10000 >> 10), 0xDC00 + (code & 0x3FF))
 
+
+def _quote(text):
+    return '"%s"' % "".join(map(_escape, text))
+
+
+def _encode(value):
+    """Return a value as JSON, without the json package, which the script need not have loaded."""
     if isinstance(value, str):
-        return quote(value)
+        return _quote(value)
     if isinstance(value, dict):
-        return "{%s}" % ",".join("%s:%s" % (quote(key), _encode(item)) for key, item in value.items())
+        return "{%s}" % ",".join("%s:%s" % (_quote(key), _encode(item)) for key, item in value.items())
     if isinstance(value, list):
         return "[%s]" % ",".join(map(_encode, value))
     if value is None or isinstance(value, bool):

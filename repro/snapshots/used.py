@@ -35,7 +35,8 @@ def find_required(distributions: Iterable[Distribution], names: frozenset[str]) 
 
 def select(snapshot: Snapshot, names: frozenset[str]) -> Snapshot:
     """Return the snapshot of these distributions and what they require alone, as if no other had been installed."""
-    kept = find_required(snapshot.distributions, names)
+    installed = {each.name for each in snapshot.distributions}
+    kept = find_required(snapshot.distributions, names & installed)
     distributions = tuple(
         replace(each, used=False, via=tuple(name for name in each.via if name in kept))
         for each in snapshot.distributions

@@ -8,9 +8,9 @@ from repro.cli.options import make_parser
 from repro.errors import ExitCode
 
 _OPTIONS = {
-    "snapshot": "--output --check --allow-missing --engine --python --cache --json --verbose --help",
-    "restore": "--offline --allow-missing --engine --python --cache --json --verbose --help",
-    "run": "--entry-point --param --restore --no-snapshot --python --cache --json --verbose --help",
+    "snapshot": "--output --check --allow-missing --engine --used --python --cache --json --verbose --help",
+    "restore": "--offline --allow-missing --used --engine --python --cache --json --verbose --help",
+    "run": "--entry-point --param --restore --no-snapshot --no-observe --python --cache --json --verbose --help",
     "status": "--python --cache --json --verbose --help",
     "diff": "--json --verbose --help",
     "completion": "bash zsh fish",

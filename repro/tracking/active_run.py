@@ -117,6 +117,8 @@ def _start_record(
     store: FileStore, run_id: str, *, environ: Mapping[str, str], parent: ActiveRun | None
 ) -> OwnRecord | None:
     """Begin to keep what a run ran in, unless its runner does; whatever goes wrong, the script goes on."""
+    if not settings.wants_snapshot(environ):
+        return None
     try:
         from repro.tracking.own_record import start_own_record
 

@@ -139,6 +139,6 @@ def start_own_record(
     store: FileStore, run_id: str, *, environ: Mapping[str, str], outer: OwnRecord | None
 ) -> OwnRecord | None:
     """Begin the record of a run; None where it has one already, which is its runner's, or its earlier start's."""
-    if not settings.wants_snapshot(environ) or store.read_artifact(run_id, FILE_NAME) is not None:
+    if store.read_artifact(run_id, FILE_NAME) is not None:
         return None
     return OwnRecord(store, run_id, environ=environ, outer=outer).start()

@@ -84,7 +84,7 @@ SEEN = {
     "in a subprocess": "import subprocess, sys; subprocess.run([sys.executable, '-c', 'import tool'], check=True)",
     "in a subprocess of another": (
         "import subprocess, sys\n"
-        "code = 'import subprocess, sys; subprocess.run([sys.executable, \"-m\", \"tool\"], check=True)'\n"
+        'code = \'import subprocess, sys; subprocess.run([sys.executable, "-m", "tool"], check=True)\'\n'
         "subprocess.run([sys.executable, '-c', code], check=True)"
     ),
     "in a forked child": "import os\nif os.fork() == 0:\n    import tool\n    os._exit(0)\nos.wait()",
@@ -175,7 +175,7 @@ SAME = {
     "an import that fails": "import tool\ntry:\n    import missing\nexcept ImportError as error:\n    print(error)",
     "an import that fails and ends it": "import missing.part",
     "reload": "import importlib, tool, json; importlib.reload(tool); importlib.reload(json); print(tool.NAME)",
-    "an emptied meta_path": "import sys; sys.meta_path[:] = []\ntry:\n    import tool\nexcept ImportError as e: print(e)",
+    "an emptied meta_path": "import sys; sys.meta_path[:] = []\ntry: import tool\nexcept ImportError as e: print(e)",
     "a finder before all others": (
         "import sys\n"
         "class Finder:\n"
@@ -200,7 +200,7 @@ SAME = {
         "try:\n    import tool\nexcept OSError as error: print('no', error.errno)"
     ),
     "closed standard streams": "import os, sys; os.close(1); os.close(2); import tool; os._exit(4)",
-    "a file size limit": "import resource; resource.setrlimit(resource.RLIMIT_FSIZE, (0, 0)); import tool; print(tool.NAME)",
+    "a file size limit": "import resource as r; r.setrlimit(r.RLIMIT_FSIZE, (0, 0)); import tool; print(tool.NAME)",
     "replaced functions of os": (
         "import os\ndef no(*a, **k): raise RuntimeError('no')\nos.open = os.write = os.getpid = no\nimport tool\n"
         "print(tool.NAME)"
@@ -208,7 +208,7 @@ SAME = {
     "an audit hook that forbids files": (
         "import sys, tool\n"
         "def hook(event, args):\n"
-        "    if event == 'open' and '-' in str(args[0]) and 'observed' in str(args[0]): raise PermissionError('audit')\n"
+        "    if event == 'open' and 'observed' in str(args[0]): raise PermissionError('audit')\n"
         "sys.addaudithook(hook)\nimport other\nprint(other.NAME)"
     ),
     "an audit hook that lists events": (
@@ -229,7 +229,8 @@ SAME = {
     ),
     "a file that hides a standard module": (
         "import os\n"
-        "for name in ('ctypes', 'json', 'struct'): open(os.path.dirname(__file__) + f'/{name}.py', 'w').write('print(1)')"
+        "for name in ('ctypes', 'json', 'struct'):\n"
+        "    open(os.path.dirname(__file__) + f'/{name}.py', 'w').write('print(1)')"
     ),
     "a handler of a signal": (
         "import signal, os\nsignal.signal(signal.SIGUSR1, lambda *a: print('signal'))\n"
@@ -304,7 +305,8 @@ def test_a_process_tells_its_variables_and_no_others(observed: Observed) -> None
     assert dict(process.variables) == {
         "LC_ALL": "C.UTF-8", "OMP_NUM_THREADS": "3", "XLA_FLAGS": '"\\\n\t\x01ä€😀'
     }  # fmt: skip
-    assert process.locale and "UTF-8" in process.locale
+    assert process.locale is not None
+    assert "UTF-8" in process.locale
     assert process.hash_randomization is True
     assert process.cpus == len(os.sched_getaffinity(0))
 

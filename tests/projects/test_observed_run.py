@@ -78,9 +78,7 @@ CHILD = "import subprocess, sys; subprocess.run([sys.executable, '-c', 'import g
         ("", []),
     ],
 )
-def test_what_a_run_imports_is_marked_in_its_own_lock_only(
-    code: str, used: list[str], project: Path, cli: Cli
-) -> None:
+def test_what_a_run_imports_is_marked_in_its_own_lock_only(code: str, used: list[str], project: Path, cli: Cli) -> None:
     result = run_script(cli, project, code)
     assert list_used(read_lock(result)) == used
     assert result["used"] == len(used)
@@ -124,7 +122,9 @@ def test_a_script_that_removes_it_runs_on(project: Path, cli: Cli) -> None:
 
 
 def test_what_a_script_keeps_under_our_names_is_its_own(project: Path, cli: Cli) -> None:
-    code = "import repro, alpha\nfor name in ('requirements-lock.txt', 'environment.json'): repro.log_text('mine', name)"
+    code = (
+        "import repro, alpha\nfor name in ('requirements-lock.txt', 'environment.json'): repro.log_text('mine', name)"
+    )
     result = run_script(cli, project, code)
     for name in ("requirements-lock.txt", "environment.json"):
         assert Path(result["artifacts"], name).read_text() == "mine"

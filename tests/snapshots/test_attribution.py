@@ -230,7 +230,9 @@ def test_marks_are_set_taken_away_and_asked_for() -> None:
     assert caught.value.exit_code == 3
 
 
-edges = st.dictionaries(st.sampled_from("abcdef"), st.sets(st.sampled_from("abcdef")).map(lambda via: tuple(sorted(via))))
+edges = st.dictionaries(
+    st.sampled_from("abcdef"), st.sets(st.sampled_from("abcdef")).map(lambda via: tuple(sorted(via)))
+)
 
 
 @given(edges, st.sets(st.sampled_from("abcdef")))

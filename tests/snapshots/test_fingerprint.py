@@ -21,7 +21,9 @@ NOBODY = Private(words=("ada", "engine1"), directories=("/data/ada",))
 SITE = "/data/ada/env/lib/python3.11/site-packages"
 
 
-def make(*processes: Process, environ: dict[str, str] | None = None, owners: dict[str, str] | None = None) -> Fingerprint:
+def make(
+    *processes: Process, environ: dict[str, str] | None = None, owners: dict[str, str] | None = None
+) -> Fingerprint:
     return assemble(
         Hardware(cpus=4), processes, environ=environ or {}, library_owners=owners or {}, private=NOBODY
     )  # fmt: skip
@@ -32,7 +34,12 @@ def read(fingerprint: Fingerprint) -> dict[str, object]:
 
 
 def test_a_library_is_named_by_its_owner_or_its_public_place() -> None:
-    paths = (f"{SITE}/numpy.libs/libopenblas-1.so", "/usr/lib/libgomp.so.1", "/data/ada/lib/libblis.so", "/usr/../data/x")
+    paths = (
+        f"{SITE}/numpy.libs/libopenblas-1.so",
+        "/usr/lib/libgomp.so.1",
+        "/data/ada/lib/libblis.so",
+        "/usr/../data/x",
+    )
     process = Process(libraries=tuple(Library(kind="blas", path=path, threads=2) for path in paths))
     text = format_fingerprint(make(process, owners={paths[0]: "numpy==2.0"}))
     assert "ada" not in text
@@ -101,7 +108,9 @@ def test_no_name_of_the_list_is_taken_for_a_secret() -> None:
 
 words = st.text("abcdefghijklmnopqrstuvwxyz", min_size=4, max_size=12)
 secrets = st.one_of(
-    st.text("ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789", min_size=36, max_size=40).map("ghp_".__add__),
+    st.text("ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789", min_size=36, max_size=40).map(
+        "ghp_".__add__
+    ),
     st.tuples(words, words).map(lambda pair: f"https://{pair[0]}:{pair[1]}@example.org/simple"),
     words.map(lambda word: f"--api_key={word}"),
     words.map(lambda word: f"password={word}"),
@@ -113,7 +122,9 @@ secrets = st.one_of(
 @given(st.sampled_from(VARIABLES), secrets, st.sampled_from(["{}", "--flag={}", "a,{},b", " {} "]))
 def test_no_secret_in_a_variable_of_the_list_is_ever_written(name: str, secret: str, place: str) -> None:
     environ = {name: place.format(secret)}
-    text = format_fingerprint(make(environ=environ)) + format_fingerprint(make(Process(variables=tuple(environ.items()))))
+    text = format_fingerprint(make(environ=environ)) + format_fingerprint(
+        make(Process(variables=tuple(environ.items())))
+    )
     assert secret not in text
 
 
@@ -210,7 +221,10 @@ def test_a_machine_that_tells_nothing_is_fine(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("script", "gpus"),
     [
-        ("echo 'NVIDIA A100, 40960 MiB, 8.0'", (Gpu(name="NVIDIA A100", memory="40960 MiB", compute_capability="8.0"),)),
+        (
+            "echo 'NVIDIA A100, 40960 MiB, 8.0'",
+            (Gpu(name="NVIDIA A100", memory="40960 MiB", compute_capability="8.0"),),
+        ),
         ("echo 'NVIDIA A100, 40960 MiB, 8.0'; exit 9", ()),
         ("echo 'No devices were found'", ()),
     ],

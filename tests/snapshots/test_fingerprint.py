@@ -191,7 +191,7 @@ def test_a_machine_is_read_from_its_files(tmp_path: Path) -> None:
         "proc/self/cgroup": "0::/job/7\n",
         "sys/fs/cgroup/job/7/cpu.max": "150000 100000\n",
         "sys/fs/cgroup/job/7/memory.max": "max\n",
-        "proc/driver/nvidia/version": "NVRM version: NVIDIA UNIX x86_64 Kernel Module  535.104.05  Sat Aug 19\nGCC 12.2.0",
+        "proc/driver/nvidia/version": "NVRM version: NVIDIA UNIX x86_64 Kernel Module  535.104.05  Sat\nGCC 12.2.0",
         "proc/driver/nvidia/gpus/0000:01:00.0/information": "Model: \t\t NVIDIA A100-SXM4-40GB\nIRQ: 1\n",
     })  # fmt: skip
     (tmp_path / "etc/localtime").symlink_to("/usr/share/zoneinfo/Europe/Berlin")

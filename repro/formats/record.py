@@ -36,9 +36,11 @@ def _is_from_wheel(path: str) -> bool:
     return not (name in _ADDED_BY_INSTALLERS and directory.endswith(".dist-info"))
 
 
-def read_paths(text: str) -> Iterator[str]:
-    """Yield the paths that a RECORD lists, as they stand there: relative to its site directory, a few with `../`."""
-    return (path for path, _ in _read_rows(text))
+def read_paths(text: str) -> list[str]:
+    """Return the paths that a RECORD lists, as they stand there: relative to its site directory, a few with `../`."""
+    if '"' in text:
+        return [path for path, _ in _read_rows(text)]
+    return [path for line in text.splitlines() if (path := line.partition(",")[0])]
 
 
 def digest_record(text: str) -> str:

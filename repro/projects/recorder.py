@@ -7,14 +7,16 @@ from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 
+from repro import settings
 from repro.errors import ReproError
 from repro.files import remove_tree
 from repro.process import Runner
-from repro.snapshots.hardware import ask_gpus
 from repro.snapshots.take import Taken
-from repro.snapshots.trace import read_trace
 from repro.tracking.file_store import FileStore
-from repro.tracking.run_record import Record, keep_record
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from repro.snapshots.hardware import Hardware
 
 
 @contextmanager
@@ -44,14 +46,26 @@ class Recorder:
     observe_dir: str | None
     say: Callable[[str], None]
     used: int | None = None
+    _hardware: Hardware | None = None
+
+    def prepare(self) -> None:
+        """Do what the end of the run need not wait for, while it runs: import what keeps it, and read the machine."""
+        import repro.tracking.run_record  # noqa: F401
+        from repro.snapshots.hardware import ask_gpus, read_hardware
+
+        self._hardware = read_hardware(gpus=ask_gpus(self.runner, settings.own_environment()))
 
     def _keep(self, environ: Mapping[str, str]) -> int | None:
+        from repro.snapshots.hardware import read_hardware
+        from repro.snapshots.trace import read_trace
+        from repro.tracking.run_record import Record, keep_record
+
         record = Record(
             snapshot=self.taken.snapshot if self.taken else None,
             found=self.taken.found if self.taken else (),
             trace=read_trace(self.observe_dir) if self.observe_dir else None,
             environ=environ,
-            gpus=ask_gpus(self.runner, environ),
+            hardware=self._hardware or read_hardware(),
         )
         return keep_record(self.store, self.run_id, record)
 

@@ -30,7 +30,7 @@ from repro.projects.recorder import Recorder, make_observe_dir
 from repro.snapshots.probe import probe
 from repro.tracking.file_store import FileStore, open_store
 from repro.tracking.git_source import find_git_source, format_git_tags
-from repro.tracking.run_record import make_snapshot_tags
+from repro.tracking.snapshot_tags import make_snapshot_tags
 
 _LEADING_PYTHON = re.compile(r"^python3?(?=\s|$)")
 _PACKAGE_DIR = Path(__file__).resolve().parents[1]
@@ -266,7 +266,11 @@ def run_project(machine: Machine, request: RunRequest, *, say: Callable[[str], N
         say(f"=== Running command '{command}' in run with ID '{info.run_id}' ===")
         with recorder.recording(environ):
             exit_code = machine.runner.supervise(
-                ["bash", "-c", command], env=environ, cwd=str(project.root), stdout_to_stderr=request.stdout_to_stderr
+                ["bash", "-c", command],
+                env=environ,
+                cwd=str(project.root),
+                stdout_to_stderr=request.stdout_to_stderr,
+                meanwhile=recorder.prepare,
             )
     store.set_tag(info.run_id, "repro.exit_code", str(exit_code))
     status = _finish(store, info.run_id, _status_of(exit_code))

@@ -20,11 +20,13 @@ from repro.formats.direct_url import clean_url
 from repro.formats.lockfile import FILE_NAME, format_snapshot
 from repro.inside.observe import find_started_before, install
 from repro.inside.process_facts import describe_process
+from repro.snapshots.hardware import read_hardware
 from repro.snapshots.running import find_site_directories, take_here
 from repro.snapshots.take import Taken
 from repro.snapshots.trace import Process, Trace, parse_process, read_trace
 from repro.tracking.file_store import FileStore
-from repro.tracking.run_record import Record, keep_record, make_snapshot_tags
+from repro.tracking.run_record import Record, keep_record
+from repro.tracking.snapshot_tags import make_snapshot_tags
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -128,6 +130,7 @@ class OwnRecord:
                 found=self._taken.found if self._taken else (),
                 trace=self.observation.read() if self.observation else None,
                 environ=self._environ,
+                hardware=read_hardware(),
             )
             keep_record(self._store, self._run_id, record)
         if self._is_outermost and self.observation:

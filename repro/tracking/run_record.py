@@ -15,7 +15,7 @@ from repro.formats.lockfile import FILE_NAME, Snapshot, format_snapshot
 from repro.snapshots.attribution import Attribution, attribute
 from repro.snapshots.fingerprint import FILE_NAME as FINGERPRINT
 from repro.snapshots.fingerprint import Private, assemble, format_fingerprint
-from repro.snapshots.hardware import Gpu, read_hardware
+from repro.snapshots.hardware import Hardware
 from repro.snapshots.owners import find_roots, read_owners, resolve_paths
 from repro.snapshots.probe import Found
 from repro.snapshots.trace import Trace
@@ -27,26 +27,14 @@ from repro.tracking.file_store import FileStore
 class Record:
     """What is known of a run that ends: the snapshot it has kept and what that was made from, where it has one.
 
-    `trace` is None where it was not observed, `environ` what it was started with.
+    `trace` is None where it was not observed, `environ` what it was started with, `hardware` what it ran on.
     """
 
     snapshot: Snapshot | None
     found: tuple[Found, ...]
     trace: Trace | None
     environ: Mapping[str, str]
-    gpus: tuple[Gpu, ...] = ()
-
-
-def make_snapshot_tags(snapshot: Snapshot) -> dict[str, str]:
-    """Return what a run's tags say of its snapshot."""
-    tags = {
-        "repro.snapshot.path": FILE_NAME,
-        "repro.snapshot.digest": snapshot.compute_digest(),
-        "repro.snapshot.packages": str(len(snapshot.distributions)),
-    }
-    if snapshot.interpreter:
-        tags["repro.snapshot.python"] = snapshot.interpreter.version
-    return tags
+    hardware: Hardware
 
 
 @lru_cache(maxsize=1)
@@ -84,7 +72,7 @@ def keep_record(store: FileStore, run_id: str, record: Record) -> int | None:
         count = _keep_marks(store, run_id, record.snapshot, attribution.used)
     if store.read_artifact(run_id, FINGERPRINT) is None:  # a file of that name is the script's own
         fingerprint = assemble(
-            read_hardware(gpus=record.gpus),
+            record.hardware,
             trace.processes,
             environ=record.environ,
             library_owners=attribution.library_owners,

@@ -23,6 +23,7 @@ _HIGH_DESCRIPTORS = (1000, 500, 200)
 _HERE = __file__
 _ModuleType = type(sys)
 _namespace_of = _ModuleType.__dict__["__dict__"].__get__
+_ModuleSpec = type(sys.__spec__)
 _STANDARD = getattr(sys, "stdlib_module_names", frozenset())
 
 
@@ -57,10 +58,16 @@ def find_path(module):
     """Return where a module was loaded from: None if from nowhere, "" if that cannot be told without running code."""
     if not issubclass(type(module), _ModuleType):
         return ""  # somebody has put another object into its place
-    if type(module).__name__ == "_LazyModule":
-        return None  # it is not loaded yet
     path = _namespace_of(module).get("__file__")
     return path if type(path) is str else None
+
+
+def is_lazy(module):
+    """Tell whether a module of importlib.util.LazyLoader is not loaded yet."""
+    if type(module).__name__ == "_LazyModule":
+        return True
+    spec = _namespace_of(module).get("__spec__") if issubclass(type(module), _ModuleType) else None
+    return type(spec) is _ModuleSpec and type(spec.loader).__name__ == "LazyLoader"
 
 
 def _is_script(name, module):
@@ -113,7 +120,8 @@ class Observer:
 
     def _settle_pending(self, process):
         found = [(name, self._modules.get(name)) for name in list(self._pending)]
-        return [self._settle(name, module, process) for name, module in found if module is not None]
+        loaded = [(name, module) for name, module in found if module is not None and not is_lazy(module)]
+        return [self._settle(name, module, process) for name, module in loaded]
 
     def _note(self, name):
         process = str(posix.getpid())
@@ -142,9 +150,8 @@ class Observer:
         for name, module in list(self._modules.items()):
             if type(name) is not str or module is None or name in self._before or name in self._settled:
                 continue
-            if name.partition(".")[0] in _STANDARD or not _is_clean(name) or _is_script(name, module):
-                continue
-            lines.append(self._settle(name, module, process))
+            if name.partition(".")[0] not in _STANDARD and _is_clean(name) and not _is_script(name, module):
+                lines.append("" if is_lazy(module) else self._settle(name, module, process))
         self._write(lines + (["%s\n" % process] if ended else []))
 
     def _write_facts(self):

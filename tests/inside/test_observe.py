@@ -117,6 +117,15 @@ SEEN = {
         "loader.exec_module(module)\n"
         "module.NAME\n"
     ),
+    "lazily, and used late": (
+        "import importlib.util, sys\n"
+        "spec = importlib.util.find_spec('tool')\n"
+        "spec.loader = importlib.util.LazyLoader(spec.loader)\n"
+        "module = importlib.util.module_from_spec(spec)\n"
+        "sys.modules['tool'] = module\n"
+        "spec.loader.exec_module(module)\n"
+        "import json\nmodule.NAME\n"
+    ),
     "as the script": "import runpy; runpy.run_module('tool', alter_sys=True)\nimport tool",
 }
 
@@ -225,6 +234,11 @@ SAME = {
         "import sys\n"
         "class Odd:\n"
         "    def __getattribute__(self, name): print('touched'); raise SystemExit(9)\n"
+        "    def __bool__(self): print('asked'); return True\n"
+        "class Named(type(sys)):\n"
+        "    def __getattribute__(self, name): print('named', name); raise SystemExit(9)\n"
+        "sys.modules['tool'] = Named('tool'); sys.modules['other'] = Odd()\n"
+        "import tool, other\n"
         "sys.modules['odd'] = Odd(); sys.modules[3] = 3; sys.modules['none'] = None\nprint('end')"
     ),
     "a file that hides a standard module": (

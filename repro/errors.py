@@ -59,6 +59,12 @@ class InvalidSnapshotError(ReproError):
     exit_code = ExitCode.SNAPSHOT
 
 
+class NotObservedError(ReproError):
+    """What was used is asked for, and no run was observed."""
+
+    exit_code = ExitCode.SNAPSHOT
+
+
 class RestoreError(ReproError):
     """An environment could not be made equal to its lock."""
 

@@ -12,11 +12,12 @@ from repro.environments.lookup import Environment
 from repro.environments.machine import Machine
 from repro.environments.restore import Request, restore_environment
 from repro.environments.satisfy import restore_or_warn as _restore_or_warn
-from repro.environments.snapshot import take_for, write_lock
+from repro.environments.snapshot import select_ring, take_for, write_lock
 from repro.formats.lockfile import Snapshot
 from repro.projects.run import RunRequest, RunResult, run_project
 from repro.snapshots.load import locate_lock
 from repro.snapshots.take import Thoroughness
+from repro.tracking.observed_runs import find_ring
 
 
 def _note(text: str) -> None:
@@ -39,17 +40,22 @@ def snapshot(
     prove: bool = False,
     deep: bool = False,
     strict: bool = False,
+    used: bool | str = False,
 ) -> Snapshot:
     """Write the lock of an environment to `path` (a directory or a file) and return it.
 
     Without `python` and `MLFLOW_PYTHON_BIN` it is the running interpreter's: in a script, that is the environment
-    which is active. Raises InterpreterNotFoundError and ReproError.
+    which is active. With `used` it holds only what a run (an id, or True for the newest of the project at `path`) has
+    used, and what that requires. Raises InterpreterNotFoundError and ReproError.
     """
     machine = _make_machine(cache)
     interpreter = python or settings.find_python(machine.environ) or settings.own_python()
     target = locate_lock(path)
+    run_id = used if isinstance(used, str) else ""
+    ring = find_ring(run_id, project_dir=target.parent, environ=machine.environ) if used else None
     thoroughness = Thoroughness(prove=prove, deep=deep, strict=strict, allow_missing=allow_missing)
     outcome = take_for(machine, interpreter, path=target, engine=engine, thoroughness=thoroughness)
+    outcome = outcome if ring is None else select_ring(outcome, ring)
     write_lock(outcome.taken.snapshot, target)
     return outcome.taken.snapshot
 
@@ -62,12 +68,16 @@ def restore(
     offline: bool = False,
     allow_missing: bool = False,
     engine: str | None = None,
+    used: bool = False,
 ) -> Environment:
     """Return the environment equal to the lock at `path` (a lock or its directory), made where it is not there yet.
 
+    With `used`, `path` is the lock that a run keeps, and only what it has used is restored, and what that requires.
     Raises SnapshotNotFoundError, InvalidSnapshotError, InterpreterNotFoundError and RestoreError.
     """
-    request = Request(lock=Path(path), python=python, offline=offline, allow_missing=allow_missing, engine=engine)
+    request = Request(
+        lock=Path(path), python=python, offline=offline, allow_missing=allow_missing, engine=engine, used=used
+    )
     return restore_environment(_make_machine(cache), request)
 
 
@@ -95,6 +105,7 @@ def run(
     parameters: Mapping[str, object] | None = None,
     restore: bool = False,
     snapshot: bool = True,
+    observe: bool = True,
     cache: str | os.PathLike[str] | None = None,
     python: str | None = None,
 ) -> RunResult:
@@ -108,6 +119,7 @@ def run(
         parameters=tuple(f"{name}={value}" for name, value in (parameters or {}).items()),
         restore=restore or settings.wants_restore(settings.own_environment()),
         snapshot=snapshot,
+        observe=observe,
         python=python,
     )
     return run_project(_make_machine(cache), request, say=_note)

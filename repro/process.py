@@ -151,9 +151,11 @@ class Runner:
         env: Mapping[str, str] | None = None,
         cwd: str | None = None,
         stdout_to_stderr: bool = False,
+        meanwhile: Callable[[], None] = lambda: None,
     ) -> int:
         """Run a child with our terminal to its end and return its exit code, 128+N for signal N.
 
+        `meanwhile` is done while it runs: what is needed at its end and costs time.
         When we are interrupted or terminated, the child's whole group ends first; then the exception goes on. Raises
         OSError where the child cannot be started.
         """
@@ -167,6 +169,7 @@ class Runner:
         )
         try:
             with _foreground(process.pid):
+                meanwhile()
                 process.wait()
         except BaseException:
             _end_group(process)

@@ -288,6 +288,71 @@ def lend_packages(environ: dict[str, str], *, prefix: str, lend_dir: str, packag
     environ["REPRO_LEND_PACKAGES"] = os.pathsep.join(f"{name}={place}" for name, place in packages.items())
 
 
+def _is_off(environ: Mapping[str, str], name: str) -> bool:
+    return environ.get(name, "").lower() in ("0", "false", "no", "off")
+
+
+def wants_observation(environ: Mapping[str, str]) -> bool:
+    """Tell whether runs are observed: `REPRO_OBSERVE=0` switches that off."""
+    return not _is_off(environ, "REPRO_OBSERVE")
+
+
+def wants_snapshot(environ: Mapping[str, str]) -> bool:
+    """Tell whether a script's own runs keep a snapshot: `REPRO_SNAPSHOT=0` switches that off."""
+    return not _is_off(environ, "REPRO_SNAPSHOT")
+
+
+def set_record(environ: dict[str, str], *, snapshot: bool, observe_dir: str | None) -> None:
+    """Make a run's processes note what they import in `observe_dir`, or not, and its script keep no other snapshot."""
+    environ.pop("REPRO_OBSERVE_DIR", None)
+    if observe_dir:
+        environ["REPRO_OBSERVE_DIR"] = observe_dir
+    else:
+        environ["REPRO_OBSERVE"] = "0"
+    if not snapshot:
+        environ["REPRO_SNAPSHOT"] = "0"
+
+
+def find_observe_dir(environ: Mapping[str, str]) -> str | None:
+    """Return the directory in which this process is observed already."""
+    return environ.get("REPRO_OBSERVE_DIR") or None
+
+
+def observe_children(directory: str, *, lend_dir: str) -> dict[str, str | None]:
+    """Make the Python processes that this one starts note what they import; return what the variables were before."""
+    path = os.environ.get("PYTHONPATH")
+    wanted = {
+        "PYTHONPATH": os.pathsep.join([lend_dir, path]) if path else lend_dir,
+        "REPRO_LEND_PREFIX": sys.prefix,
+        "REPRO_OBSERVE_DIR": directory,
+    }
+    before = {name: os.environ.get(name) for name in wanted}
+    os.environ.update(wanted)
+    return before
+
+
+def leave_children(directory: str, *, lend_dir: str, before: Mapping[str, str | None]) -> None:
+    """Undo `observe_children`, but for what the script itself has changed since."""
+    if os.environ.get("REPRO_OBSERVE_DIR") != directory:
+        return
+    path = [part for part in os.environ.get("PYTHONPATH", "").split(os.pathsep) if part != lend_dir]
+    for name, value in {**before, "PYTHONPATH": os.pathsep.join(path) or None}.items():
+        if value is None:
+            os.environ.pop(name, None)
+        else:
+            os.environ[name] = value
+
+
+def get_private_words(environ: Mapping[str, str]) -> tuple[str, ...]:
+    """Return the names of the user and of the host."""
+    return tuple(dict.fromkeys((get_user(environ), os.uname().nodename)))
+
+
+def get_home_dir(environ: Mapping[str, str]) -> str:
+    """Return the user's home directory."""
+    return environ.get("HOME") or os.path.expanduser("~")
+
+
 def own_environment() -> dict[str, str]:
     """Return the process environment as it is now."""
     return dict(os.environ)

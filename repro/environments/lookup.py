@@ -108,9 +108,9 @@ def make_environment(
     )
 
 
-def name_options(*, python: str | None, allow_missing: bool) -> tuple[str, ...]:
+def name_options(*, python: str | None, allow_missing: bool, used: bool = False) -> tuple[str, ...]:
     """Return what else than a lock's bytes decides which environment it leads to."""
-    return (python or "", "allow-missing" if allow_missing else "")
+    return (python or "", "allow-missing" if allow_missing else "", *(["used"] if used else []))
 
 
 def look_up(store: Store, lock_bytes: bytes, options: tuple[str, ...]) -> Environment | None:

@@ -41,6 +41,7 @@ from repro.snapshots.hashes import find_uv
 from repro.snapshots.load import Loaded, locate_lock, parse_lock, read_lock
 from repro.snapshots.probe import probe
 from repro.snapshots.take import describe
+from repro.snapshots.used import select_used
 from repro.snapshots.wheelhouse import Wheelhouse
 
 ENGINES = ("uv", "pip")
@@ -48,18 +49,22 @@ ENGINES = ("uv", "pip")
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Request:
-    """What a caller asks for: `lock` is a lock file or the directory that holds one."""
+    """What a caller asks for: `lock` is a lock file or the directory that holds one.
+
+    With `used` only what its run has used is wanted, and what that requires.
+    """
 
     lock: Path
     python: str | None = None
     offline: bool = False
     allow_missing: bool = False
     engine: str | None = None
+    used: bool = False
 
     @property
     def options(self) -> tuple[str, ...]:
         """What else than the lock's bytes decides which environment it leads to."""
-        return name_options(python=self.python, allow_missing=self.allow_missing)
+        return name_options(python=self.python, allow_missing=self.allow_missing, used=self.used)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -320,7 +325,8 @@ def _restore_loaded(machine: Machine, request: Request, loaded: Loaded) -> tuple
 def restore_environment(machine: Machine, request: Request) -> Environment:
     """Return the environment equal to a lock; one that was restored before is looked up.
 
-    Raises SnapshotNotFoundError, InvalidSnapshotError, InterpreterNotFoundError and RestoreError.
+    Raises SnapshotNotFoundError, InvalidSnapshotError, InterpreterNotFoundError and RestoreError, and NotObservedError
+    where what was used is wanted and the lock does not say it.
     """
     started = time.perf_counter()
     store = machine.store
@@ -329,7 +335,10 @@ def restore_environment(machine: Machine, request: Request) -> Environment:
     content = read_lock(path)
     if found := look_up(store, content, request.options):
         return found
-    env_dir, ready, reused, notes = _restore_loaded(machine, request, parse_lock(content, path=path))
+    loaded = parse_lock(content, path=path)
+    if request.used:
+        loaded = replace(loaded, snapshot=select_used(loaded.snapshot, where=str(path)))
+    env_dir, ready, reused, notes = _restore_loaded(machine, request, loaded)
     if not notes:
         store.keep_look(name_look(content, request.options), ready.key)
     seconds = time.perf_counter() - started

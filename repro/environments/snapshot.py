@@ -4,17 +4,18 @@ from __future__ import annotations
 
 import os
 import time
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from repro.environments.machine import Machine
 from repro.environments.retake import keep_sites, keep_take, list_options, name_take
-from repro.errors import InvalidSnapshotError, ReproError, SnapshotNotFoundError
+from repro.errors import InvalidSnapshotError, NotObservedError, ReproError, SnapshotNotFoundError
 from repro.files import write_atomically
 from repro.formats.lockfile import Snapshot, format_snapshot
 from repro.snapshots.drift import Drift, compare
 from repro.snapshots.load import load_lock
 from repro.snapshots.take import Taken, Thoroughness, take_snapshot
+from repro.snapshots.used import mark_used, select
 
 QUICK = Thoroughness()
 
@@ -91,10 +92,37 @@ def remember_outcome(machine: Machine, outcome: Outcome, said: str) -> None:
     keep_take(machine.store, name_take(taken.python, taken.sites, swept=taken.swept, lock=lock, options=options), said)
 
 
+def select_ring(outcome: Outcome, names: frozenset[str]) -> Outcome:
+    """Return the outcome for these distributions and what they require alone.
+
+    Raises NotObservedError where none of them is installed.
+    """
+    taken = outcome.taken
+    installed = {each.name for each in taken.snapshot.distributions}
+    gone = sorted(names - installed)
+    if not names & installed:
+        raise NotObservedError(
+            f"nothing that the run has used is installed for `{taken.python}`",
+            hint="name the run's interpreter with `--python PATH`",
+        )
+    ring = select(taken.snapshot, names)
+    old, _ = find_lock(outcome.path)
+    return replace(
+        outcome,
+        taken=replace(taken, snapshot=ring),
+        drift=compare(old, ring) if old else None,
+        would_change=old is None or old.compute_digest() != ring.compute_digest(),
+        notes=(*outcome.notes, *(f"`{name}` was used and is not installed any more" for name in gone)),
+    )
+
+
 def write_lock(snapshot: Snapshot, path: Path) -> None:
-    """Write a snapshot as a lock file, all or nothing. Raises ReproError where it cannot be written."""
+    """Write a snapshot as a project's lock file, all or nothing: no mark of what one run has used is in it.
+
+    Raises ReproError where it cannot be written.
+    """
     try:
-        write_atomically(path, format_snapshot(snapshot))
+        write_atomically(path, format_snapshot(mark_used(snapshot, frozenset())))
     except OSError as error:
         raise ReproError(
             f"`{path}` cannot be written ({error.strerror})", hint="name another place with `-o FILE`"

@@ -38,6 +38,13 @@ def is_from_wheel(path: str) -> bool:
     return not (name in _ADDED_BY_INSTALLERS and directory.endswith(".dist-info"))
 
 
+def read_paths(text: str) -> list[str]:
+    """Return the paths that a RECORD lists, as they stand there: relative to its site directory, a few with `../`."""
+    if '"' in text:
+        return [path for path, _, _ in read_rows(text)]
+    return [path for line in text.splitlines() if (path := line.partition(",")[0])]
+
+
 def _digest(rows: list[str]) -> str:
     return "sha256:" + hashlib.sha256("".join(sorted(rows)).encode()).hexdigest()
 

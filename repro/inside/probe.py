@@ -164,9 +164,9 @@ def describe_interpreter():
     }
 
 
-def probe_interpreter():
-    """Return the interpreter's description with its site directories and their distributions."""
-    directories = _site_directories()
+def probe_interpreter(directories=None):
+    """Return the interpreter's description with its site directories, or those given, and their distributions."""
+    directories = _site_directories() if directories is None else directories
     found = []
     for directory in directories:
         found.extend(_scan(directory))

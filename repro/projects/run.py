@@ -25,10 +25,12 @@ from repro.formats.mlproject import EntryPoint, format_command
 from repro.formats.run_meta import RunInfo, RunStatus
 from repro.projects.assignments import parse_assignments, resolve_parameters
 from repro.projects.project import Project, open_project
+from repro.projects.recorder import Recorder, make_observe_dir
 from repro.settings import choose_python
 from repro.snapshots.probe import probe
 from repro.tracking.file_store import FileStore, open_store
 from repro.tracking.git_source import find_git_source, format_git_tags
+from repro.tracking.snapshot_tags import make_snapshot_tags
 
 _LEADING_PYTHON = re.compile(r"^python3?(?=\s|$)")
 _PACKAGE_DIR = Path(__file__).resolve().parents[1]
@@ -44,13 +46,17 @@ class RunRequest:
     parameters: tuple[str, ...] = ()
     restore: bool = False
     snapshot: bool = True
+    observe: bool = True
     python: str | None = None
     stdout_to_stderr: bool = False
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RunResult:
-    """How a run ended: its id, status, the child's exit code (128+N for signal N), and where its snapshot is kept."""
+    """How a run ended: its id, status, the child's exit code (128+N for signal N), and where its snapshot is kept.
+
+    `used` is how many distributions it has used, None where that was not observed.
+    """
 
     run_id: str
     experiment_id: str
@@ -59,6 +65,7 @@ class RunResult:
     artifact_dir: Path
     digest: str | None
     environment: Environment | None
+    used: int | None = None
 
     def to_dict(self) -> dict[str, object]:
         """Return the result for `--json`."""
@@ -70,6 +77,7 @@ class RunResult:
             "stage": "child",
             "artifacts": str(self.artifact_dir),
             "digest": self.digest,
+            "used": self.used,
             "restored": self.environment is not None,
             "environment": self.environment.to_dict() if self.environment else None,
         }
@@ -148,19 +156,16 @@ def _make_tags(project: Project, entry: EntryPoint, prepared: _Prepared) -> dict
         "repro.restored": "true" if prepared.environment else "false",
     }
     if prepared.outcome:
-        snapshot = prepared.outcome.taken.snapshot
-        tags["repro.snapshot.path"] = FILE_NAME
-        tags["repro.snapshot.digest"] = snapshot.compute_digest()
-        tags["repro.snapshot.packages"] = str(len(snapshot.distributions))
-        if snapshot.interpreter:
-            tags["repro.snapshot.python"] = snapshot.interpreter.version
+        tags |= make_snapshot_tags(prepared.outcome.taken.snapshot)
     if prepared.environment:
         tags["repro.env.key"] = prepared.environment.key
     source = find_git_source(project.root)
     return tags | (format_git_tags(source) if source else {})
 
 
-def _make_environment(machine: Machine, prepared: _Prepared, info: RunInfo, store: FileStore) -> dict[str, str]:
+def _make_environment(
+    machine: Machine, prepared: _Prepared, info: RunInfo, store: FileStore, *, observe_dir: str | None
+) -> dict[str, str]:
     """Return the child's environment: its calls land in the run, and it can import repro."""
     environ = dict(machine.environ)
     if prepared.environment:
@@ -177,6 +182,7 @@ def _make_environment(machine: Machine, prepared: _Prepared, info: RunInfo, stor
     packages = {"repro": str(_PACKAGE_DIR)}
     if yaml and yaml.origin:
         packages["yaml"] = os.path.dirname(yaml.origin)
+    settings.set_record(environ, snapshot=prepared.outcome is not None, observe_dir=observe_dir)
     settings.lend_packages(environ, prefix=prepared.prefix, lend_dir=_LEND_DIR, packages=packages)
     return environ
 
@@ -243,15 +249,29 @@ def run_project(machine: Machine, request: RunRequest, *, say: Callable[[str], N
         start_time_ms=_now_ms(),
         tags=_make_tags(project, entry, prepared),
     )
-    with _finishing(store, info.run_id, say), _make_download_dir(say):
+    observe = request.observe and settings.wants_observation(machine.environ)
+    with (
+        _finishing(store, info.run_id, say),
+        _make_download_dir(say),
+        make_observe_dir(wanted=observe) as observe_dir,
+    ):
         digest = _keep_snapshot(prepared, project, store, info.run_id)
         for name, value in values.items():
             store.log_param(info.run_id, name, value)
-        environ = _make_environment(machine, prepared, info, store)
-        say(f"=== Running command '{command}' in run with ID '{info.run_id}' ===")
-        exit_code = machine.runner.supervise(
-            ["bash", "-c", command], env=environ, cwd=str(project.root), stdout_to_stderr=request.stdout_to_stderr
+        environ = _make_environment(machine, prepared, info, store, observe_dir=observe_dir)
+        taken = prepared.outcome.taken if prepared.outcome else None
+        recorder = Recorder(
+            runner=machine.runner, taken=taken, store=store, run_id=info.run_id, observe_dir=observe_dir, say=say
         )
+        say(f"=== Running command '{command}' in run with ID '{info.run_id}' ===")
+        with recorder.recording(environ):
+            exit_code = machine.runner.supervise(
+                ["bash", "-c", command],
+                env=environ,
+                cwd=str(project.root),
+                stdout_to_stderr=request.stdout_to_stderr,
+                meanwhile=recorder.prepare,
+            )
     store.set_tag(info.run_id, "repro.exit_code", str(exit_code))
     status = _finish(store, info.run_id, _status_of(exit_code))
     say(f"=== Run (ID '{info.run_id}') {'succeeded' if status is RunStatus.FINISHED else status.name.lower()} ===")
@@ -263,4 +283,5 @@ def run_project(machine: Machine, request: RunRequest, *, say: Callable[[str], N
         artifact_dir=store.find_run_dir(info.run_id) / "artifacts",
         digest=digest,
         environment=prepared.environment,
+        used=recorder.used,
     )

@@ -7,6 +7,7 @@ import os
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 from repro.errors import InterpreterNotFoundError
 from repro.formats.lockfile import Interpreter
@@ -48,8 +49,8 @@ class Report:
     found: tuple[Found, ...]
 
 
-def _parse_report(text: str) -> Report:
-    content = json.loads(text)
+def read_report(content: Mapping[str, Any]) -> Report:
+    """Return what the probe has found. Raises KeyError and TypeError where that is no probe's."""
     python = content["python"]
     return Report(
         interpreter=Interpreter(
@@ -87,7 +88,7 @@ def probe(python: str, *, runner: Runner, environ: Mapping[str, str], scope: str
     finally:
         os.close(memory)
     try:
-        return _parse_report(text)
+        return read_report(json.loads(text))
     except (ValueError, KeyError, TypeError) as error:
         last = (finished.stderr.strip().splitlines() or ["no output"])[-1]
         raise InterpreterNotFoundError(

@@ -56,7 +56,10 @@ class Thoroughness:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Taken:
-    """A snapshot, the interpreter it was taken of and its prefix, notes for the taker, and what is inconsistent."""
+    """A snapshot, the interpreter it was taken of and its prefix, notes for the taker, and what is inconsistent.
+
+    `found` is what it was made from.
+    """
 
     snapshot: Snapshot
     python: str
@@ -68,6 +71,7 @@ class Taken:
     faults: tuple[Fault, ...] = ()
     is_settled: bool = True
     """Whether the same sites give the same snapshot again: nothing outside them has a part in it."""
+    found: tuple[Found, ...] = ()
 
 
 def _recall_artefact(found: Found, memory: Memory | None, *, afresh: bool) -> Artefact | None:
@@ -287,7 +291,7 @@ def _note_modified(snapshot: Snapshot) -> list[str]:
     ]
 
 
-def _strip_hashes(snapshot: Snapshot) -> Snapshot:
+def strip_hashes(snapshot: Snapshot) -> Snapshot:
     """Return the snapshot as plain pins: active lines are all hashed or none."""
     return replace(
         snapshot,
@@ -371,7 +375,7 @@ def take_snapshot(
     snapshot, _ = work.describe()
     notes = [*odd, *work.notes, *_note_modified(snapshot)]
     faults = _check_preflight(work, notes)
-    snapshot = snapshot if work.has_network else _strip_hashes(snapshot)
+    snapshot = snapshot if work.has_network else strip_hashes(snapshot)
     return Taken(
         snapshot=replace(snapshot, index_urls=index_urls),
         python=report.executable,
@@ -381,4 +385,5 @@ def take_snapshot(
         notes=tuple(notes),
         faults=faults,
         is_settled=work.has_network and all(_lies_in_sites(each) for each in work.founds.values()),
+        found=report.found,
     )

@@ -18,15 +18,22 @@ from repro.errors import Terminated, TrackingError
 from repro.formats.run_meta import MetricPoint, RunInfo, RunStatus
 from repro.tracking.file_store import DEFAULT_EXPERIMENT, FileStore, open_store
 
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from repro.tracking.own_record import OwnRecord
+
 
 class ActiveRun:
     """A run that is being logged to; as a context manager it ends with its block, truthfully."""
 
-    def __init__(self, info: RunInfo, store: FileStore, *, started_by_runner: bool) -> None:
+    def __init__(
+        self, info: RunInfo, store: FileStore, *, started_by_runner: bool, record: OwnRecord | None = None
+    ) -> None:
         self.info = info
         self.store = store
         self._started_by_runner = started_by_runner
         self._owner = os.getpid()
+        self.record = record
 
     @property
     def run_id(self) -> str:
@@ -54,6 +61,8 @@ class ActiveRun:
         """
         if os.getpid() != self._owner:
             return
+        if self.record:
+            self.record.finish()
         if self._started_by_runner and status is RunStatus.FINISHED:
             return
         self.store.set_status(self.run_id, status, end_time_ms=time.time_ns() // 1_000_000)
@@ -104,6 +113,20 @@ def _make_tags(tags: Mapping[str, str] | None, parent: ActiveRun | None) -> dict
     return made | (format_git_tags(source) if source else {}) | dict(tags or {})
 
 
+def _start_record(
+    store: FileStore, run_id: str, *, environ: Mapping[str, str], parent: ActiveRun | None
+) -> OwnRecord | None:
+    """Begin to keep what a run ran in, unless its runner does; whatever goes wrong, the script goes on."""
+    if not settings.wants_snapshot(environ):
+        return None
+    try:
+        from repro.tracking.own_record import start_own_record
+
+        return start_own_record(store, run_id, environ=environ, outer=parent.record if parent else None)
+    except Exception:
+        return None
+
+
 def start_run(
     run_id: str | None = None,
     experiment_id: str | None = None,
@@ -114,6 +137,7 @@ def start_run(
 ) -> ActiveRun:
     """Start a run, or resume the one of `run_id`, else the one that `repro run` has started for this script.
 
+    One that has no snapshot yet keeps that of the running environment, and at its end what was used of it.
     Raises TrackingError where a run is active and this is not `nested`.
     """
     parent = active_run()
@@ -141,7 +165,8 @@ def start_run(
             start_time_ms=time.time_ns() // 1_000_000,
             tags=_make_tags(tags, parent),
         )
-    run = ActiveRun(info, store, started_by_runner=bool(given))
+    record = _start_record(store, info.run_id, environ=environ, parent=parent)
+    run = ActiveRun(info, store, started_by_runner=bool(given), record=record)
     _stack.append(run)
     return run
 

@@ -214,6 +214,21 @@ class FileStore:
             place.parent.mkdir(parents=True, exist_ok=True)
             write_atomically(place, text)
 
+    def read_artifact(self, run_id: str, artifact_file: str) -> str | None:
+        """Return the text of an artifact, None where there is none that can be read."""
+        try:
+            return _read_text(self._artifact_place(run_id, artifact_file))
+        except (OSError, UnicodeDecodeError):
+            return None
+
+    def find_tagged(self, key: str) -> list[RunInfo]:
+        """Return the runs of all experiments that have a tag and are not deleted, the newest first."""
+        check_key("tag", key)
+        paths = self.root.glob(f"*/*/tags/{key}")
+        runs = [self.get_run(path.parents[1].name) for path in paths if (path.parents[1] / _META).exists()]
+        active = [run for run in runs if run.lifecycle_stage == "active"]
+        return sorted(active, key=lambda run: run.start_time_ms, reverse=True)
+
     def set_status(self, run_id: str, status: RunStatus, *, end_time_ms: int | None = None) -> None:
         """Set a run's status; a time ends it."""
         info = replace(self.get_run(run_id), status=status, end_time_ms=end_time_ms)

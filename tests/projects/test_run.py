@@ -13,6 +13,8 @@ import pytest
 from conftest import REPOSITORY, Cli, TestEnvironment
 
 from repro.formats.run_meta import RunStatus
+from repro.snapshots.load import load_lock
+from repro.snapshots.used import mark_used
 from repro.tracking.file_store import FileStore
 
 SCRIPT = """\
@@ -57,13 +59,14 @@ def test_a_run_keeps_parameters_metrics_artifacts_status_and_snapshot(
     assert store.get_run(run_id).status is RunStatus.FINISHED
     assert store.read_params(run_id) == {"rate": "1.5", "seen": "1.5"}
     assert store.read_metrics(run_id) == {"twice": 3.0}
-    assert store.list_artifacts(run_id) == ["made.txt", "requirements-lock.txt"]
+    assert store.list_artifacts(run_id) == ["environment.json", "made.txt", "requirements-lock.txt"]
     tags = store.read_tags(run_id)
     assert tags["repro.exit_code"] == "0"
     assert tags["repro.restored"] == "false"
     assert tags["mlflow.project.entryPoint"] == "train.py"
-    kept = Path("mlruns", "0", run_id, "artifacts", "requirements-lock.txt")
-    assert kept.read_bytes() == (project / "requirements-lock.txt").read_bytes()
+    kept, own = load_lock(Path("mlruns", "0", run_id, "artifacts")).snapshot, load_lock(project).snapshot
+    assert [each.name for each in kept.distributions if each.used] == ["alpha"]
+    assert mark_used(kept, frozenset()) == own
 
 
 def test_messages_on_stderr_are_the_three_known_ones(project: Path, cli: Cli) -> None:

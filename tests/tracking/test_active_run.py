@@ -149,16 +149,25 @@ def test_values_tags_and_artifacts_land_in_the_run(store: FileStore) -> None:
     assert store.read_params(run.run_id) == {"p": "0.5", "q": "True", "r": "None"}
     assert store.read_metrics(run.run_id) == {"m": 2.0, "n": float("inf")}
     assert (store.find_run_dir(run.run_id) / "metrics" / "m").read_text() == "4 2.0 3\n"
-    assert store.list_artifacts(run.run_id) == ["code/script.py", "n.txt"]
+    assert store.list_artifacts(run.run_id) == [
+        "code/script.py", "environment.json", "n.txt", "requirements-lock.txt"
+    ]  # fmt: skip
     tags = store.read_tags(run.run_id)
     expected = {"team": "x", "a": "1", "b": "c", "mlflow.source.type": "LOCAL", "mlflow.source.name": "script.py"}
     assert {key: tags[key] for key in expected} == expected
 
 
 def test_logging_imports_nothing_of_the_manager(store: FileStore) -> None:
-    heavy = "{'filelock', 'rich', 'packaging', 'subprocess', 'repro.environments', 'repro.snapshots', 'repro.cli'}"
-    finished = run_script(store, f"log_metric('m', 1)\nprint(sorted({heavy} & set(sys.modules)))")
+    heavy = "{'filelock', 'rich', 'packaging', 'piptools', 'virtualenv', 'python_discovery', 'uv', 'repro.cli'}"
+    finished = run_script(store, f"log_metric('m', 1); end_run()\nprint(sorted({heavy} & set(sys.modules)))")
     assert finished.stdout.strip() == "[]"
+
+
+def test_without_its_snapshot_logging_imports_next_to_nothing(store: FileStore) -> None:
+    heavy = "{'subprocess', 'repro.environments', 'repro.snapshots'}"
+    body = f"log_metric('m', 1); end_run()\nprint(sorted({heavy} & set(sys.modules)))"
+    assert run_script(store, body, REPRO_SNAPSHOT="0").stdout.strip() == "[]"
+    assert store.list_artifacts(list_runs(store)[0].run_id) == []
 
 
 def test_the_commit_of_the_script_is_a_tag(store: FileStore) -> None:

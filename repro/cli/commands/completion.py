@@ -9,12 +9,13 @@ from repro.errors import ExitCode
 
 _INDEXES = "--index-url --extra-index-url --find-links"
 _OPTIONS = {
-    "snapshot": f"--output --check --prove --deep --strict --refresh --allow-missing --engine {_INDEXES} "
+    "snapshot": "--output --check --prove --deep --strict --refresh --used --allow-missing --engine "
+    f"{_INDEXES} "
     "--python --cache --json --verbose --help",
     "lock": f"--output --check --as-of --extra --group --engine {_INDEXES} --python --cache --json --verbose --help",
     "export": f"--format --output --wheels --allow-missing {_INDEXES} --cache --json --verbose --help",
-    "restore": "--offline --allow-missing --engine --python --cache --json --verbose --help",
-    "run": "--entry-point --param --restore --no-snapshot --python --cache --json --verbose --help",
+    "restore": "--offline --allow-missing --used --engine --python --cache --json --verbose --help",
+    "run": "--entry-point --param --restore --no-snapshot --no-observe --python --cache --json --verbose --help",
     "status": "--no-code --python --cache --json --verbose --help",
     "diff": "--python --cache --json --verbose --help",
     "completion": "bash zsh fish",

@@ -18,13 +18,14 @@ if TYPE_CHECKING:
 _EXAMPLES = """\
   repro restore                          the environment of ./requirements-lock.txt
   repro restore project/ --cache ~/.cache
+  repro restore mlruns/0/RUN/artifacts --used   only what that run has used
   repro restore -- python train.py       run a command inside it
   repro restore --json | jq -r .python   its interpreter, for scripts
 """
 
 
 def _find_ready(
-    lock: str, *, cache: str | None, python: str | None = None, allow_missing: bool = False
+    lock: str, *, cache: str | None, python: str | None = None, allow_missing: bool = False, used: bool = False
 ) -> Environment | None:
     """Return the environment where these bytes were restored before."""
     store = Store(locate_store(cache or settings.get_cache_dir(settings.own_environment())))
@@ -35,7 +36,7 @@ def _find_ready(
     except OSError:
         return None
     store.check()
-    return look_up(store, content, name_options(python=python, allow_missing=allow_missing))
+    return look_up(store, content, name_options(python=python, allow_missing=allow_missing, used=used))
 
 
 def _restore(options: argparse.Namespace) -> Environment:
@@ -50,6 +51,7 @@ def _restore(options: argparse.Namespace) -> Environment:
         offline=options.offline,
         allow_missing=options.allow_missing,
         engine=options.engine,
+        used=options.used,
     )
     with console.Progress() as progress:
         return restore_environment(make_machine(options, report=progress), request)
@@ -107,11 +109,20 @@ def run(arguments: list[str]) -> int:
     )
     parser.add_argument("--offline", action="store_true", help="never touch the network")
     parser.add_argument("--allow-missing", action="store_true", help="leave out what the lock names no file for")
+    parser.add_argument(
+        "--used", action="store_true", help="only what a run has used, by its own lock's marks, and what that requires"
+    )
     parser.add_argument("--engine", choices=("uv", "pip"), help="what fetches and installs (default: uv, else pip)")
     add_python(parser, "the base interpreter (default: the lock's version, searched on this machine)")
     add_cache(parser)
     options = parser.parse_args(arguments)
-    ready = _find_ready(options.lock, cache=options.cache, python=options.python, allow_missing=options.allow_missing)
+    ready = _find_ready(
+        options.lock,
+        cache=options.cache,
+        python=options.python,
+        allow_missing=options.allow_missing,
+        used=options.used,
+    )
     environment = ready or _restore(options)
     for sentence in environment.notes:
         console.warn(sentence)

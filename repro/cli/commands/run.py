@@ -25,6 +25,7 @@ def run(arguments: list[str]) -> int:
     )
     parser.add_argument("--restore", action="store_true", help="run in the environment of the project's lock")
     parser.add_argument("--no-snapshot", action="store_true", help="take no snapshot")
+    parser.add_argument("--no-observe", action="store_true", help="do not note what the run imports (REPRO_OBSERVE=0)")
     add_python(parser, "the interpreter to run with, or to restore on")
     add_cache(parser)
     options = parser.parse_args(arguments)
@@ -34,6 +35,7 @@ def run(arguments: list[str]) -> int:
         parameters=tuple(options.param),
         restore=options.restore or settings.wants_restore(settings.own_environment()),
         snapshot=not options.no_snapshot,
+        observe=not options.no_observe,
         python=options.python,
         stdout_to_stderr=options.json,
     )

@@ -11,13 +11,16 @@ from repro.errors import ExitCode, UsageError
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     import argparse
+    from pathlib import Path
 
+    from repro.environments.machine import Machine
     from repro.environments.snapshot import Outcome
     from repro.formats.lockfile import Distribution
 
 _EXAMPLES = """\
   repro snapshot                       lock the active environment into ./requirements-lock.txt
   repro snapshot project/ --python .venv/bin/python
+  repro snapshot --used                lock only what the newest run has used, and what that requires
   repro snapshot --check               exit 1 where the lock would change, and write nothing
 """
 
@@ -88,6 +91,16 @@ def _describe_entry(each: Distribution) -> dict[str, object]:
     }
 
 
+def _select_ring(outcome: Outcome, run_id: str | None, directory: Path, machine: Machine) -> Outcome:
+    """Return the outcome for what a run has used alone; with `run_id` None it is left as it is."""
+    if run_id is None:
+        return outcome
+    from repro.environments.snapshot import select_ring
+    from repro.tracking.observed_runs import find_ring
+
+    return select_ring(outcome, find_ring(run_id, project_dir=directory, environ=machine.environ))
+
+
 def _show(outcome: Outcome, *, written: bool, as_json: bool) -> None:
     from repro.cli.lock_summary import describe_lock, show_lock
 
@@ -126,6 +139,10 @@ def _parse(arguments: list[str]) -> argparse.Namespace:
     parser.add_argument("--deep", action="store_true", help="compare the sha256 of every installed file with RECORD")
     parser.add_argument("--strict", action="store_true", help="fail where the environment is not consistent")
     parser.add_argument("--refresh", action="store_true", help="forget what is known of hashes and ask again")
+    parser.add_argument(
+        "--used", nargs="?", const="", metavar="RUN_ID",
+        help="lock only what a run has used (default: the project's newest observed run), and what that requires",
+    )  # fmt: skip
     add_indexes(parser)
     add_python(parser, "the interpreter to lock (default: MLFLOW_PYTHON_BIN, the active environment, PATH)")
     add_cache(parser)
@@ -162,10 +179,12 @@ def run(arguments: list[str]) -> int:
         machine = make_machine(options, report=progress)
         python = settings.choose_python(options.python, machine.environ)
         outcome = take_for(machine, python, path=path, engine=options.engine, thoroughness=thoroughness)
+        outcome = _select_ring(outcome, options.used, directory, machine)
     for sentence in outcome.notes:
         console.warn(sentence)
     if not options.check:
         write_lock(outcome.taken.snapshot, path)
-    remember_outcome(machine, outcome, _format_said(outcome))
+    if options.used is None and options.engine is None and machine.indexes is None:
+        remember_outcome(machine, outcome, _format_said(outcome))
     _show(outcome, written=not options.check, as_json=options.json)
     return ExitCode.NO if options.check and outcome.would_change else ExitCode.DONE

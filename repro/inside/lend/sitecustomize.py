@@ -1,4 +1,4 @@
-"""Let a script that `repro run` has started import repro, though its environment does not contain it.
+"""Let a script that `repro run` has started import repro, though its environment does not contain it, and observe it.
 
 The directory of this file stands on PYTHONPATH. It first runs the `sitecustomize` that it hides, and does nothing more
 outside the run's own interpreter prefix. What the environment has itself wins: the finder comes last.
@@ -46,14 +46,29 @@ class _LentFinder:
         return spec_from_file_location(name, os.path.join(place, "__init__.py"), submodule_search_locations=[place])
 
 
-def _lend():
+def _is_the_runs_prefix():
     prefix = os.environ.get("REPRO_LEND_PREFIX")
+    return bool(prefix) and os.path.realpath(prefix) == os.path.realpath(sys.prefix)
+
+
+def _lend():
     packages = os.environ.get("REPRO_LEND_PACKAGES")
-    if not prefix or not packages or sys.version_info < (3, 10):
-        return
-    if os.path.realpath(prefix) == os.path.realpath(sys.prefix):
+    if packages and sys.version_info >= (3, 10) and _is_the_runs_prefix():
         places = dict(pair.split("=", 1) for pair in packages.split(os.pathsep))
         sys.meta_path.append(_LentFinder(places))
+
+
+def _observe():
+    """Note what is imported from here on; what .pth files and the hidden sitecustomize have loaded does not count."""
+    directory = os.environ.get("REPRO_OBSERVE_DIR")
+    if not directory or sys.version_info < (3, 8) or not _is_the_runs_prefix():
+        return
+    from _frozen_importlib_external import SourceFileLoader
+
+    inside = os.path.dirname(os.path.dirname(os.path.abspath(__file__)))
+    scope = {"__name__": "_repro_observe", "__file__": os.path.join(inside, "observe.py")}
+    exec(SourceFileLoader(scope["__name__"], scope["__file__"]).get_code(scope["__name__"]), scope)
+    scope["observe"](directory)
 
 
 for _deed, _name in ((_run_hidden, "the environment's own sitecustomize"), (_lend, "lending repro")):
@@ -61,3 +76,7 @@ for _deed, _name in ((_run_hidden, "the environment's own sitecustomize"), (_len
         _deed()
     except Exception as error:
         _say(_name, error)
+try:
+    _observe()
+except Exception:
+    pass  # nobody has asked for it, so nobody is told

@@ -1,0 +1,84 @@
+"""Keep what a run has used and what its numbers depend on, when the run ends."""
+
+from __future__ import annotations
+
+import tempfile
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass
+
+from repro import settings
+from repro.errors import ReproError
+from repro.files import remove_tree
+from repro.process import Runner
+from repro.snapshots.take import Taken
+from repro.tracking.file_store import FileStore
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from repro.snapshots.hardware import Hardware
+
+
+@contextmanager
+def make_observe_dir(*, wanted: bool) -> Iterator[str | None]:
+    """Have a directory that the observer writes into, for the time of the run; without one nothing is observed."""
+    if not wanted:
+        yield None
+        return
+    directory = tempfile.mkdtemp(prefix="repro-observe-")
+    try:
+        yield directory
+    finally:
+        remove_tree(directory)
+
+
+@dataclass(slots=True, kw_only=True)
+class Recorder:
+    """The record of one run; `taken` is its snapshot, where it has one, `observe_dir` where it is observed.
+
+    `used` is known when it has ended: how many distributions it has used.
+    """
+
+    runner: Runner
+    taken: Taken | None
+    store: FileStore
+    run_id: str
+    observe_dir: str | None
+    say: Callable[[str], None]
+    used: int | None = None
+    _hardware: Hardware | None = None
+
+    def prepare(self) -> None:
+        """Do what the end of the run need not wait for, while it runs: import what keeps it, and read the machine."""
+        import repro.tracking.run_record  # noqa: F401
+        from repro.snapshots.hardware import ask_gpus, read_hardware
+
+        self._hardware = read_hardware(gpus=ask_gpus(self.runner, settings.own_environment()))
+
+    def _keep(self, environ: Mapping[str, str]) -> int | None:
+        from repro.snapshots.hardware import read_hardware
+        from repro.snapshots.trace import read_trace
+        from repro.tracking.run_record import Record, keep_record
+
+        record = Record(
+            snapshot=self.taken.snapshot if self.taken else None,
+            found=self.taken.found if self.taken else (),
+            trace=read_trace(self.observe_dir) if self.observe_dir else None,
+            environ=environ,
+            hardware=self._hardware or read_hardware(),
+        )
+        return keep_record(self.store, self.run_id, record)
+
+    @contextmanager
+    def recording(self, environ: Mapping[str, str]) -> Iterator[None]:
+        """Keep the record at the end of the block, however it ends; failing to is a warning.
+
+        `environ` is what the run is started with.
+        """
+        try:
+            yield
+        finally:
+            try:
+                self.used = self._keep(environ)
+            except (ReproError, OSError) as error:
+                self.say(f"warning: what the run has used could not be kept: {error}")

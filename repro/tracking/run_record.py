@@ -1,0 +1,82 @@
+"""What a run keeps of the environment it ran in: the snapshot at its start, marks and `environment.json` at its end.
+
+requirements-lock.txt    the snapshot, written before the run's own code starts; at its end with `used` marks
+environment.json         the fingerprint: what its numbers depend on beside its distributions
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from functools import lru_cache
+
+from repro import settings
+from repro.formats.lockfile import FILE_NAME, Snapshot, format_snapshot
+from repro.snapshots.attribution import Attribution, attribute
+from repro.snapshots.fingerprint import FILE_NAME as FINGERPRINT
+from repro.snapshots.fingerprint import Private, assemble, format_fingerprint
+from repro.snapshots.hardware import Hardware
+from repro.snapshots.owners import find_roots, read_owners, resolve_paths
+from repro.snapshots.probe import Found
+from repro.snapshots.trace import Trace
+from repro.snapshots.used import mark_used
+from repro.tracking.file_store import FileStore
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Record:
+    """What is known of a run that ends: the snapshot it has kept and what that was made from, where it has one.
+
+    `trace` is None where it was not observed, `environ` what it was started with, `hardware` what it ran on.
+    """
+
+    snapshot: Snapshot | None
+    found: tuple[Found, ...]
+    trace: Trace | None
+    environ: Mapping[str, str]
+    hardware: Hardware
+
+
+@lru_cache(maxsize=1)
+def _attribute(trace: Trace, found: tuple[Found, ...]) -> Attribution:
+    """Read the RECORDs once for the many runs that one script may start."""
+    roots = find_roots(found)
+    trace = replace(trace, paths=resolve_paths(trace.paths, roots))
+    return attribute(trace, read_owners(found), roots)
+
+
+def _make_private(environ: Mapping[str, str]) -> Private:
+    return Private(words=settings.get_private_words(environ), directories=(settings.get_home_dir(environ),))
+
+
+def _keep_marks(store: FileStore, run_id: str, snapshot: Snapshot, used: frozenset[str]) -> int | None:
+    """Mark the run's own copy of the lock; one that the script has put into its place is left alone."""
+    if store.read_artifact(run_id, FILE_NAME) != format_snapshot(snapshot):
+        return None
+    marked = mark_used(snapshot, used)
+    count = sum(each.used for each in marked.distributions)
+    store.log_text(run_id, format_snapshot(marked), FILE_NAME)
+    store.set_tag(run_id, "repro.snapshot.used", str(count))
+    return count
+
+
+def keep_record(store: FileStore, run_id: str, record: Record) -> int | None:
+    """Keep marks and fingerprint of a run that ends; return how many distributions it has used, None if unknown.
+
+    Raises TrackingError.
+    """
+    trace = record.trace or Trace()
+    attribution = _attribute(trace, record.found)
+    count = None
+    if record.snapshot and record.trace:
+        count = _keep_marks(store, run_id, record.snapshot, attribution.used)
+    if store.read_artifact(run_id, FINGERPRINT) is None:  # a file of that name is the script's own
+        fingerprint = assemble(
+            record.hardware,
+            trace.processes,
+            environ=record.environ,
+            library_owners=attribution.library_owners,
+            private=_make_private(record.environ),
+        )
+        store.log_text(run_id, format_fingerprint(fingerprint), FINGERPRINT)
+    return count

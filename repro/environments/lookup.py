@@ -28,7 +28,7 @@ class Environment:
     `reused` tells whether it was there already, `seconds` how long restoring took, `notes` what the user should know.
     """
 
-    __slots__ = ("digest", "key", "notes", "path", "pycache", "python", "python_version", "reused", "seconds")
+    __slots__ = ("digest", "key", "notes", "path", "python", "python_version", "reused", "seconds")
 
     def __init__(
         self,
@@ -39,7 +39,6 @@ class Environment:
         python_version: str,
         reused: bool,
         seconds: float,
-        pycache: str,
         notes: tuple[str, ...] = (),
     ) -> None:
         self.path = path
@@ -50,7 +49,6 @@ class Environment:
         self.reused = reused
         self.seconds = seconds
         self.notes = notes
-        self.pycache = pycache
 
     def __repr__(self) -> str:
         return f"Environment(path={self.path!r}, key={self.key!r}, reused={self.reused})"
@@ -103,7 +101,6 @@ def make_environment(
         python_version=ready.python_version,
         reused=reused,
         seconds=seconds,
-        pycache=store.room("pycache", ready.key),
         notes=notes,
     )
 

@@ -9,16 +9,12 @@ from __future__ import annotations
 import hashlib
 import json
 import os
-import tempfile
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from repro import settings
-from repro.environments.installers import Installer, Links
-from repro.environments.installers.pip import PipInstaller
-from repro.environments.installers.uv import UvInstaller
+from repro.environments.build import Order, build_environment, make_availability
 from repro.environments.interpreters import Candidate
 from repro.environments.lookup import (
     Environment,
@@ -29,20 +25,13 @@ from repro.environments.lookup import (
     name_options,
 )
 from repro.environments.machine import Machine
-from repro.environments.ready import FILE_NAME as READY
-from repro.environments.ready import Ready, find_stamp, format_ready
-from repro.environments.store import Store
+from repro.environments.ready import Ready, find_stamp
 from repro.errors import RestoreError
-from repro.files import directory_times, hold_lock, make_read_only, new_nonce, point_link, remove_tree, write_atomically
+from repro.files import hold_lock
 from repro.formats.direct_url import Index, Vcs
-from repro.formats.lockfile import Distribution, Proof, Snapshot
-from repro.snapshots.drift import Change, compare
-from repro.snapshots.hashes import find_uv
+from repro.formats.lockfile import Distribution, Snapshot
 from repro.snapshots.load import Loaded, locate_lock, parse_lock, read_lock
-from repro.snapshots.probe import probe
-from repro.snapshots.take import describe
 from repro.snapshots.used import select_used
-from repro.snapshots.wheelhouse import Wheelhouse
 
 ENGINES = ("uv", "pip")
 
@@ -122,152 +111,6 @@ def _compute_key(snapshot: Snapshot, candidate: Candidate) -> str:
     return hashlib.sha256(json.dumps(facts).encode()).hexdigest()[:16]
 
 
-def _open_wheelhouse(machine: Machine) -> Wheelhouse:
-    return Wheelhouse(machine.store.room("wheels"), staging_dir=machine.store.room("tmp"))
-
-
-def _install_files(
-    machine: Machine, installer: Installer, files: Sequence[Distribution], *, env_dir: str, env: dict[str, str]
-) -> None:
-    """Install files, those the store has from there; what has no hash goes apart, since one hash demands all."""
-    with tempfile.TemporaryDirectory(dir=machine.store.room("tmp")) as directory:
-        hashes = [hash_.removeprefix("sha256:") for each in files for hash_ in each.hashes]
-        linked = _open_wheelhouse(machine).link(hashes, Path(directory))
-        links = Links(directory=Path(directory), hashes=frozenset(f"sha256:{each}" for each in linked))
-        files = [replace(each, source=Index()) if links.has(each) else each for each in files]
-        for group in ([each for each in files if each.hashes], [each for each in files if not each.hashes]):
-            if group:
-                installer.install(env_dir, group, links=links, env=env)
-
-
-def _choose_installer(machine: Machine, request: Request) -> Installer:
-    uv = find_uv() if request.engine in (None, "uv") else None
-    room = machine.store.room
-    if uv:
-        return UvInstaller(uv, runner=machine.runner, cache_dir=room("uv"), offline=request.offline)
-    if request.engine == "uv":
-        raise RestoreError("uv is not installed", hint="pip install 'repro[uv]', or restore with `--engine pip`")
-    return PipInstaller(
-        runner=machine.runner,
-        wheelhouse=_open_wheelhouse(machine),
-        app_data_dir=room("virtualenv"),
-        tmp_dir=room("tmp"),
-        offline=request.offline,
-    )
-
-
-def _install(machine: Machine, request: Request, plan: Plan, snapshot: Snapshot, *, env_dir: str, python: str) -> None:
-    installer = _choose_installer(machine, request)
-    env = settings.make_installer_environment(machine.environ)
-    env["PIP_CACHE_DIR"] = machine.store.room("pip")
-    machine.find_indexes(Path(request.lock).parent).write_to(env, more_urls=snapshot.index_urls)
-    machine.report("making an empty environment")
-    installer.create(env_dir, python=python, env=env)
-    if plan.files:
-        machine.report(f"installing {len(plan.files)} distributions")
-        _install_files(machine, installer, plan.files, env_dir=env_dir, env=env)
-    if plan.commits:
-        if request.offline:
-            raise RestoreError(
-                "offline, and the lock holds commits of repositories",
-                hint="restore once without `--offline`",
-                details=tuple(each.name for each in plan.commits),
-            )
-        machine.report(f"building {len(plan.commits)} distributions from version control")
-        lines = [f"{each.name} @ {each.source.format_url()}" for each in plan.commits if isinstance(each.source, Vcs)]
-        installer.install_urls(env_dir, lines, env=env)
-
-
-def _comparable(distribution: Distribution) -> Distribution:
-    """Return a distribution as a restored one can be compared: a file by its record, a commit by its commit."""
-    match distribution.source:
-        case Vcs() if not distribution.kept:
-            return replace(distribution, record=None)
-        case _:
-            return replace(distribution, source=Index(), kept=False)
-
-
-def _describe_mismatch(change: Change) -> str:
-    """Return a line for a distribution that is not what the lock says; other files by both record digests."""
-    before, after = change.before, change.after
-    if before and after and before.version == after.version and before.record != after.record:
-        how = f" ({before.proof.value})" if before.proof else ""
-        return f"~ {change.name} {after.version}: locked {before.record}{how}, installed {after.record}"
-    return str(change)
-
-
-def find_mismatches(wanted: Sequence[Distribution], lock: Snapshot, restored: Snapshot) -> list[str]:
-    """Return one line for each distribution that is not what the lock says."""
-    commits = {each.name for each in wanted if isinstance(each.source, Vcs) and not each.kept}
-    there = [each if each.name in commits else replace(each, source=Index()) for each in restored.distributions]
-    drift = compare(
-        replace(lock, distributions=tuple(map(_comparable, wanted))),
-        replace(restored, distributions=tuple(map(_comparable, there))),
-    )
-    return [_describe_mismatch(change) for change in drift.changes]
-
-
-def _verify(machine: Machine, plan: Plan, lock: Snapshot, env_dir: str) -> None:
-    machine.report("verifying")
-    report = probe(f"{env_dir}/bin/python", runner=machine.runner, environ={**machine.environ, "PYTHONNOUSERSITE": "1"})
-    restored, _ = describe(report, memory=machine.make_memory())
-    mismatches = find_mismatches((*plan.files, *plan.commits), lock, restored)
-    if mismatches:
-        hint = "the index gives other files, or the lock was edited; take it again with `repro snapshot"
-        if any(f"({Proof.IDENTIFIED.value})" in line for line in mismatches):
-            hint = "the file was identified by name and tags alone: take the lock again with `repro snapshot --prove"
-        raise RestoreError(
-            "what was installed is not what the lock says (locked -> installed)",
-            hint=f"{hint}`",
-            details=tuple(mismatches),
-        )
-
-
-def _seal(env_dir: str, pycache: str, minor: str) -> dict[str, int]:
-    """Make an environment read-only, its bytecode going elsewhere, and return its directories' mtimes."""
-    site = Path(env_dir, "lib", f"python{minor}", "site-packages")
-    (site / "repro-sealed.pth").write_text(f"import sys; sys.pycache_prefix = sys.pycache_prefix or {pycache!r}\n")
-    make_read_only(Path(env_dir, "lib"))
-    make_read_only(Path(env_dir, "bin"))
-    return directory_times(env_dir)
-
-
-def _remove_leftovers(store: Store, key: str) -> None:
-    """Remove what builds of `key` that were killed have left; the caller holds the key's lock."""
-    with os.scandir(store.room("envs", key)) as entries:
-        for entry in entries:
-            if entry.is_dir(follow_symlinks=False) and not os.path.exists(os.path.join(entry.path, READY)):
-                remove_tree(entry.path)
-
-
-def _build(
-    machine: Machine, request: Request, *, plan: Plan, snapshot: Snapshot, candidate: Candidate, key: str
-) -> tuple[str, Ready]:
-    store = machine.store
-    _remove_leftovers(store, key)
-    nonce = new_nonce()
-    env_dir = store.room("envs", key, nonce)
-    try:
-        _install(machine, request, plan, snapshot, env_dir=env_dir, python=candidate.path)
-        _verify(machine, plan, snapshot, env_dir)
-        stamp = find_stamp(candidate.path)
-        if stamp is None:
-            raise RestoreError(f"the interpreter `{candidate.path}` went away during the build")
-        ready = Ready(
-            key=key,
-            digest=snapshot.compute_digest(),
-            python_version=candidate.interpreter.version,
-            interpreter=stamp,
-            directories=_seal(env_dir, store.room("pycache", key), candidate.interpreter.minor),
-        )
-        write_atomically(os.path.join(env_dir, READY), format_ready(ready))
-        point_link(store.room("envs", key, "current"), nonce)
-    except BaseException:
-        remove_tree(env_dir)
-        raise
-    return env_dir, ready
-
-
 def _find_or_build(
     machine: Machine, request: Request, plan: Plan, snapshot: Snapshot, candidate: Candidate
 ) -> tuple[str, Ready, bool]:
@@ -284,7 +127,18 @@ def _find_or_build(
                 return (*found, True)
             if store.find_current(key):
                 machine.report("the environment was changed behind our back: building it again")
-            built = _build(machine, request, plan=plan, snapshot=snapshot, candidate=candidate, key=key)
+            built = build_environment(
+                machine,
+                Order(
+                    snapshot=snapshot,
+                    wanted=(*plan.files, *plan.commits),
+                    candidate=candidate,
+                    key=key,
+                    project=request.lock.parent,
+                    engine=request.engine,
+                    offline=request.offline,
+                ),
+            )
             return (*built, False)
     except OSError as error:
         raise RestoreError(
@@ -312,7 +166,7 @@ def _note_interpreter(lock: Snapshot, candidate: Candidate) -> list[str]:
 
 
 def _restore_loaded(machine: Machine, request: Request, loaded: Loaded) -> tuple[str, Ready, bool, list[str]]:
-    plan = plan_restore(loaded.snapshot, has=lambda sha256: _open_wheelhouse(machine).find(sha256) is not None)
+    plan = plan_restore(loaded.snapshot, has=make_availability(machine.store))
     if not request.allow_missing:
         _refuse_missing(plan, loaded.path)
     candidate = machine.make_finder().find(loaded.snapshot.interpreter, given=request.python)

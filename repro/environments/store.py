@@ -7,11 +7,14 @@
             envs/<key>/<nonce>/      one environment; `repro-environment` in it is written last: it is ready
             envs/<key>/current       symbolic link to the nonce in use, replaced in one step
             looks/<digest>           the key that a lock file's bytes led to
-            records/  hashes/        see repro/snapshots/memory.py
+            trees/<sha256>/          a wheel unpacked once, linked into environments: see trees.py
+            wheels/<sha256>/<file>   wheels, as they were fetched, built or packed again
+            built/                   the sha256 of the wheel that was built of an sdist or a commit
+            records/  checked/       see repro/snapshots/memory.py
+            sites/  takes/           see retake.py
             interpreters/            what each interpreter said of itself
-            pycache/<key>/           bytecode of the environment, whose own directories nobody writes into
+            pycache/<key>/           bytecode of directories that belong to no tree alone
             flocks/<key>.lock        held while <key> is built
-            wheels/<sha256>/<file>   wheels fetched or built by pip
             uv/  pip/  pip-tools/  virtualenv/   the installers' own caches: accelerators, never trusted
             tmp/                     what is on its way out or in
 
@@ -32,7 +35,9 @@ from repro.files import write_atomically
 MARKER = "repro-store.json"
 LAYOUT_VERSION = 1
 _TAG = "Signature: 8a477f597d28d172789f06886806bc55\n# A cache of repro: safe to delete.\n"
-_ROOMS = ("envs", "looks", "interpreters", "pycache", "flocks", "wheels", "uv", "pip", "virtualenv", "tmp")
+_ROOMS = (
+    "envs", "looks", "trees", "wheels", "built", "interpreters", "pycache", "flocks", "uv", "pip", "virtualenv", "tmp",
+)  # fmt: skip
 
 
 def locate_store(cache_dir: str) -> str:

@@ -10,11 +10,13 @@ import base64
 import http.client
 import io
 import os
+import socket
 import ssl
 import threading
 import time
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TypeVar
@@ -138,6 +140,7 @@ class _Door:
     def __init__(self, keys: _Keys) -> None:
         self._keys = keys
         self._open: dict[tuple[str, str], http.client.HTTPConnection] = {}
+        self._all: list[http.client.HTTPConnection] = []
 
     def _connect(self, scheme: str, netloc: str) -> http.client.HTTPConnection:
         parts = urlsplit(f"{scheme}://{netloc}")
@@ -154,6 +157,7 @@ class _Door:
             login = f"{unquote(at.username or '')}:{unquote(at.password or '')}"
             headers = {"Proxy-Authorization": _format_basic(login)} if at.username else {}
             connection.set_tunnel(host, port or 443, headers=headers)
+        self._all.append(connection)
         return connection
 
     def _request(self, url: str, headers: Mapping[str, str]) -> Response:
@@ -208,8 +212,11 @@ class _Door:
                 return response
 
     def close(self) -> None:
-        """Close what is open."""
-        for connection in self._open.values():
+        """Close what is open, also under a thread that waits for an answer."""
+        for connection in list(self._all):
+            if connection.sock:
+                with suppress(OSError):
+                    connection.sock.shutdown(socket.SHUT_RDWR)
             connection.close()
 
 
@@ -300,7 +307,10 @@ class IndexClient:
     def __enter__(self) -> IndexClient:
         return self
 
-    def __exit__(self, *exception: object) -> None:
+    def __exit__(self, kind: type[BaseException] | None, *exception: object) -> None:
+        if kind and not issubclass(kind, Exception):  # ctrl-C waits for no download
+            for door in self._doors:
+                door.close()
         self._pool.shutdown(wait=True, cancel_futures=True)
         for door in self._doors:
             door.close()

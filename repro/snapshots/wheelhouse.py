@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import os
 import shutil
-from collections.abc import Iterable
 from pathlib import Path
 
 from repro.errors import ReproError
@@ -31,26 +30,16 @@ class Wheelhouse:
         except OSError:
             return None
 
-    def link(self, sha256s: Iterable[str], directory: Path) -> list[str]:
-        """Put those of these wheels that are kept into `directory` and return their sha256s; each is hashed again.
-
-        Raises ReproError for one that is no longer what was kept.
-        """
-        linked = []
-        for sha256 in sha256s:
-            wheel = self.find(sha256)
-            if wheel is None:
-                continue
-            if sha256_file(wheel) != sha256:
-                raise ReproError(
-                    f"the kept wheel `{wheel.name}` was changed: its sha256 is not {sha256}",
-                    hint=f"remove `{wheel.parent}`; restore then fetches it again where an index has it",
-                )
-            target = directory / wheel.name
-            if not target.exists():
-                os.link(wheel, target)
-            linked.append(sha256)
-        return linked
+    def check(self, sha256: str) -> Path:
+        """Return the wheel with this sha256 after hashing it again. Raises ReproError where it is not that any more."""
+        wheel = self.find(sha256)
+        if wheel is None or sha256_file(wheel) != sha256:
+            name = wheel.name if wheel else sha256
+            raise ReproError(
+                f"the kept wheel `{name}` was changed: its sha256 is not {sha256}",
+                hint=f"remove `{self.root / sha256}`; restore then fetches it again where an index has it",
+            )
+        return wheel
 
     def keep(self, path: Path) -> str:
         """Keep a wheel and return its sha256; the file at `path` stays. Raises ReproError."""

@@ -13,8 +13,9 @@ from pathlib import Path
 import pytest
 from conftest import Cli, LocalIndex, TestEnvironment, commit_all, make_project, make_wheel
 
+from repro.environments.build import find_mismatches
 from repro.environments.machine import Machine
-from repro.environments.restore import Request, find_mismatches, restore_environment
+from repro.environments.restore import Request, restore_environment
 from repro.environments.satisfy import look_here
 from repro.environments.snapshot import Outcome, take_for, write_lock
 from repro.formats.direct_url import Archive, Checkout, Directory, Editable, Index, Local, Vcs
@@ -121,11 +122,11 @@ def test_an_offline_restore_from_kept_wheels_gives_the_same_files_and_planted_di
     assert {each.name: each.record for each in restored.distributions} == {
         each.name: each.record for each in snapshot.distributions
     }
-    assert find_mismatches(snapshot.distributions, snapshot, restored) == []
+    assert find_mismatches(snapshot.distributions, restored.distributions) == []
     for planted in snapshot.distributions:
         other = replace(planted, record="sha256:" + "0" * 64)
         wanted = [other if each.name == planted.name else each for each in snapshot.distributions]
-        (line,) = find_mismatches(wanted, snapshot, restored)
+        (line,) = find_mismatches(wanted, restored.distributions)
         assert line.startswith(f"~ {planted.name} {planted.version}: locked sha256:000")
 
 

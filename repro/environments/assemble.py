@@ -1,0 +1,237 @@
+"""Assemble an environment from trees: link their files into an empty one, and write what is the environment's own.
+
+Files are hard links to the trees' read-only files, or copies where the file system allows no more links. A package
+directory's `__pycache__` is a link to the tree's `pyc/`, which belongs to the store: what Python compiles there is
+there for every environment with that wheel, no wheel is compiled twice, and nothing is written into the environment.
+"""
+
+from __future__ import annotations
+
+import base64
+import csv
+import errno
+import hashlib
+import io
+import os
+import shlex
+import shutil
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from repro.environments.manifest import Entry, describe_file, find_extra
+from repro.environments.trees import EntryPoint, Tree, TreeFile
+from repro.errors import RestoreError
+from repro.formats.record import read_rows
+
+_INSTALLER = b"repro\n"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class OwnFile:
+    """A file that belongs to one environment alone: its path there, content and mode."""
+
+    path: str
+    content: bytes
+    mode: int = 0o444
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Link:
+    """A file of a tree and its path in the environment."""
+
+    path: str
+    tree: Tree
+    file: TreeFile
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Blueprint:
+    """What an environment is made of; paths are relative to it.
+
+    `caches` are its `__pycache__` links and where each leads, `notes` what two distributions both have.
+    """
+
+    links: tuple[Link, ...]
+    own: tuple[OwnFile, ...]
+    caches: tuple[tuple[str, str], ...]
+    directories: tuple[str, ...]
+    notes: tuple[str, ...]
+
+
+def make_shebang(python: str) -> bytes:
+    """Return the first line of a script for an interpreter; what the kernel cannot take (127 bytes) goes through sh."""
+    line = f"#!{python}\n".encode()
+    if b" " not in line and len(line) <= 127:
+        return line
+    return f"#!/bin/sh\n'''exec' {shlex.quote(python)} \"$0\" \"$@\"\n' '''\n".encode()
+
+
+def _make_script(entry_point: EntryPoint, python: str) -> bytes:
+    from installer.scripts import Script
+
+    script = Script(entry_point.name, entry_point.module, entry_point.attribute, "console")  # as gui on POSIX
+    _, content = script.generate("python", "posix")
+    return make_shebang(python) + content.partition(b"\n")[2]
+
+
+def _place(tree: Tree, file: TreeFile, site: str, minor: str) -> str:
+    """Return where a file of a tree goes."""
+    room, _, rest = file.path.partition("/")
+    if room == "site":
+        return f"{site}/{rest}"
+    if room == "scripts":
+        return f"bin/{rest}"
+    if room == "headers":
+        return f"include/site/python{minor}/{tree.info_dir.partition('-')[0]}/{rest}"
+    return rest
+
+
+def _read_script(tree: Tree, file: TreeFile, python: str) -> bytes | None:
+    """Return the content of a script whose first line names Python, None for any other (PEP 427)."""
+    content = (tree.path / file.path).read_bytes()
+    first, _, rest = content.partition(b"\n")
+    return make_shebang(python) + rest if first.startswith((b"#!python", b"#!pythonw")) else None
+
+
+def _format_row(path: str, content: bytes) -> tuple[str, str, str]:
+    digest = base64.urlsafe_b64encode(hashlib.sha256(content).digest()).decode().rstrip("=")
+    return path, f"sha256={digest}", str(len(content))
+
+
+def _list_rows(tree: Tree, own: Sequence[OwnFile], site: str, minor: str) -> Iterator[tuple[str, str, str]]:
+    """Yield the rows of the installed RECORD: the wheel's own, where they are now, and what was made."""
+    made = {each.path: _format_row(os.path.relpath(each.path, site), each.content) for each in own}
+    prefix = tree.info_dir.removesuffix(".dist-info") + ".data/"
+    for path, hash_, size in read_rows(tree.read_record()):
+        room, _, rest = path.removeprefix(prefix).partition("/")
+        if path == f"{tree.info_dir}/RECORD":
+            continue
+        if not path.startswith(prefix):
+            yield path, hash_, size
+        elif room in ("purelib", "platlib"):
+            yield rest, hash_, size
+        else:
+            file = TreeFile(path=f"{room}/{rest}", size_bytes=0, mtime_ns=0, sha256="")
+            place = _place(tree, file, site, minor)
+            yield made.pop(place, (os.path.relpath(place, site), hash_, size))
+    yield from made.values()
+    yield f"{tree.info_dir}/RECORD", "", ""
+
+
+def _make_own_files(tree: Tree, *, env_dir: str, site: str, minor: str) -> list[OwnFile]:
+    """Return what a distribution has in this environment alone: its scripts, INSTALLER and RECORD."""
+    python = f"{env_dir}/bin/python"
+    own = [
+        OwnFile(path=_place(tree, file, site, minor), content=content, mode=0o555)
+        for file in tree.files
+        if file.path.startswith("scripts/") and (content := _read_script(tree, file, python)) is not None
+    ]
+    own += [
+        OwnFile(path=f"bin/{each.name}", content=_make_script(each, python), mode=0o555) for each in tree.entry_points
+    ]
+    own.append(OwnFile(path=f"{site}/{tree.info_dir}/INSTALLER", content=_INSTALLER))
+    table = io.StringIO()
+    csv.writer(table, lineterminator="\n").writerows(_list_rows(tree, own, site, minor))
+    own.append(OwnFile(path=f"{site}/{tree.info_dir}/RECORD", content=table.getvalue().encode()))
+    return own
+
+
+def _list_caches(links: Sequence[Link], site: str, shared_dir: str) -> tuple[tuple[str, str], ...]:
+    """Return a `__pycache__` link for each directory with modules: to the tree they are of, if they are all of one.
+
+    Those of several, a namespace package's and the site directory's own, lead below `shared_dir`.
+    """
+    owners: dict[str, dict[str, Tree]] = {}
+    for link in links:
+        if link.path.endswith(".py") and link.path.startswith(f"{site}/"):
+            owners.setdefault(os.path.dirname(link.path), {})[link.tree.sha256] = link.tree
+    caches = []
+    for directory, trees in sorted(owners.items()):
+        below = directory.removeprefix(site)
+        (tree, *others) = trees.values()
+        is_shared = bool(others) or directory == site
+        caches.append((f"{directory}/__pycache__", f"{shared_dir if is_shared else tree.path / 'pyc'}{below}"))
+    return tuple(caches)
+
+
+def plan_environment(trees: Sequence[Tree], *, env_dir: str, minor: str, shared_dir: str) -> Blueprint:
+    """Return what the environment at `env_dir` is made of; `minor` is its Python's X.Y.
+
+    Bytecode of directories that several trees have modules in lies in `shared_dir`.
+
+    Where two distributions have a file of one name, the later by name wins, as it would for any installer, and that is
+    noted unless the files are equal. Reads the trees' RECORDs and scripts.
+    """
+    site = f"lib/python{minor}/site-packages"
+    links: dict[str, Link] = {}
+    own: dict[str, OwnFile] = {}
+    notes = []
+    for tree in trees:
+        made = _make_own_files(tree, env_dir=env_dir, site=site, minor=minor)
+        replaced = {each.path for each in made}
+        for file in tree.files:
+            path = _place(tree, file, site, minor)
+            if path in replaced or path == f"{site}/{tree.info_dir}/RECORD" or "/__pycache__/" in path:
+                continue
+            earlier = links.get(path)
+            if earlier and earlier.file.sha256 != file.sha256:
+                notes.append(f"`{path}` is in {earlier.tree.info_dir} and in {tree.info_dir}; the latter's is used")
+            links[path] = Link(path=path, tree=tree, file=file)
+        own |= {each.path: each for each in made}
+    directories = {os.path.dirname(path) for path in (*links, *own)}
+    parents = {parent.as_posix() for each in directories for parent in Path(each).parents}
+    return Blueprint(
+        links=tuple(links.values()),
+        own=tuple(own.values()),
+        caches=_list_caches(tuple(links.values()), site, shared_dir),
+        directories=tuple(sorted(directories | parents - {"."})),
+        notes=tuple(notes),
+    )
+
+
+def _link_one(source: str, target: str) -> None:
+    try:
+        os.link(source, target)
+    except OSError as error:
+        if error.errno not in (errno.EMLINK, errno.EXDEV, errno.EPERM, errno.EOPNOTSUPP):
+            raise
+        shutil.copy2(source, target)
+
+
+def _write_own(path: str, own: OwnFile) -> None:
+    with open(path, "xb") as file:
+        file.write(own.content)
+        os.fchmod(file.fileno(), own.mode)
+
+
+def perform(blueprint: Blueprint, env_dir: str) -> None:
+    """Make what a blueprint says in an environment that has no distribution yet. Raises RestoreError and OSError."""
+    for directory in blueprint.directories:
+        os.makedirs(f"{env_dir}/{directory}", exist_ok=True)
+    try:
+        for link in blueprint.links:
+            _link_one(f"{link.tree.path}/{link.file.path}", f"{env_dir}/{link.path}")
+        for each in blueprint.own:
+            _write_own(f"{env_dir}/{each.path}", each)
+    except FileExistsError as error:
+        place = error.filename2 or error.filename
+        raise RestoreError(f"a distribution has a file that the environment itself has: `{place}`") from error
+    for path, target in blueprint.caches:
+        os.makedirs(target, exist_ok=True)
+        os.symlink(target, f"{env_dir}/{path}")
+
+
+def list_entries(blueprint: Blueprint, env_dir: str) -> list[Entry]:
+    """Return the manifest of an environment that was just made: what is linked by what its tree says of it."""
+    entries = [
+        Entry(link.path, size_bytes=link.file.size_bytes, mtime_ns=link.file.mtime_ns, sha256=link.file.sha256)
+        for link in blueprint.links
+    ]
+    for own in blueprint.own:
+        found = os.lstat(f"{env_dir}/{own.path}")
+        sha256 = hashlib.sha256(own.content).hexdigest()
+        entries.append(Entry(own.path, size_bytes=found.st_size, mtime_ns=found.st_mtime_ns, sha256=sha256))
+    entries += [Entry(path, target=target) for path, target in blueprint.caches]
+    known = {entry.path for entry in entries}
+    return entries + [describe_file(env_dir, path) for path in find_extra(env_dir, []) if path not in known]

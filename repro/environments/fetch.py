@@ -1,0 +1,212 @@
+"""Fetch the wheels of a lock into the store: what is there already, else from an index by sha256, else built by pip.
+
+A file is taken by its sha256 alone; where several of the lock fit this interpreter, the one that was installed when the
+lock was taken, else the best by tags. What has only an sdist, or an index lets only an installer in for, pip builds or
+fetches; which wheel was built of which sdist is remembered.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import tempfile
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Protocol
+
+from repro.environments.tags import choose_wheel, find_rank, rank_tags
+from repro.environments.trees import Tree, Trees
+from repro.errors import ReproError, RestoreError
+from repro.files import BLOCK_BYTES, write_atomically
+from repro.formats.direct_url import Archive, Vcs
+from repro.formats.lockfile import Distribution, Interpreter, format_requirement
+from repro.formats.simple_index import IndexFile
+from repro.snapshots.index_client import FetchError, IndexClient
+from repro.snapshots.indexes import Indexes
+from repro.snapshots.pins import IndexUnreachableError, Pin
+from repro.snapshots.wheelhouse import Wheelhouse
+
+
+class Builder(Protocol):
+    """What makes wheels of requirements that no ready wheel is had for."""
+
+    def build(self, requirements: Sequence[str], *, hashed: bool, directory: str) -> None:
+        """Put a wheel of each requirement into `directory`. Raises RestoreError."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Source:
+    """Where files come from for one restore."""
+
+    wheelhouse: Wheelhouse
+    trees: Trees
+    built_dir: Path
+    indexes: Indexes
+    environ: Mapping[str, str]
+    builder: Builder
+    interpreter: Interpreter
+    offline: bool
+    report: Callable[[str], None]
+
+
+def _remember_built(source: Source, distribution: Distribution, sha256: str) -> None:
+    path = _built_path(source, distribution)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    write_atomically(path, sha256, durable=False)
+
+
+def _built_path(source: Source, distribution: Distribution) -> Path:
+    """Return where the wheel built for an entry and this Python is noted."""
+    python = source.interpreter
+    facts = [*sorted(distribution.hashes), format_requirement(distribution), python.abi, python.platform]
+    if isinstance(distribution.source, Vcs):
+        facts.append(distribution.source.format_url() or "")
+    return source.built_dir / hashlib.sha256("\n".join(facts).encode()).hexdigest()
+
+
+def _find_built(source: Source, distribution: Distribution) -> str | None:
+    try:
+        return _built_path(source, distribution).read_text()
+    except OSError:
+        return None
+
+
+def _fits(source: Source, filename: str) -> bool:
+    return find_rank(filename, rank_tags(source.interpreter)) is not None
+
+
+def find_here(source: Source, distribution: Distribution) -> Tree | None:
+    """Return the tree of an entry where the store has it, or its wheel, already. Raises RestoreError."""
+    stated = [hash_.removeprefix("sha256:") for hash_ in distribution.hashes]
+    if built := _find_built(source, distribution):
+        stated.append(built)
+    for sha256 in stated:
+        tree = source.trees.find(sha256)
+        wheel = source.wheelhouse.find(sha256)
+        if tree and (wheel is None or _fits(source, wheel.name)):
+            return tree
+        if wheel and _fits(source, wheel.name):
+            return source.trees.unpack(sha256, source.wheelhouse.check(sha256))
+    return None
+
+
+def choose_file(distribution: Distribution, files: Sequence[IndexFile], python: Interpreter) -> IndexFile | None:
+    """Return the wheel to fetch: of the lock's hashes the first that fits, without hashes the best by tags."""
+    ranks = rank_tags(python)
+    wheels = [each for each in files if each.is_wheel and find_rank(each.filename, ranks) is not None]
+    if distribution.hashes:
+        by_hash = {f"sha256:{each.sha256}": each for each in reversed(wheels)}
+        allowed = [by_hash[hash_] for hash_ in distribution.hashes if hash_ in by_hash]
+        if allowed and f"sha256:{allowed[0].sha256}" == distribution.hashes[0]:
+            return allowed[0]
+        wheels = allowed
+    best = choose_wheel([each.filename for each in wheels], ranks)
+    return next((each for each in wheels if each.filename == best), None)
+
+
+def _download(source: Source, client: IndexClient, file: IndexFile) -> Tree:
+    """Fetch one wheel, check its sha256 while it comes in, keep and unpack it."""
+    source.report(f"fetching {file.filename}")
+    with tempfile.TemporaryDirectory(dir=source.trees.staging_dir, prefix="fetch-") as directory:
+        path = Path(directory, os.path.basename(file.filename))
+        digest = hashlib.sha256()
+        with client.open_whole(file) as stream, path.open("wb") as target:
+            while block := stream.read(BLOCK_BYTES):
+                digest.update(block)
+                target.write(block)
+        sha256 = digest.hexdigest()
+        if file.sha256 and sha256 != file.sha256:
+            raise RestoreError(
+                f"`{file.filename}` of the index has another sha256 than it says",
+                hint="do not install it; try again, or ask who runs the index",
+                details=(f"stated {file.sha256}", f"fetched {sha256}"),
+            )
+        kept = source.wheelhouse.keep(path)
+        return source.trees.unpack(kept, source.wheelhouse.find(kept) or path)
+
+
+def _list_candidates(client: IndexClient, wanted: Sequence[Distribution]) -> Mapping[str, Sequence[IndexFile]]:
+    """Return the files an index, or an entry's own URL, has of each entry."""
+    archives = {
+        each.name: (_make_archive(each.source, each),)
+        for each in wanted
+        if isinstance(each.source, Archive) and not each.kept
+    }
+    pins = [Pin(name=each.name, version=each.version) for each in wanted if each.name not in archives]
+    return {**client.list_files(pins).files, **archives}
+
+
+def _make_archive(archive: Archive, distribution: Distribution) -> IndexFile:
+    sha256 = next((hash_.removeprefix("sha256:") for hash_ in distribution.hashes), archive.sha256)
+    return IndexFile(filename=archive.url.rpartition("/")[2], url=archive.url, sha256=sha256)
+
+
+def _fetch(source: Source, wanted: Sequence[Distribution]) -> dict[str, Tree]:
+    """Fetch what indexes have as wheels; what they have not, or let nobody in for, is left out."""
+    with IndexClient(source.indexes, environ=source.environ) as client:
+        try:
+            files = _list_candidates(client, wanted)
+        except FetchError:
+            return {}
+        chosen = {each.name: choose_file(each, files[each.name], source.interpreter) for each in wanted}
+        names = [name for name, file in chosen.items() if file]
+
+        def fetch_one(name: str) -> Tree | None:
+            file = chosen[name]
+            try:
+                return _download(source, client, file) if file else None
+            except FetchError:
+                return None
+
+        trees = dict(zip(names, client.map(fetch_one, names), strict=True))
+    return {name: tree for name, tree in trees.items() if tree}
+
+
+def _build(source: Source, wanted: Sequence[Distribution]) -> dict[str, Tree]:
+    """Let pip fetch or build the wheels of what nothing else has, and remember which they are."""
+    trees = {}
+    for each in wanted:
+        source.report(f"building {each.name} {each.version}")
+        requirement = format_requirement(each)
+        if isinstance(each.source, Vcs):
+            requirement = f"{each.name} @ {each.source.format_url()}"
+        with tempfile.TemporaryDirectory(dir=source.trees.staging_dir, prefix="build-") as directory:
+            hashed = bool(each.hashes) and not isinstance(each.source, Vcs)
+            source.builder.build([requirement], hashed=hashed, directory=directory)
+            wheels = sorted(Path(directory).glob("*.whl"))
+            if len(wheels) != 1:
+                raise RestoreError(f"pip made {len(wheels)} wheels of `{each.name}`, not one")
+            sha256 = source.wheelhouse.keep(wheels[0])
+        trees[each.name] = source.trees.unpack(sha256, source.wheelhouse.check(sha256))
+        _remember_built(source, each, sha256)
+    return trees
+
+
+def fetch_trees(source: Source, wanted: Sequence[Distribution]) -> dict[str, Tree]:
+    """Return the tree of each entry, by name.
+
+    Raises RestoreError that names what cannot be had, offline everything that is not here.
+    """
+    here = {each.name: find_here(source, each) for each in wanted}
+    trees = {name: tree for name, tree in here.items() if tree}
+    missing = [each for each in wanted if each.name not in trees]
+    if missing and source.offline:
+        raise RestoreError(
+            "offline, and not every file of the lock is in the cache",
+            hint="restore once without `--offline`",
+            details=tuple(f"{each.name}=={each.version}" for each in missing),
+        )
+    commits = [each for each in missing if isinstance(each.source, Vcs) and not each.kept]
+    files = [each for each in missing if each not in commits]
+    try:
+        trees |= _fetch(source, files) if files else {}
+    except IndexUnreachableError as error:
+        raise RestoreError(
+            "the package index cannot be reached, and not every file of the lock is in the cache",
+            hint="check the network, then restore again",
+            details=(error.message, *(f"{each.name}=={each.version}" for each in files)),
+        ) from error
+    except ReproError as error:
+        raise error if isinstance(error, RestoreError) else RestoreError(error.message, hint=error.hint) from error
+    return trees | _build(source, [each for each in missing if each.name not in trees])

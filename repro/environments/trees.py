@@ -1,0 +1,264 @@
+"""Trees: wheels that were verified and unpacked once, and are linked into every environment that holds them.
+
+    trees/<sha256 of the wheel>/
+        tree             written before the directory appears: what is in it (see `format_tree`)
+        RECORD           the wheel's own
+        site/            what goes into site-packages (the wheel's root, `purelib` and `platlib`)
+        scripts/  data/  headers/     what goes beside it
+        pyc/             bytecode of site/, written by Python itself through links: see `assemble`
+
+Files are read-only. A directory appears whole, by one rename (PyPA "Binary distribution format").
+"""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import zipfile
+from collections.abc import Iterable
+from contextlib import AbstractContextManager
+from dataclasses import dataclass
+from pathlib import Path, PurePosixPath
+from typing import TYPE_CHECKING, BinaryIO
+
+from repro.errors import RestoreError
+from repro.files import BLOCK_BYTES, hold_lock, new_nonce, remove_tree
+from repro.formats.lockfile import canonicalize_name, is_version
+from repro.formats.record import digest_wheel_record
+
+if TYPE_CHECKING:
+    from installer.records import RecordEntry
+    from installer.utils import Scheme
+
+_MARKER = "tree"
+_TITLE = "repro-tree 1"
+_ROOMS = {"purelib": "site", "platlib": "site", "scripts": "scripts", "data": "data", "headers": "headers"}
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class TreeFile:
+    """A file of a tree: its path below the tree, size in bytes, mtime in ns, sha256 (64 hex digits)."""
+
+    path: str
+    size_bytes: int
+    mtime_ns: int
+    sha256: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class EntryPoint:
+    """A script that is made of an entry point: its name, the module and what to call in it, `console` or `gui`."""
+
+    name: str
+    module: str
+    attribute: str
+    section: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Tree:
+    """An unpacked wheel at `path`: `info_dir` is its `.dist-info` directory, `record` its record digest.
+
+    `name` is canonical, `version` as METADATA has it.
+    """
+
+    path: Path
+    sha256: str
+    name: str
+    version: str
+    info_dir: str
+    record: str
+    files: tuple[TreeFile, ...]
+    entry_points: tuple[EntryPoint, ...]
+
+    def read_record(self) -> str:
+        """Return the wheel's own RECORD."""
+        return (self.path / "RECORD").read_text(encoding="utf-8")
+
+
+def format_tree(tree: Tree) -> str:
+    """Return the marker's text: a line for each fact, file and entry point."""
+    lines = [_TITLE, f"info {tree.info_dir}", f"record {tree.record}", f"is {tree.name} {tree.version}"]
+    lines += [f"file {each.size_bytes} {each.mtime_ns} {each.sha256} {each.path}" for each in tree.files]
+    lines += [f"script {each.section} {each.module} {each.attribute} {each.name}" for each in tree.entry_points]
+    return "\n".join(lines) + "\n"
+
+
+def parse_tree(text: str, *, path: Path) -> Tree:
+    """Return the tree at `path` that a marker describes. Raises ValueError where it is none, or cut off."""
+    if not text.endswith("\n"):
+        raise ValueError("the marker is cut off")
+    title, info, record, named, *lines = text[:-1].split("\n")
+    if title != _TITLE:
+        raise ValueError(f"the marker begins with {title!r}")
+    files, entry_points = [], []
+    for line in lines:
+        kind, first, second, third, rest = line.split(" ", 4)
+        if kind == "file":
+            files.append(TreeFile(path=rest, size_bytes=int(first), mtime_ns=int(second), sha256=third))
+        elif kind == "script":
+            entry_points.append(EntryPoint(name=rest, section=first, module=second, attribute=third))
+        else:
+            raise ValueError(f"the marker has a line {line!r}")
+    return Tree(
+        path=path,
+        sha256=path.name,
+        name=named.split(" ")[1],
+        version=named.split(" ")[2],
+        info_dir=info.removeprefix("info "),
+        record=record.removeprefix("record "),
+        files=tuple(files),
+        entry_points=tuple(entry_points),
+    )
+
+
+def _check_member(path: str, wheel: str) -> None:
+    pure = PurePosixPath(path)
+    if pure.is_absolute() or ".." in pure.parts or "\n" in path or "\0" in path:
+        raise RestoreError(f"the wheel `{wheel}` names a file outside itself: {path!r}")
+
+
+class _Destination:
+    """Where `installer` writes a wheel to: a directory for each kind of file. See installer.destinations."""
+
+    def __init__(self, root: Path, wheel: str) -> None:
+        self._root = root
+        self._wheel = wheel
+        self._made: set[str] = set()
+        self.files: dict[str, TreeFile] = {}
+        self.entry_points: list[EntryPoint] = []
+
+    def write_script(self, name: str, module: str, attr: str, section: str) -> RecordEntry:
+        """Note a script that is made of an entry point: where it will lie is not known yet."""
+        from installer.records import RecordEntry
+
+        _check_member(name, self._wheel)
+        self.entry_points.append(EntryPoint(name=name, module=module, attribute=attr, section=section))
+        return RecordEntry(name, None, None)
+
+    def write_file(
+        self, scheme: Scheme, path: str | os.PathLike[str], stream: BinaryIO, is_executable: bool
+    ) -> RecordEntry:
+        """Write a file and note it."""
+        from installer.records import Hash, RecordEntry
+
+        name = os.fspath(path)
+        _check_member(name, self._wheel)
+        place = f"{_ROOMS[scheme]}/{name}"
+        size, sha256 = self._write(place, stream, 0o555 if is_executable or scheme == "scripts" else 0o444)
+        return RecordEntry(name, Hash("sha256", sha256), size)
+
+    def _write(self, place: str, stream: BinaryIO, mode: int) -> tuple[int, str]:
+        target = f"{self._root}/{place}"
+        directory = os.path.dirname(target)
+        if directory not in self._made:
+            os.makedirs(directory, exist_ok=True)
+            self._made.add(directory)
+        digest = hashlib.sha256()
+        with open(target, "xb") as file:
+            while block := stream.read(BLOCK_BYTES):
+                digest.update(block)
+                file.write(block)
+            file.flush()
+            os.fchmod(file.fileno(), mode)
+            found = os.fstat(file.fileno())
+        sha256 = digest.hexdigest()
+        self.files[place] = TreeFile(path=place, size_bytes=found.st_size, mtime_ns=found.st_mtime_ns, sha256=sha256)
+        return found.st_size, sha256
+
+    def finalize_installation(
+        self, scheme: Scheme, record_file_path: str, records: Iterable[tuple[Scheme, RecordEntry]]
+    ) -> None:
+        """Take the RECORD as the wheel has it; an environment's own is made when it is assembled."""
+        for _ in records:
+            pass
+
+
+def _read_identity(metadata: str) -> tuple[str, str]:
+    """Return canonical name and version. Raises ValueError where METADATA has none."""
+    headers = metadata.replace("\r\n", "\n").partition("\n\n")[0].splitlines()
+    found = {line.partition(":")[0].lower(): line.partition(":")[2].strip() for line in reversed(headers)}
+    if not is_version(found.get("version", "")) or not found.get("name"):
+        raise ValueError("its METADATA has no name and version")
+    return canonicalize_name(found["name"]), found["version"]
+
+
+def _unpack(wheel: Path, target: Path) -> Tree:
+    """Unpack a wheel into a new directory and return what it holds; its marker is written last."""
+    import installer
+    from installer.exceptions import InstallerError
+    from installer.sources import WheelFile
+
+    destination = _Destination(target, wheel.name)
+    try:
+        with WheelFile.open(wheel) as source:
+            record = source.read_dist_info("RECORD")
+            name, version = _read_identity(source.read_dist_info("METADATA"))
+            installer.install(source, destination, additional_metadata={})  # type: ignore[arg-type]
+            info_dir = source.dist_info_dir
+    except (InstallerError, zipfile.BadZipFile, ValueError, KeyError, AssertionError, UnicodeDecodeError) as error:
+        raise RestoreError(f"`{wheel.name}` is no wheel that can be installed ({error})") from error
+    except FileExistsError as error:
+        raise RestoreError(f"the wheel `{wheel.name}` names a file twice: {error.filename}") from error
+    (target / "RECORD").write_text(record, encoding="utf-8")
+    for directory in {os.path.dirname(path) for path in destination.files if path.endswith(".py")}:
+        if directory.startswith("site"):
+            os.makedirs(f"{target}/pyc{directory[4:]}", exist_ok=True)
+    tree = Tree(
+        path=target,
+        sha256=target.name,
+        name=name,
+        version=version,
+        info_dir=info_dir,
+        record=digest_wheel_record(record),
+        files=tuple(destination.files[path] for path in sorted(destination.files)),
+        entry_points=tuple(sorted(destination.entry_points, key=lambda each: each.name)),
+    )
+    (target / _MARKER).write_text(format_tree(tree), encoding="utf-8")
+    return tree
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Trees:
+    """The trees below `root`; they are unpacked in `staging_dir`, one process at a time (`flocks_dir`)."""
+
+    root: Path
+    staging_dir: Path
+    flocks_dir: Path
+
+    def find(self, sha256: str) -> Tree | None:
+        """Return the tree of a wheel, None where it is not unpacked."""
+        path = self.root / sha256
+        try:
+            return parse_tree((path / _MARKER).read_text(encoding="utf-8"), path=path)
+        except (OSError, ValueError):
+            return None
+
+    def unpack(self, sha256: str, wheel: Path) -> Tree:
+        """Return the tree of a wheel whose sha256 was checked, unpacking it where that was not done before.
+
+        Raises RestoreError where it is no wheel, and OSError.
+        """
+        if tree := self.find(sha256):
+            return tree
+        with self._hold(sha256):
+            if tree := self.find(sha256):
+                return tree
+            staged = self.staging_dir / f"tree-{new_nonce()}" / sha256
+            staged.mkdir(parents=True)
+            try:
+                _unpack(wheel, staged)
+                target = self.root / sha256
+                if target.exists():  # a tree whose marker is damaged
+                    remove_tree(target)
+                self.root.mkdir(parents=True, exist_ok=True)
+                os.rename(staged, target)
+            finally:
+                remove_tree(staged.parent)
+        found = self.find(sha256)
+        if found is None:
+            raise RestoreError(f"the tree of `{wheel.name}` was changed while it was made")
+        return found
+
+    def _hold(self, sha256: str) -> AbstractContextManager[None]:
+        return hold_lock(self.flocks_dir / f"tree-{sha256[:16]}.lock")

@@ -141,6 +141,7 @@ class _Door:
         self._keys = keys
         self._open: dict[tuple[str, str], http.client.HTTPConnection] = {}
         self._all: list[http.client.HTTPConnection] = []
+        self._is_closed = False
 
     def _connect(self, scheme: str, netloc: str) -> http.client.HTTPConnection:
         parts = urlsplit(f"{scheme}://{netloc}")
@@ -195,7 +196,7 @@ class _Door:
             try:
                 response = self._request(url, headers)
             except (OSError, http.client.HTTPException) as error:
-                if tried >= TRIES or isinstance(error, ssl.SSLCertVerificationError):
+                if tried >= TRIES or self._is_closed or isinstance(error, ssl.SSLCertVerificationError):
                     raise IndexUnreachableError(
                         f"`{clean_url(url)}` cannot be reached ({redact(str(error)) or type(error).__name__})"
                     ) from error
@@ -212,7 +213,8 @@ class _Door:
                 return response
 
     def close(self) -> None:
-        """Close what is open, also under a thread that waits for an answer."""
+        """Close what is open, also under a thread that waits for an answer, and ask nothing any more."""
+        self._is_closed = True
         for connection in list(self._all):
             if connection.sock:
                 with suppress(OSError):

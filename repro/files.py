@@ -92,6 +92,23 @@ def hold_lock(path: str | os.PathLike[str], on_wait: Callable[[], None] = lambda
         lock.release()
 
 
+@contextmanager
+def hold_free_lock(path: str | os.PathLike[str]) -> Iterator[bool]:
+    """Hold the file lock `path` for the block where nobody else does, and say whether that is so; never wait."""
+    import filelock
+
+    lock = filelock.FileLock(os.fspath(path))
+    try:
+        lock.acquire(timeout=0)
+    except filelock.Timeout:
+        yield False
+        return
+    try:
+        yield True
+    finally:
+        lock.release()
+
+
 def remove_tree(path: str | os.PathLike[str]) -> None:
     """Remove a directory tree, read-only directories included; one that is gone is fine."""
     import shutil

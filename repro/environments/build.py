@@ -32,7 +32,6 @@ from repro.formats.direct_url import Index, Vcs
 from repro.formats.lockfile import Distribution, Interpreter, Proof, Snapshot
 from repro.snapshots.drift import Change, compare
 from repro.snapshots.hashes import find_uv
-from repro.snapshots.wheelhouse import Wheelhouse
 
 _SAME = Interpreter(implementation="any", version="0", abi="any", platform="any")  # files count on equal ones alone
 
@@ -53,21 +52,14 @@ class Order:
     offline: bool = False
 
 
-def open_wheelhouse(store: Store) -> Wheelhouse:
-    """Return the store's kept wheels."""
-    return Wheelhouse(store.room("wheels"), staging_dir=store.room("tmp"))
-
-
 def open_trees(store: Store) -> Trees:
     """Return the store's unpacked wheels."""
-    return Trees(
-        root=Path(store.room("trees")), staging_dir=Path(store.room("tmp")), flocks_dir=Path(store.room("flocks"))
-    )
+    return Trees(root=Path(store.room("trees")), stage=store.stage, flocks_dir=Path(store.room("flocks")))
 
 
 def make_availability(store: Store) -> Callable[[str], bool]:
     """Return what tells whether the store has the wheel with a sha256, packed or unpacked."""
-    wheelhouse, trees = open_wheelhouse(store), open_trees(store)
+    wheelhouse, trees = store.open_wheelhouse(), open_trees(store)
     return lambda sha256: wheelhouse.find(sha256) is not None or trees.find(sha256) is not None
 
 
@@ -84,7 +76,7 @@ def _make_source(machine: Machine, order: Order, env: Mapping[str, str]) -> Sour
     known = {*indexes.extra_urls, *indexes.public_urls}
     more = tuple(url for url in order.snapshot.index_urls if url not in known)
     return Source(
-        wheelhouse=open_wheelhouse(store),
+        wheelhouse=store.open_wheelhouse(),
         trees=open_trees(store),
         built_dir=Path(store.room("built")),
         indexes=replace(indexes, extra_urls=(*indexes.extra_urls, *more)),
@@ -93,6 +85,7 @@ def _make_source(machine: Machine, order: Order, env: Mapping[str, str]) -> Sour
         interpreter=order.candidate.interpreter,
         offline=order.offline,
         report=machine.report,
+        stage=store.stage,
     )
 
 
@@ -193,6 +186,7 @@ def build_environment(machine: Machine, order: Order) -> tuple[str, Ready]:
     """
     store = machine.store
     _remove_leftovers(store, order.key)
+    store.remove_dead_stages()
     nonce = new_nonce()
     env_dir = store.room("envs", order.key, nonce)
     try:

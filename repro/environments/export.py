@@ -20,7 +20,6 @@ from repro.formats.simple_index import IndexFile
 from repro.snapshots.index_client import IndexClient, find_path
 from repro.snapshots.load import Loaded
 from repro.snapshots.pins import Pin
-from repro.snapshots.wheelhouse import Wheelhouse
 
 FORMATS = ("pylock", "requirements", "conda-yaml", "python-env")
 
@@ -103,7 +102,7 @@ def _copy_beside(source: Path, request: ExportRequest) -> LocalFile:
 def _copy_kept(machine: Machine, distribution: Distribution, request: ExportRequest) -> LocalFile:
     """Copy the wheel that the store keeps for a distribution. Raises ReproError where it is not as locked."""
     sha256 = distribution.hashes[0].removeprefix("sha256:") if distribution.hashes else ""
-    wheelhouse = Wheelhouse(machine.store.room("wheels"), staging_dir=machine.store.room("tmp"))
+    wheelhouse = machine.store.open_wheelhouse()
     found = wheelhouse.find(sha256) if sha256 else None
     if not found or sha256_file(found) != sha256:
         raise ReproError(

@@ -9,8 +9,8 @@ from __future__ import annotations
 
 import hashlib
 import os
-import tempfile
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Protocol
@@ -48,6 +48,7 @@ class Source:
     interpreter: Interpreter
     offline: bool
     report: Callable[[str], None]
+    stage: Callable[[], AbstractContextManager[str]]
 
 
 def _remember_built(source: Source, distribution: Distribution, sha256: str) -> None:
@@ -108,7 +109,7 @@ def choose_file(distribution: Distribution, files: Sequence[IndexFile], python: 
 def _download(source: Source, client: IndexClient, file: IndexFile) -> Tree:
     """Fetch one wheel, check its sha256 while it comes in, keep and unpack it."""
     source.report(f"fetching {file.filename}")
-    with tempfile.TemporaryDirectory(dir=source.trees.staging_dir, prefix="fetch-") as directory:
+    with source.stage() as directory:
         path = Path(directory, os.path.basename(file.filename))
         digest = hashlib.sha256()
         with client.open_whole(file) as stream, path.open("wb") as target:
@@ -171,7 +172,7 @@ def _build(source: Source, wanted: Sequence[Distribution]) -> dict[str, Tree]:
         requirement = format_requirement(each)
         if isinstance(each.source, Vcs):
             requirement = f"{each.name} @ {each.source.format_url()}"
-        with tempfile.TemporaryDirectory(dir=source.trees.staging_dir, prefix="build-") as directory:
+        with source.stage() as directory:
             hashed = bool(each.hashes) and not isinstance(each.source, Vcs)
             source.builder.build([requirement], hashed=hashed, directory=directory)
             wheels = sorted(Path(directory).glob("*.whl"))

@@ -74,14 +74,13 @@ class Machine:
         """Return what keeps wheels in the store. Raises RestoreError where it cannot be written."""
         from repro.snapshots.hashes import find_uv
         from repro.snapshots.keep import Keeper
-        from repro.snapshots.wheelhouse import Wheelhouse
 
         self.store.prepare()
         build_env = settings.make_installer_environment(self.environ)
         build_env |= {"UV_CACHE_DIR": self.store.room("uv"), "PIP_CACHE_DIR": self.store.room("pip")}
         indexes.write_to(build_env)
         return Keeper(
-            wheelhouse=Wheelhouse(self.store.room("wheels"), staging_dir=self.store.room("tmp")),
+            wheelhouse=self.store.open_wheelhouse(),
             memory=self.make_memory(),
             runner=self.runner,
             environ=self.environ,

@@ -16,7 +16,7 @@
             pycache/<key>/           bytecode of directories that belong to no tree alone
             flocks/<key>.lock        held while <key> is built
             uv/  pip/  pip-tools/  virtualenv/   the installers' own caches: accelerators, never trusted
-            tmp/                     what is on its way out or in
+            tmp/<nonce>/             what one process has on its way in, as long as it holds flocks/stage-<nonce>.lock
 
 A look-up reads one file of `looks/`, the link and the marker; nothing else decides whether an environment is ready.
 """
@@ -26,11 +26,18 @@ from __future__ import annotations
 import contextlib
 import os
 import stat
+from contextlib import contextmanager
 
 from repro.environments.ready import FILE_NAME as READY
 from repro.environments.ready import Ready, parse_ready
 from repro.errors import RestoreError
-from repro.files import write_atomically
+from repro.files import hold_free_lock, hold_lock, new_nonce, remove_tree, write_atomically
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from repro.snapshots.wheelhouse import Wheelhouse
 
 MARKER = "repro-store.json"
 LAYOUT_VERSION = 1
@@ -92,6 +99,37 @@ class Store:
                 f"the cache `{self.root}` cannot be written ({error.strerror})",
                 hint="name another with `--cache DIR` or MLFLOW_SNAPSHOT_CACHE",
             ) from error
+
+    @contextmanager
+    def stage(self) -> Iterator[str]:
+        """Have a directory below `tmp/` for the block; that of a process that died is told by its free lock."""
+        self.prepare()
+        nonce = new_nonce()
+        directory, lock = self.room("tmp", nonce), self.room("flocks", f"stage-{nonce}.lock")
+        with hold_lock(lock):
+            os.mkdir(directory)
+            try:
+                yield directory
+            finally:
+                remove_tree(directory)
+                with contextlib.suppress(OSError):
+                    os.unlink(lock)
+
+    def remove_dead_stages(self) -> None:
+        """Remove what processes that were killed have left in `tmp/`."""
+        for name in os.listdir(self.room("tmp")):
+            lock = self.room("flocks", f"stage-{name}.lock")
+            with hold_free_lock(lock) as is_free:
+                if is_free:
+                    remove_tree(self.room("tmp", name))
+                    with contextlib.suppress(OSError):
+                        os.unlink(lock)
+
+    def open_wheelhouse(self) -> Wheelhouse:
+        """Return the kept wheels."""
+        from repro.snapshots.wheelhouse import Wheelhouse
+
+        return Wheelhouse(self.room("wheels"), stage=self.stage)
 
     def find_current(self, key: str) -> str | None:
         """Return the directory that the pointer of `key` names."""

@@ -15,14 +15,14 @@ from __future__ import annotations
 import hashlib
 import os
 import zipfile
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 from typing import TYPE_CHECKING, BinaryIO
 
 from repro.errors import RestoreError
-from repro.files import BLOCK_BYTES, hold_lock, new_nonce, remove_tree
+from repro.files import BLOCK_BYTES, hold_lock, remove_tree
 from repro.formats.lockfile import canonicalize_name, is_version
 from repro.formats.record import digest_wheel_record
 
@@ -220,10 +220,10 @@ def _unpack(wheel: Path, target: Path) -> Tree:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Trees:
-    """The trees below `root`; they are unpacked in `staging_dir`, one process at a time (`flocks_dir`)."""
+    """The trees below `root`; `stage` gives a directory to unpack in, one process at a time (`flocks_dir`)."""
 
     root: Path
-    staging_dir: Path
+    stage: Callable[[], AbstractContextManager[str]]
     flocks_dir: Path
 
     def find(self, sha256: str) -> Tree | None:
@@ -244,21 +244,26 @@ class Trees:
         with self._hold(sha256):
             if tree := self.find(sha256):
                 return tree
-            staged = self.staging_dir / f"tree-{new_nonce()}" / sha256
-            staged.mkdir(parents=True)
-            try:
+            with self.stage() as directory:
+                staged = Path(directory, sha256)
+                staged.mkdir()
                 _unpack(wheel, staged)
-                target = self.root / sha256
-                if target.exists():  # a tree whose marker is damaged
-                    remove_tree(target)
+                self._discard(sha256)  # a tree whose marker is damaged
                 self.root.mkdir(parents=True, exist_ok=True)
-                os.rename(staged, target)
-            finally:
-                remove_tree(staged.parent)
+                os.rename(staged, self.root / sha256)
         found = self.find(sha256)
         if found is None:
             raise RestoreError(f"the tree of `{wheel.name}` was changed while it was made")
         return found
+
+    def _discard(self, sha256: str) -> None:
+        if (self.root / sha256).exists():
+            remove_tree(self.root / sha256)
+
+    def discard(self, sha256: str) -> None:
+        """Remove a tree with damaged files: the next use unpacks its wheel again. Environments keep their own links."""
+        with self._hold(sha256):
+            self._discard(sha256)
 
     def _hold(self, sha256: str) -> AbstractContextManager[None]:
         return hold_lock(self.flocks_dir / f"tree-{sha256[:16]}.lock")

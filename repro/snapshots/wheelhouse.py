@@ -9,18 +9,20 @@ from __future__ import annotations
 
 import os
 import shutil
+from collections.abc import Callable
+from contextlib import AbstractContextManager
 from pathlib import Path
 
 from repro.errors import ReproError
-from repro.files import new_nonce, sha256_file
+from repro.files import sha256_file
 
 
 class Wheelhouse:
-    """The wheels below `root`; what is on its way in lies in `staging_dir`, on the same file system."""
+    """The wheels below `root`; `stage` gives a directory on the same file system for what is on its way in."""
 
-    def __init__(self, root: str | os.PathLike[str], *, staging_dir: str | os.PathLike[str]) -> None:
+    def __init__(self, root: str | os.PathLike[str], *, stage: Callable[[], AbstractContextManager[str]]) -> None:
         self.root = Path(root)
-        self._staging_dir = Path(staging_dir)
+        self._stage = stage
 
     def find(self, sha256: str) -> Path | None:
         """Return the wheel with this sha256 (64 hex digits)."""
@@ -52,21 +54,18 @@ class Wheelhouse:
             ) from error
 
     def _keep(self, path: Path) -> str:
-        staged = self._staging_dir / new_nonce()
-        staged.mkdir(parents=True)
-        try:
+        with self._stage() as directory:
+            staged = Path(directory, "wheel")
+            staged.mkdir()
             copy = staged / path.name
             shutil.copyfile(path, copy)  # a link would follow what is later written into the file
             sha256 = sha256_file(copy)
             if self.find(sha256) is None:
                 copy.chmod(0o444)
                 self.root.mkdir(parents=True, exist_ok=True)
-                target = self.root / sha256
                 try:
-                    os.rename(staged, target)
+                    os.rename(staged, self.root / sha256)
                 except OSError:
                     if self.find(sha256) is None:  # unless another process was faster
                         raise
             return sha256
-        finally:
-            shutil.rmtree(staged, ignore_errors=True)

@@ -20,7 +20,6 @@ from repro.formats.direct_url import Editable, System, Vcs
 from repro.formats.lockfile import Distribution
 from repro.formats.toml import parse_toml
 from repro.snapshots.load import load_lock
-from repro.snapshots.wheelhouse import Wheelhouse
 
 EXPORT_ALL = ("pylock", "requirements", "conda-yaml", "python-env")
 
@@ -44,8 +43,7 @@ def keep(cache: Path, directory: Path) -> Distribution:
     """Keep a wheel in the store, and return its entry."""
     directory.mkdir()
     wheel = make_wheel(directory, "mine", "0.1")
-    room = Machine.here(cache=str(cache)).store.room
-    sha256 = Wheelhouse(room("wheels"), staging_dir=room("tmp")).keep(wheel)
+    sha256 = Machine.here(cache=str(cache)).store.open_wheelhouse().keep(wheel)
     return Distribution(name="mine", version="0.1", source=Editable(), hashes=(f"sha256:{sha256}",), kept=True)
 
 

@@ -15,13 +15,16 @@ import io
 import os
 import shlex
 import shutil
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Container, Iterator, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 
 from repro.environments.manifest import Entry, describe_file, find_extra
 from repro.environments.trees import EntryPoint, Tree, TreeFile
 from repro.errors import RestoreError
+from repro.files import new_nonce, remove_tree
 from repro.formats.record import read_rows
 
 _INSTALLER = b"repro\n"
@@ -220,6 +223,36 @@ def perform(blueprint: Blueprint, env_dir: str) -> None:
     for path, target in blueprint.caches:
         os.makedirs(target, exist_ok=True)
         os.symlink(target, f"{env_dir}/{path}")
+
+
+def _replace(place: str, make: Callable[[str], None]) -> None:
+    """Make a file beside its place and move it there in one step, whatever was there."""
+    os.makedirs(os.path.dirname(place), exist_ok=True)
+    os.chmod(os.path.dirname(place), 0o755)
+    if os.path.isdir(place) and not os.path.islink(place):
+        remove_tree(place)
+    temporary = f"{os.path.dirname(place)}/.{new_nonce()}.tmp"
+    try:
+        make(temporary)
+        os.replace(temporary, place)
+    except BaseException:
+        with suppress(OSError):
+            os.unlink(temporary)
+        raise
+
+
+def perform_part(blueprint: Blueprint, env_dir: str, paths: Container[str]) -> None:
+    """Make these paths of an environment again as a blueprint says; running processes keep what they have open."""
+    for link in blueprint.links:
+        if link.path in paths:
+            _replace(f"{env_dir}/{link.path}", partial(_link_one, f"{link.tree.path}/{link.file.path}"))
+    for each in blueprint.own:
+        if each.path in paths:
+            _replace(f"{env_dir}/{each.path}", partial(_write_own, own=each))
+    for path, target in blueprint.caches:
+        if path in paths:
+            os.makedirs(target, exist_ok=True)
+            _replace(f"{env_dir}/{path}", partial(os.symlink, target))
 
 
 def list_entries(blueprint: Blueprint, env_dir: str) -> list[Entry]:

@@ -7,8 +7,8 @@ has fetched, which the next one uses.
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 
 from repro import settings
@@ -18,14 +18,14 @@ from repro.environments.installers import Creator
 from repro.environments.installers.pip import PipBuilder
 from repro.environments.installers.uv import UvCreator
 from repro.environments.installers.virtualenv import VirtualenvCreator
-from repro.environments.interpreters import Candidate
 from repro.environments.machine import Machine
 from repro.environments.manifest import FILE_NAME as MANIFEST
 from repro.environments.manifest import format_manifest
+from repro.environments.order import Order
 from repro.environments.ready import FILE_NAME as READY
 from repro.environments.ready import Ready, find_stamp, format_ready
 from repro.environments.store import Store
-from repro.environments.trees import Tree, Trees
+from repro.environments.trees import Tree
 from repro.errors import RestoreError
 from repro.files import directory_times, new_nonce, point_link, remove_tree, write_atomically
 from repro.formats.direct_url import Index, Vcs
@@ -36,33 +36,6 @@ from repro.snapshots.hashes import find_uv
 _SAME = Interpreter(implementation="any", version="0", abi="any", platform="any")  # files count on equal ones alone
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Order:
-    """What is to be built: the distributions `wanted` of a lock, for an interpreter, under a key.
-
-    `project` is the directory whose configuration names indexes.
-    """
-
-    snapshot: Snapshot
-    wanted: tuple[Distribution, ...]
-    candidate: Candidate
-    key: str
-    project: Path
-    engine: str | None = None
-    offline: bool = False
-
-
-def open_trees(store: Store) -> Trees:
-    """Return the store's unpacked wheels."""
-    return Trees(root=Path(store.room("trees")), stage=store.stage, flocks_dir=Path(store.room("flocks")))
-
-
-def make_availability(store: Store) -> Callable[[str], bool]:
-    """Return what tells whether the store has the wheel with a sha256, packed or unpacked."""
-    wheelhouse, trees = store.open_wheelhouse(), open_trees(store)
-    return lambda sha256: wheelhouse.find(sha256) is not None or trees.find(sha256) is not None
-
-
 def _make_environ(machine: Machine, order: Order) -> dict[str, str]:
     env = settings.make_installer_environment(machine.environ)
     env["PIP_CACHE_DIR"] = machine.store.room("pip")
@@ -70,18 +43,18 @@ def _make_environ(machine: Machine, order: Order) -> dict[str, str]:
     return env
 
 
-def _make_source(machine: Machine, order: Order, env: Mapping[str, str]) -> Source:
+def _make_source(machine: Machine, order: Order) -> Source:
     store = machine.store
     indexes = machine.find_indexes(order.project)
     known = {*indexes.extra_urls, *indexes.public_urls}
     more = tuple(url for url in order.snapshot.index_urls if url not in known)
     return Source(
         wheelhouse=store.open_wheelhouse(),
-        trees=open_trees(store),
+        trees=store.open_trees(),
         built_dir=Path(store.room("built")),
         indexes=replace(indexes, extra_urls=(*indexes.extra_urls, *more)),
         environ=machine.environ,
-        builder=PipBuilder(python=order.candidate.path, runner=machine.runner, env=env),
+        builder=PipBuilder(python=order.candidate.path, runner=machine.runner, env=_make_environ(machine, order)),
         interpreter=order.candidate.interpreter,
         offline=order.offline,
         report=machine.report,
@@ -161,22 +134,37 @@ def _remove_leftovers(store: Store, key: str) -> None:
                 remove_tree(entry.path)
 
 
-def _assemble(machine: Machine, order: Order, env_dir: str) -> Blueprint:
-    env = _make_environ(machine, order)
-    found = fetch_trees(_make_source(machine, order, env), order.wanted)
+def plan_order(machine: Machine, order: Order, env_dir: str) -> Blueprint:
+    """Fetch what an order needs, verify it against the lock, and return what its environment is made of.
+
+    Raises RestoreError and OSError.
+    """
+    found = fetch_trees(_make_source(machine, order), order.wanted)
     trees = [found[name] for name in sorted(found)]
     _verify(order, trees)
-    machine.report(f"assembling {len(trees)} distributions")
-    _choose_creator(machine, order.engine).create(env_dir, python=order.candidate.path, env=env)
-    blueprint = plan_environment(
+    return plan_environment(
         trees,
         env_dir=env_dir,
         minor=order.candidate.interpreter.minor,
         shared_dir=machine.store.room("pycache", order.key),
     )
-    perform(blueprint, env_dir)
+
+
+def finish_environment(machine: Machine, order: Order, env_dir: str, blueprint: Blueprint) -> Ready:
+    """Write the manifest, seal, and mark an environment ready, in that order. Raises RestoreError and OSError."""
+    stamp = find_stamp(order.candidate.path)
+    if stamp is None:
+        raise RestoreError(f"the interpreter `{order.candidate.path}` went away during the build")
     write_atomically(f"{env_dir}/{MANIFEST}", format_manifest(list_entries(blueprint, env_dir)), durable=False)
-    return blueprint
+    ready = Ready(
+        key=order.key,
+        digest=order.snapshot.compute_digest(),
+        python_version=order.candidate.interpreter.version,
+        interpreter=stamp,
+        directories=_seal(env_dir, blueprint),
+    )
+    write_atomically(os.path.join(env_dir, READY), format_ready(ready))
+    return ready
 
 
 def build_environment(machine: Machine, order: Order) -> tuple[str, Ready]:
@@ -190,18 +178,12 @@ def build_environment(machine: Machine, order: Order) -> tuple[str, Ready]:
     nonce = new_nonce()
     env_dir = store.room("envs", order.key, nonce)
     try:
-        blueprint = _assemble(machine, order, env_dir)
-        stamp = find_stamp(order.candidate.path)
-        if stamp is None:
-            raise RestoreError(f"the interpreter `{order.candidate.path}` went away during the build")
-        ready = Ready(
-            key=order.key,
-            digest=order.snapshot.compute_digest(),
-            python_version=order.candidate.interpreter.version,
-            interpreter=stamp,
-            directories=_seal(env_dir, blueprint),
-        )
-        write_atomically(os.path.join(env_dir, READY), format_ready(ready))
+        blueprint = plan_order(machine, order, env_dir)
+        machine.report(f"assembling {len(order.wanted)} distributions")
+        creator = _choose_creator(machine, order.engine)
+        creator.create(env_dir, python=order.candidate.path, env=_make_environ(machine, order))
+        perform(blueprint, env_dir)
+        ready = finish_environment(machine, order, env_dir, blueprint)
         point_link(store.room("envs", order.key, "current"), nonce)
     except BaseException:
         remove_tree(env_dir)

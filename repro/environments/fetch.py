@@ -86,7 +86,9 @@ def find_here(source: Source, distribution: Distribution) -> Tree | None:
         tree = source.trees.find(sha256)
         wheel = source.wheelhouse.find(sha256)
         if tree and (wheel is None or _fits(source, wheel.name)):
-            return tree
+            if tree.is_untouched():
+                return tree
+            source.trees.discard(sha256)
         if wheel and _fits(source, wheel.name):
             return source.trees.unpack(sha256, source.wheelhouse.check(sha256))
     return None

@@ -173,3 +173,18 @@ def compare_deeply(env_dir: str, entries: Sequence[Entry]) -> Damage:
     links = {entry.path for entry in left if entry.target is not None}
     changed |= {path for path in found.changed if path in links}
     return Damage(changed=sorted(changed), missing=found.missing, extra=find_extra(env_dir, entries))
+
+
+def find_damage(env_dir: str, *, deep: bool) -> Damage:
+    """Return what is changed (by size, mtime or link; if `deep` by content), missing or extra.
+
+    An environment without a readable manifest is damaged as a whole: its manifest is missing.
+    """
+    try:
+        entries = read_manifest(env_dir)
+    except (OSError, ValueError):
+        return Damage(missing=(FILE_NAME,))
+    if deep:
+        return compare_deeply(env_dir, entries)
+    found = compare_stats(env_dir, entries)
+    return Damage(changed=found.changed, missing=found.missing, extra=find_extra(env_dir, entries))

@@ -12,9 +12,9 @@ import os
 import time
 from collections.abc import Callable
 from dataclasses import dataclass, replace
+from enum import Enum
 from pathlib import Path
 
-from repro.environments.build import Order, build_environment, make_availability
 from repro.environments.interpreters import Candidate
 from repro.environments.lookup import (
     Environment,
@@ -25,7 +25,10 @@ from repro.environments.lookup import (
     name_options,
 )
 from repro.environments.machine import Machine
+from repro.environments.manifest import find_damage
+from repro.environments.order import Order
 from repro.environments.ready import Ready, find_stamp
+from repro.environments.store import Store
 from repro.errors import RestoreError
 from repro.files import hold_lock
 from repro.formats.direct_url import Index, Vcs
@@ -36,11 +39,23 @@ from repro.snapshots.used import select_used
 ENGINES = ("uv", "pip")
 
 
+class Check(Enum):
+    """How a ready environment is looked at before it is used."""
+
+    DIRECTORIES = 0
+    """The mtime of each directory: shows every name that was added, removed or replaced."""
+    FILES = 1
+    """And size and mtime of each file: what precedes the first line of foreign code."""
+    CONTENTS = 2
+    """And the sha256 of each file."""
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Request:
     """What a caller asks for: `lock` is a lock file or the directory that holds one.
 
-    With `used` only what its run has used is wanted, and what that requires.
+    With `used` only what its run has used is wanted, and what that requires. `check` is how a ready environment is
+    looked at; what was changed in it is mended.
     """
 
     lock: Path
@@ -49,6 +64,7 @@ class Request:
     allow_missing: bool = False
     engine: str | None = None
     used: bool = False
+    check: Check = Check.DIRECTORIES
 
     @property
     def options(self) -> tuple[str, ...]:
@@ -111,35 +127,56 @@ def _compute_key(snapshot: Snapshot, candidate: Candidate) -> str:
     return hashlib.sha256(json.dumps(facts).encode()).hexdigest()[:16]
 
 
-def _find_or_build(
-    machine: Machine, request: Request, plan: Plan, snapshot: Snapshot, candidate: Candidate
-) -> tuple[str, Ready, bool]:
-    """Return directory, marker and whether it was there; of two restores of one key, one builds and the other waits."""
-    store, key = machine.store, _compute_key(snapshot, candidate)
-    if found := find_ready(store, key):
-        return (*found, True)
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Outcome:
+    """An environment's directory and marker, whether it was there, and what was mended in it."""
+
+    env_dir: str
+    ready: Ready
+    reused: bool
+    notes: tuple[str, ...] = ()
+
+
+def _is_sound(env_dir: str, check: Check) -> bool:
+    return check is Check.DIRECTORIES or not find_damage(env_dir, deep=check is Check.CONTENTS)
+
+
+def _find_sound(store: Store, key: str, check: Check) -> _Outcome | None:
+    found = find_ready(store, key)
+    return _Outcome(env_dir=found[0], ready=found[1], reused=True) if found and _is_sound(found[0], check) else None
+
+
+def _mend(machine: Machine, order: Order, check: Check) -> _Outcome | None:
+    """Mend the environment that is there, where its interpreter is still the one it was made for."""
+    env_dir = machine.store.find_current(order.key)
+    ready = machine.store.read_ready(env_dir) if env_dir else None
+    if env_dir is None or ready is None or str(find_stamp(ready.interpreter.path)) != str(ready.interpreter):
+        return None
+    from repro.environments.repair import mend_environment
+
+    damage = find_damage(env_dir, deep=check is Check.CONTENTS)
+    machine.report("mending the environment: it was changed behind our back")
+    mended = mend_environment(machine, order, env_dir, damage)
+    notes = tuple(f"the environment was changed behind our back; mended {line}" for line in damage.describe())
+    return _Outcome(env_dir=env_dir, ready=mended, reused=True, notes=notes) if mended else None
+
+
+def _find_or_build(machine: Machine, order: Order, check: Check) -> _Outcome:
+    """Return the environment; of two restores of one key, one builds or mends and the other waits."""
+    store, key = machine.store, order.key
+    if found := _find_sound(store, key, check):
+        return found
     store.prepare()
     os.makedirs(store.room("envs", key), exist_ok=True)
     wait = lambda: machine.report(f"waiting: another process is restoring {key}")  # noqa: E731
     try:
         with hold_lock(store.room("flocks", f"{key}.lock"), wait):
-            if found := find_ready(store, key):
-                return (*found, True)
-            if store.find_current(key):
-                machine.report("the environment was changed behind our back: building it again")
-            built = build_environment(
-                machine,
-                Order(
-                    snapshot=snapshot,
-                    wanted=(*plan.files, *plan.commits),
-                    candidate=candidate,
-                    key=key,
-                    project=request.lock.parent,
-                    engine=request.engine,
-                    offline=request.offline,
-                ),
-            )
-            return (*built, False)
+            if found := _find_sound(store, key, check) or _mend(machine, order, check):
+                return found
+            from repro.environments.build import build_environment
+
+            env_dir, ready = build_environment(machine, order)
+            return _Outcome(env_dir=env_dir, ready=ready, reused=False)
     except OSError as error:
         raise RestoreError(
             f"the environment cannot be built in `{store.root}` ({error})",
@@ -165,15 +202,25 @@ def _note_interpreter(lock: Snapshot, candidate: Candidate) -> list[str]:
     return notes
 
 
-def _restore_loaded(machine: Machine, request: Request, loaded: Loaded) -> tuple[str, Ready, bool, list[str]]:
-    plan = plan_restore(loaded.snapshot, has=make_availability(machine.store))
+def _restore_loaded(machine: Machine, request: Request, loaded: Loaded) -> tuple[_Outcome, list[str]]:
+    """Return the environment of a lock, and notes on the lock."""
+    snapshot = loaded.snapshot
+    plan = plan_restore(snapshot, has=machine.store.has_wheel)
     if not request.allow_missing:
         _refuse_missing(plan, loaded.path)
-    candidate = machine.make_finder().find(loaded.snapshot.interpreter, given=request.python)
-    notes = [*loaded.notes, *_note_interpreter(loaded.snapshot, candidate)]
+    candidate = machine.make_finder().find(snapshot.interpreter, given=request.python)
+    notes = [*loaded.notes, *_note_interpreter(snapshot, candidate)]
     notes += [f"left out: {each.name} {each.version} ({each.source.kind})" for each in plan.missing]
-    env_dir, ready, reused = _find_or_build(machine, request, plan, loaded.snapshot, candidate)
-    return env_dir, ready, reused, notes
+    order = Order(
+        snapshot=snapshot,
+        wanted=(*plan.files, *plan.commits),
+        candidate=candidate,
+        key=_compute_key(snapshot, candidate),
+        project=request.lock.parent,
+        engine=request.engine,
+        offline=request.offline,
+    )
+    return _find_or_build(machine, order, request.check), notes
 
 
 def restore_environment(machine: Machine, request: Request) -> Environment:
@@ -187,13 +234,20 @@ def restore_environment(machine: Machine, request: Request) -> Environment:
     store.check()
     path = locate_lock(request.lock)
     content = read_lock(path)
-    if found := look_up(store, content, request.options):
+    found = look_up(store, content, request.options)
+    if found and _is_sound(found.path, request.check):
         return found
     loaded = parse_lock(content, path=path)
     if request.used:
         loaded = replace(loaded, snapshot=select_used(loaded.snapshot, where=str(path)))
-    env_dir, ready, reused, notes = _restore_loaded(machine, request, loaded)
+    outcome, notes = _restore_loaded(machine, request, loaded)
     if not notes:
-        store.keep_look(name_look(content, request.options), ready.key)
-    seconds = time.perf_counter() - started
-    return make_environment(store, env_dir, ready, reused=reused, seconds=seconds, notes=tuple(notes))
+        store.keep_look(name_look(content, request.options), outcome.ready.key)
+    return make_environment(
+        store,
+        outcome.env_dir,
+        outcome.ready,
+        reused=outcome.reused,
+        seconds=time.perf_counter() - started,
+        notes=(*notes, *outcome.notes),
+    )

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import shlex
 import warnings
+from dataclasses import replace
 
 from repro.environments.lookup import Environment
 from repro.environments.machine import Machine
-from repro.environments.restore import Request, restore_environment
+from repro.environments.restore import Check, Request, restore_environment
 from repro.errors import SnapshotNotRestoredWarning
 from repro.formats.lockfile import Snapshot
 from repro.settings import choose_python
@@ -76,7 +77,7 @@ def restore_or_warn(
     what the warning advises.
     """
     if restore:
-        return restore_environment(machine, request)
+        return restore_environment(machine, replace(request, check=Check.FILES))
     loaded = load_lock(request.lock)
     here = here or look_here(machine, choose_python(request.python, machine.environ))
     drift = compare(loaded.snapshot, here).without_added()

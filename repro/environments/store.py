@@ -37,6 +37,7 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
+    from repro.environments.trees import Trees
     from repro.snapshots.wheelhouse import Wheelhouse
 
 MARKER = "repro-store.json"
@@ -130,6 +131,18 @@ class Store:
         from repro.snapshots.wheelhouse import Wheelhouse
 
         return Wheelhouse(self.room("wheels"), stage=self.stage)
+
+    def open_trees(self) -> Trees:
+        """Return the unpacked wheels."""
+        from pathlib import Path
+
+        from repro.environments.trees import Trees
+
+        return Trees(root=Path(self.room("trees")), stage=self.stage, flocks_dir=Path(self.room("flocks")))
+
+    def has_wheel(self, sha256: str) -> bool:
+        """Tell whether the wheel with a sha256 is here, packed or unpacked."""
+        return any(os.path.isdir(self.room(room, sha256)) for room in ("wheels", "trees"))
 
     def find_current(self, key: str) -> str | None:
         """Return the directory that the pointer of `key` names."""

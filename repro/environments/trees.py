@@ -71,6 +71,17 @@ class Tree:
     files: tuple[TreeFile, ...]
     entry_points: tuple[EntryPoint, ...]
 
+    def is_untouched(self) -> bool:
+        """Tell whether every file has the size and mtime it was unpacked with: an edited link is an edited tree."""
+        try:
+            for each in self.files:
+                found = os.lstat(f"{self.path}/{each.path}")
+                if found.st_mtime_ns != each.mtime_ns or found.st_size != each.size_bytes:
+                    return False
+        except OSError:
+            return False
+        return True
+
     def read_record(self) -> str:
         """Return the wheel's own RECORD."""
         return (self.path / "RECORD").read_text(encoding="utf-8")

@@ -16,7 +16,7 @@ from pathlib import Path
 from repro import settings
 from repro.environments.lookup import Environment
 from repro.environments.machine import Machine
-from repro.environments.restore import Request, restore_environment
+from repro.environments.restore import Check, Request, restore_environment
 from repro.environments.satisfy import restore_or_warn
 from repro.environments.snapshot import Outcome, take_for, write_lock
 from repro.errors import ReproError, Terminated
@@ -116,7 +116,7 @@ def _take(machine: Machine, python: str, *, path: Path, say: Callable[[str], Non
 def _prepare(machine: Machine, request: RunRequest, project: Project, say: Callable[[str], None]) -> _Prepared:
     """Find or restore the environment, and take its snapshot."""
     lock = project.root / FILE_NAME
-    wanted = Request(lock=lock, python=request.python)
+    wanted = Request(lock=lock, python=request.python, check=Check.FILES)
     environment = restore_environment(machine, wanted) if request.restore else None
     for sentence in environment.notes if environment else ():
         say(f"warning: {sentence}")

@@ -14,6 +14,7 @@ from conftest import Cli, LocalIndex, TestEnvironment, commit_all, make_project
 
 from repro.environments.lookup import Environment
 from repro.environments.machine import Machine
+from repro.environments.manifest import find_damage
 from repro.environments.restore import Request, restore_environment
 from repro.environments.satisfy import look_here
 from repro.environments.snapshot import take_for, write_lock
@@ -102,22 +103,94 @@ def test_other_files_than_the_lock_says_are_an_error(lock: Path, cache: Path) ->
     assert "`repro snapshot --prove`" in caught.value.hint
 
 
-@pytest.mark.parametrize("deed", ["add", "remove", "replace"])
-def test_an_environment_changed_behind_our_back_is_built_again(deed: str, lock: Path, cache: Path) -> None:
-    first = restore(lock, cache)
-    site = next(Path(first.path).glob("lib/python*/site-packages"))
-    os.chmod(site, 0o755)
+def plant(deed: str, site: Path) -> None:
+    """Change something in a sealed environment, as root or a careless tool would."""
+    module = site / "alpha.py"
+    for path in (site, module):
+        os.chmod(path, 0o755)
     if deed == "add":
         (site / "sitecustomize.py").write_text("")
+    elif deed == "pth":
+        (site / "stray.pth").write_text("import os\n")
     elif deed == "remove":
-        (site / "alpha.py").unlink()
-    else:
+        module.unlink()
+    elif deed == "replace":
         (site / "new.py").write_text("VERSION = 'evil'\n")
-        os.replace(site / "new.py", site / "alpha.py")
+        os.replace(site / "new.py", module)
+    elif deed == "edit":
+        module.write_text("VERSION = 'edited'\n")
+    elif deed == "edit, same size and time":
+        before = module.stat()
+        module.write_text(module.read_text()[::-1])
+        os.utime(module, ns=(before.st_atime_ns, before.st_mtime_ns))
+    else:
+        module.unlink()
+        module.symlink_to("/etc/hostname")
+
+
+PLANTED = {
+    "add": "extra: {site}/sitecustomize.py",
+    "pth": "extra: {site}/stray.pth",
+    "remove": "missing: {site}/alpha.py",
+    "replace": "changed: {site}/alpha.py",
+    "link": "changed: {site}/alpha.py",
+    "edit": "changed: {site}/alpha.py",
+    "edit, same size and time": "changed: {site}/alpha.py",
+}
+
+
+@pytest.mark.parametrize("deed", ["add", "pth", "remove", "replace", "link"])
+def test_names_changed_behind_our_back_are_noticed_by_a_look_up_and_mended(deed: str, lock: Path, cache: Path) -> None:
+    first = restore(lock, cache)
+    site = next(Path(first.path).glob("lib/python*/site-packages"))
+    plant(deed, site)
     second = restore(lock, cache)
-    assert not second.reused
-    assert second.path != first.path
-    assert restore(lock, cache).path == second.path
+    named = PLANTED[deed].format(site=site.relative_to(first.path))
+    assert second.notes == (f"the environment was changed behind our back; mended {named}",)
+    assert (second.reused, second.path) == (True, first.path)
+    third = restore(lock, cache)
+    assert (third.reused, third.notes) == (True, ())
+    assert not find_damage(first.path, deep=True)
+
+
+@pytest.mark.parametrize("deed", PLANTED)
+def test_every_change_is_named_by_verify_and_mended_by_repair(
+    deed: str, lock: Path, cli: Cli, index: LocalIndex
+) -> None:
+    made = restore(lock, cli.cache)
+    site = next(Path(made.path).glob("lib/python*/site-packages"))
+    content = (site / "alpha.py").read_bytes()
+    cli("restore", str(lock), "--verify")
+    plant(deed, site)
+    if deed.startswith("edit"):  # seen by no look-up
+        said = cli("restore", str(lock), "--verify", code=1)
+        assert PLANTED[deed].format(site=site.relative_to(made.path)) in said.stdout
+    asked = index.requests
+    cli("restore", str(lock), "--repair")
+    cli("restore", str(lock), "--verify")
+    assert (site / "alpha.py").read_bytes() == content
+    assert index.requests == asked
+
+
+def test_an_edited_file_is_noticed_before_the_first_line_of_foreign_code(lock: Path, cli: Cli) -> None:
+    made = restore(lock, cli.cache)
+    plant("edit", next(Path(made.path).glob("lib/python*/site-packages")))
+    done = cli("restore", str(lock), "--", "python", "-c", "import alpha; print(alpha.VERSION)")
+    assert done.stdout == "1.0\n"
+    assert "changed behind our back; mended changed: lib/" in done.stderr
+
+
+def test_a_poisoned_tree_does_not_reach_a_second_environment(
+    lock: Path, cli: Cli, environment: TestEnvironment
+) -> None:
+    made = restore(lock, cli.cache)
+    plant("edit", next(Path(made.path).glob("lib/python*/site-packages")))
+    environment.install("gamma-ray==0.5")
+    cli("snapshot", "other", "--python", environment.python, code=2)
+    Path("other").mkdir()
+    cli("snapshot", "other", "--python", environment.python)
+    done = cli("restore", "other", "--", "python", "-c", "import alpha; print(alpha.VERSION)")
+    assert done.stdout == "1.0\n"
 
 
 def test_using_an_environment_writes_nothing_into_it(lock: Path, cache: Path) -> None:

@@ -39,12 +39,13 @@ def _find_ready(
     return look_up(store, content, name_options(python=python, allow_missing=allow_missing, used=used))
 
 
-def _restore(options: argparse.Namespace) -> Environment:
+def _restore(options: argparse.Namespace, *, has_command: bool) -> Environment:
     from pathlib import Path
 
     from repro.cli.options import make_machine
-    from repro.environments.restore import Request, restore_environment
+    from repro.environments.restore import Check, Request, restore_environment
 
+    check = Check.CONTENTS if options.repair else Check.FILES if has_command else Check.DIRECTORIES
     request = Request(
         lock=Path(options.lock),
         python=options.python,
@@ -52,6 +53,7 @@ def _restore(options: argparse.Namespace) -> Environment:
         allow_missing=options.allow_missing,
         engine=options.engine,
         used=options.used,
+        check=check,
     )
     with console.Progress() as progress:
         return restore_environment(make_machine(options, report=progress), request)
@@ -74,6 +76,29 @@ def _show(environment: Environment) -> None:
     how = "was ready" if environment.reused else "restored"
     console.say(f"{environment.path} (Python {environment.python_version}) {how} in {environment.seconds:.2f} s")
     console.say(f"  use it: {environment.python} SCRIPT, or `repro restore -- COMMAND`")
+
+
+def _verify(environment: Environment, options: argparse.Namespace) -> int:
+    """Compare every file of an environment with its manifest by content, and name what is not as it was made."""
+    from repro.environments.manifest import find_damage
+
+    damage = find_damage(environment.path, deep=True)
+    if options.json:
+        found = {"changed": list(damage.changed), "missing": list(damage.missing), "extra": list(damage.extra)}
+        console.show_json({**environment.to_dict(), "sound": not damage, "damage": found})
+    elif damage:
+        for line in damage.describe():
+            console.say(f"  {line}")
+        console.say(f"{environment.path} was changed behind our back; mend it: repro restore --repair")
+    else:
+        console.say(f"{environment.path}: every file is as it was made")
+    return ExitCode.NO if damage else ExitCode.DONE
+
+
+def _is_sound(environment: Environment) -> bool:
+    from repro.environments.manifest import find_damage
+
+    return not find_damage(environment.path, deep=False)
 
 
 def _find_plainly(arguments: list[str]) -> Environment | None:
@@ -113,6 +138,8 @@ def run(arguments: list[str]) -> int:
         "--used", action="store_true", help="only what a run has used, by its own lock's marks, and what that requires"
     )
     parser.add_argument("--engine", choices=("uv", "pip"), help="what fetches and installs (default: uv, else pip)")
+    parser.add_argument("--verify", action="store_true", help="compare every file by content; exit 1 where one differs")
+    parser.add_argument("--repair", action="store_true", help="the same, and mend what differs")
     add_python(parser, "the base interpreter (default: the lock's version, searched on this machine)")
     add_cache(parser)
     options = parser.parse_args(arguments)
@@ -123,9 +150,13 @@ def run(arguments: list[str]) -> int:
         allow_missing=options.allow_missing,
         used=options.used,
     )
-    environment = ready or _restore(options)
+    if ready and (options.repair or (command and not _is_sound(ready))):
+        ready = None
+    environment = ready or _restore(options, has_command=bool(command))
     for sentence in environment.notes:
         console.warn(sentence)
+    if options.verify:
+        return _verify(environment, options)
     exit_code = _run_inside(environment, command, options) if command else ExitCode.DONE
     if options.json:
         outcome = environment.to_dict()

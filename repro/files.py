@@ -21,6 +21,22 @@ def new_nonce() -> str:
     return os.urandom(4).hex()
 
 
+def make_directory(path: str | os.PathLike[str]) -> None:
+    """Make a directory, and those above it, that nobody else can write into, whatever the umask.
+
+    One that is there stays as it is. Raises OSError.
+    """
+    target = os.fspath(path)
+    try:
+        os.mkdir(target, 0o755)
+    except FileExistsError:
+        if not os.path.isdir(target):
+            raise
+    except FileNotFoundError:
+        make_directory(os.path.dirname(target) or ".")
+        make_directory(target)
+
+
 def write_atomically(
     path: str | os.PathLike[str], content: str | bytes, *, mode: int = 0o644, durable: bool = True
 ) -> None:
@@ -80,7 +96,7 @@ def hold_lock(path: str | os.PathLike[str], on_wait: Callable[[], None] = lambda
     """
     import filelock
 
-    lock = filelock.FileLock(os.fspath(path))
+    lock = filelock.FileLock(os.fspath(path), mode=0o644)
     try:
         lock.acquire(timeout=0)
     except filelock.Timeout:

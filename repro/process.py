@@ -16,6 +16,7 @@ from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 
 GRACE_S = 5.0
+_UMASK = 0o022  # what a tool makes in the store must not be writable by others, whatever the user's umask
 _PR_SET_PDEATHSIG = 1
 
 
@@ -128,6 +129,7 @@ class Runner:
             stderr=subprocess.PIPE,
             pass_fds=pass_fds,
             start_new_session=True,
+            umask=_UMASK,
             preexec_fn=None if brief else _make_dying_with_us(lead=False),
         )
         try:

@@ -150,6 +150,14 @@ def make_installer_environment(environ: Mapping[str, str]) -> dict[str, str]:
     return kept
 
 
+def name_caches(environ: dict[str, str], directory: str | None) -> None:
+    """Make uv and pip keep their caches below `directory`, and where that is None keep none."""
+    caches = {"UV_NO_CACHE": "1", "PIP_NO_CACHE_DIR": "1"}
+    if directory is not None:
+        caches = {"UV_CACHE_DIR": os.path.join(directory, "uv"), "PIP_CACHE_DIR": os.path.join(directory, "pip")}
+    environ |= caches
+
+
 class NamedIndexes:
     """What variables say of indexes: the default one, more of them (uv's may be `name=URL`), find-links, no index."""
 

@@ -18,7 +18,7 @@ from repro import settings
 from repro.environments.ready import find_stamp
 from repro.environments.store import Store
 from repro.errors import InterpreterNotFoundError
-from repro.files import write_atomically
+from repro.files import make_directory, write_atomically
 from repro.formats.lockfile import Interpreter
 from repro.process import Runner
 from repro.snapshots.probe import probe
@@ -73,7 +73,7 @@ class Finder:
         report = probe(path, runner=self._runner, environ=self._environ, scope="interpreter")
         candidate = Candidate(path=report.base_executable, interpreter=report.interpreter)
         with contextlib.suppress(OSError):
-            os.makedirs(os.path.dirname(note), exist_ok=True)
+            make_directory(os.path.dirname(note))
             write_atomically(note, json.dumps(asdict(candidate)), durable=False)
         return candidate
 

@@ -9,7 +9,7 @@ from __future__ import annotations
 import os
 import time
 
-from repro.environments.ready import Ready, find_stamp
+from repro.environments.ready import Ready, find_stamp, stamp_config
 from repro.files import find_changed_directories
 
 try:
@@ -77,8 +77,10 @@ def name_look(lock_bytes: bytes, options: tuple[str, ...]) -> str:
 
 
 def is_intact(env_dir: str, ready: Ready) -> bool:
-    """Tell whether an environment's interpreter and directories are as they were when it was marked ready."""
+    """Tell whether interpreter, configuration and directories are as they were when an environment was marked ready."""
     if str(find_stamp(ready.interpreter.path)) != str(ready.interpreter) or not os.path.exists(f"{env_dir}/bin/python"):
+        return False
+    if stamp_config(env_dir) != ready.config:
         return False
     return not find_changed_directories(env_dir, ready.directories)
 

@@ -30,10 +30,19 @@ from repro.environments.lookup import (
 )
 from repro.environments.machine import Machine
 from repro.environments.ready import FILE_NAME as READY
-from repro.environments.ready import Ready, find_stamp, format_ready
+from repro.environments.ready import Ready, find_stamp, format_ready, stamp_config
 from repro.environments.store import Store
 from repro.errors import RestoreError
-from repro.files import directory_times, hold_lock, make_read_only, new_nonce, point_link, remove_tree, write_atomically
+from repro.files import (
+    directory_times,
+    hold_lock,
+    make_directory,
+    make_read_only,
+    new_nonce,
+    point_link,
+    remove_tree,
+    write_atomically,
+)
 from repro.formats.direct_url import Index, Vcs
 from repro.formats.lockfile import Distribution, Proof, Snapshot
 from repro.snapshots.drift import Change, compare
@@ -229,6 +238,8 @@ def _seal(env_dir: str, pycache: str, minor: str) -> dict[str, int]:
     (site / "repro-sealed.pth").write_text(f"import sys; sys.pycache_prefix = sys.pycache_prefix or {pycache!r}\n")
     make_read_only(Path(env_dir, "lib"))
     make_read_only(Path(env_dir, "bin"))
+    os.chmod(Path(env_dir, "pyvenv.cfg"), 0o444)
+    os.makedirs(pycache, mode=0o700, exist_ok=True)  # what Python makes in it has the mode that a user's umask allows
     return directory_times(env_dir)
 
 
@@ -253,12 +264,14 @@ def _build(
         stamp = find_stamp(candidate.path)
         if stamp is None:
             raise RestoreError(f"the interpreter `{candidate.path}` went away during the build")
+        times = _seal(env_dir, store.room("pycache", key), candidate.interpreter.minor)
         ready = Ready(
             key=key,
             digest=snapshot.compute_digest(),
             python_version=candidate.interpreter.version,
             interpreter=stamp,
-            directories=_seal(env_dir, store.room("pycache", key), candidate.interpreter.minor),
+            config=stamp_config(env_dir),
+            directories=times,
         )
         write_atomically(os.path.join(env_dir, READY), format_ready(ready))
         point_link(store.room("envs", key, "current"), nonce)
@@ -276,9 +289,9 @@ def _find_or_build(
     if found := find_ready(store, key):
         return (*found, True)
     store.prepare()
-    os.makedirs(store.room("envs", key), exist_ok=True)
     wait = lambda: machine.report(f"waiting: another process is restoring {key}")  # noqa: E731
     try:
+        make_directory(store.room("envs", key))
         with hold_lock(store.room("flocks", f"{key}.lock"), wait):
             if found := find_ready(store, key):
                 return (*found, True)

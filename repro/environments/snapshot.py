@@ -56,11 +56,12 @@ def take_for(
     """
     old, notes = find_lock(path)
     since_ns = time.time_ns()
+    memory = machine.make_memory()
     taken = take_snapshot(
         python,
         runner=machine.runner,
         environ=machine.environ,
-        memory=machine.make_memory(),
+        memory=memory,
         tools=machine.make_tools(project=path.parent, python=python, engine=engine, must_prove=thoroughness.prove),
         thoroughness=thoroughness,
         old=old,
@@ -73,7 +74,12 @@ def take_for(
         taken=taken,
         drift=compare(old, taken.snapshot) if old else None,
         would_change=old is None or old.compute_digest() != taken.snapshot.compute_digest(),
-        notes=(*notes, *taken.notes, *(fault.text for fault in taken.faults)),
+        notes=(
+            *notes,
+            *taken.notes,
+            *(fault.text for fault in taken.faults),
+            *([memory.trouble] if memory.trouble else []),
+        ),
     )
 
 

@@ -27,12 +27,16 @@ import stat
 from repro.environments.ready import FILE_NAME as READY
 from repro.environments.ready import Ready, parse_ready
 from repro.errors import RestoreError
-from repro.files import write_atomically
+from repro.files import make_directory, write_atomically
 
 MARKER = "repro-store.json"
 LAYOUT_VERSION = 1
 _TAG = "Signature: 8a477f597d28d172789f06886806bc55\n# A cache of repro: safe to delete.\n"
 _ROOMS = ("envs", "looks", "interpreters", "pycache", "flocks", "wheels", "uv", "pip", "virtualenv", "tmp")
+
+
+class UnwritableStoreError(RestoreError):
+    """Nothing can be kept in the store; what is in it can still be used."""
 
 
 def locate_store(cache_dir: str) -> str:
@@ -72,18 +76,18 @@ class Store:
             _check_trust(self.root)
 
     def prepare(self) -> None:
-        """Make the rooms. Raises RestoreError where the cache cannot be written or trusted."""
+        """Make the rooms. Raises UnwritableStoreError, and RestoreError where the cache cannot be trusted."""
         try:
-            os.makedirs(self.root, mode=0o755, exist_ok=True)
+            make_directory(self.root)
             _check_trust(self.root)
             for room in _ROOMS:
-                os.makedirs(self.room(room), mode=0o755, exist_ok=True)
+                make_directory(self.room(room))
             for name, text in ((MARKER, f'{{"layout": {LAYOUT_VERSION}}}\n'), ("CACHEDIR.TAG", _TAG)):
                 path = os.path.join(self.root, name)
                 if not os.path.exists(path):
                     write_atomically(path, text)
         except OSError as error:
-            raise RestoreError(
+            raise UnwritableStoreError(
                 f"the cache `{self.root}` cannot be written ({error.strerror})",
                 hint="name another with `--cache DIR` or MLFLOW_SNAPSHOT_CACHE",
             ) from error

@@ -13,7 +13,7 @@ from collections.abc import Iterable
 from pathlib import Path
 
 from repro.errors import ReproError
-from repro.files import new_nonce, sha256_file
+from repro.files import make_directory, new_nonce, sha256_file
 
 
 class Wheelhouse:
@@ -64,14 +64,14 @@ class Wheelhouse:
 
     def _keep(self, path: Path) -> str:
         staged = self._staging_dir / new_nonce()
-        staged.mkdir(parents=True)
+        make_directory(staged)
         try:
             copy = staged / path.name
             shutil.copyfile(path, copy)  # a link would follow what is later written into the file
             sha256 = sha256_file(copy)
             if self.find(sha256) is None:
                 copy.chmod(0o444)
-                self.root.mkdir(parents=True, exist_ok=True)
+                make_directory(self.root)
                 target = self.root / sha256
                 try:
                     os.rename(staged, target)

@@ -10,7 +10,7 @@ from pathlib import Path
 from repro.environments.machine import Machine
 from repro.environments.retake import keep_sites, keep_take, list_options, name_take
 from repro.errors import InvalidSnapshotError, NotObservedError, ReproError, SnapshotNotFoundError
-from repro.files import write_atomically
+from repro.files import overwrite
 from repro.formats.lockfile import Snapshot, format_snapshot
 from repro.snapshots.drift import Drift, compare
 from repro.snapshots.load import load_lock
@@ -128,7 +128,7 @@ def write_lock(snapshot: Snapshot, path: Path) -> None:
     Raises ReproError where it cannot be written.
     """
     try:
-        write_atomically(path, format_snapshot(mark_used(snapshot, frozenset())))
+        overwrite(path, format_snapshot(mark_used(snapshot, frozenset())))
     except OSError as error:
         raise ReproError(
             f"`{path}` cannot be written ({error.strerror})", hint="name another place with `-o FILE`"

@@ -54,6 +54,18 @@ def test_a_snapshot_says_what_changed_and_check_only_answers(
     assert json.loads(cli(*args, "--json").stdout)["would_change"] is False
 
 
+def test_a_lock_that_is_a_link_or_private_stays_so(project: Path, environment: TestEnvironment, cli: Cli) -> None:
+    lock = project / "requirements-lock.txt"
+    shared = project.parent / "shared.txt"
+    lock.rename(shared)
+    shared.chmod(0o600)
+    lock.symlink_to(shared)
+    environment.install("beta==2.1")
+    cli("snapshot", str(project), "--python", environment.python)
+    assert lock.is_symlink()
+    assert (shared.stat().st_mode & 0o777, "beta==2.1" in shared.read_text()) == (0o600, True)
+
+
 def test_restore_prints_where_the_environment_is_and_json_has_its_fields(project: Path, cli: Cli) -> None:
     first = json.loads(cli("restore", str(project), "--json").stdout)
     assert {"python", "path", "key", "digest", "reused", "seconds"} <= first.keys()

@@ -47,6 +47,20 @@ def find_stamp(path: str) -> Stamp | None:
     return Stamp(path, found.st_mtime_ns, found.st_size)
 
 
+def find_python_stamp(python: str) -> Stamp | None:
+    """Return the stamp of the interpreter that a path leads to now.
+
+    None where there is none, and for a script, which may lead to another tomorrow (a shim of pyenv's).
+    """
+    path = os.path.realpath(python)
+    try:
+        with open(path, "rb") as file:
+            is_script = file.read(2) == b"#!"
+    except OSError:
+        return None
+    return None if is_script else find_stamp(path)
+
+
 def stamp_config(env_dir: str) -> str:
     """Return what tells an environment's pyvenv.cfg from another: its mtime in ns and size in bytes, "" without one."""
     stamp = find_stamp(f"{env_dir}/pyvenv.cfg")

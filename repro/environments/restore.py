@@ -58,7 +58,7 @@ ENGINES = ("uv", "pip")
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Request:
-    """What a caller asks for: `lock` is a lock file or the directory that holds one.
+    """What a caller asks for: `lock` is a lock file or the directory that holds one, `python` an absolute path.
 
     With `used` only what its run has used is wanted, and what that requires.
     """
@@ -71,7 +71,7 @@ class Request:
     used: bool = False
 
     @property
-    def options(self) -> tuple[str, ...]:
+    def options(self) -> tuple[str, ...] | None:
         """What else than the lock's bytes decides which environment it leads to."""
         return name_options(python=self.python, allow_missing=self.allow_missing, used=self.used)
 
@@ -344,15 +344,18 @@ def restore_environment(machine: Machine, request: Request) -> Environment:
     started = time.perf_counter()
     store = machine.store
     store.check()
+    if request.python:
+        request = replace(request, python=settings.locate_python(request.python, machine.environ))
     path = locate_lock(request.lock)
     content = read_lock(path)
-    if found := look_up(store, content, request.options):
+    options = request.options
+    if found := look_up(store, content, options):
         return found
     loaded = parse_lock(content, path=path)
     if request.used:
         loaded = replace(loaded, snapshot=select_used(loaded.snapshot, where=str(path)))
     env_dir, ready, reused, notes = _restore_loaded(machine, request, loaded)
-    if not notes:
-        store.keep_look(name_look(content, request.options), ready.key)
+    if options and not notes:
+        store.keep_look(name_look(content, options), ready.key)
     seconds = time.perf_counter() - started
     return make_environment(store, env_dir, ready, reused=reused, seconds=seconds, notes=tuple(notes))

@@ -26,8 +26,9 @@ import stat
 
 from repro.environments.ready import FILE_NAME as READY
 from repro.environments.ready import Ready, parse_ready
-from repro.errors import RestoreError
+from repro.errors import RestoreError, UsageError
 from repro.files import make_directory, write_atomically
+from repro.settings import expand_path
 
 MARKER = "repro-store.json"
 LAYOUT_VERSION = 1
@@ -40,8 +41,15 @@ class UnwritableStoreError(RestoreError):
 
 
 def locate_store(cache_dir: str) -> str:
-    """Return the store's directory for the cache directory a user named, which may hold other things."""
-    path = os.path.abspath(os.path.expanduser(cache_dir))
+    """Return the store's directory for the cache directory a user named, which may hold other things.
+
+    Raises UsageError for one that no program below it could be named by: PATH is split at colons.
+    """
+    path = expand_path(cache_dir)
+    if os.pathsep in path or "\n" in path:
+        raise UsageError(
+            f"the cache `{path}` has a `:` or a line break in its path", hint="name another with `--cache DIR`"
+        )
     if os.path.basename(path) == "repro" or os.path.isfile(os.path.join(path, MARKER)):
         return path
     return os.path.join(path, "repro")

@@ -120,10 +120,12 @@ def _refuse_missing(plan: Plan, path: Path) -> None:
 
 
 def _compute_key(snapshot: Snapshot, candidate: Candidate) -> str:
-    """Return the key of the environment: what it holds, the files allowed, and the interpreter, as 16 hex digits."""
+    """Return the key of the environment, 16 hex digits: what it holds, the files and commits, and the interpreter."""
+    sources = [each.source for each in snapshot.distributions]
     facts = {
         "digest": snapshot.compute_digest(),
         "hashes": [sorted(each.hashes) for each in snapshot.distributions],
+        "commits": [(each.format_url(), each.commit) for each in sources if isinstance(each, Vcs)],
         "interpreter": str(find_stamp(candidate.path)),
         "version": candidate.interpreter.version,
         "abi": candidate.interpreter.abi,

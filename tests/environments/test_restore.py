@@ -161,6 +161,27 @@ def test_a_commit_is_restored_from_its_kept_wheel_and_elsewhere_built_in_a_secon
         assert (asked == [each for each in index.paths if "made.git" in each]) == (place == cache)
 
 
+def test_another_commit_in_a_lock_is_another_environment_and_an_edit(
+    environment: TestEnvironment, cli: Cli, tmp_path: Path, index: LocalIndex
+) -> None:
+    source = make_project(tmp_path / "source", "vcs_made", "0.1")
+    first = commit_all(source)
+    (source / "src" / "vcs_made.py").write_text("VERSION = 'second'\n")
+    second = commit_all(source)
+    subprocess.run(["git", "clone", "-q", "--bare", str(source), str(index.root / "made.git")], check=True)
+    subprocess.run(["git", "-C", str(index.root / "made.git"), "update-server-info"], check=True)
+    environment.install(f"git+http://{index.host}/made.git@{first}")
+    path = tmp_path / "requirements-lock.txt"
+    taken = take_for(Machine.here(cache=str(tmp_path / "taken")), environment.python, path=path).taken
+    write_lock(taken.snapshot, path)
+    script = ("--", "python", "-c", "import vcs_made; print(vcs_made.VERSION)")
+    assert cli("restore", str(path), *script).stdout == "0.1\n"
+    path.write_text(path.read_text().replace(first, second))
+    done = cli("restore", str(path), *script)
+    assert done.stdout == "second\n"
+    assert "was edited by hand" in done.stderr
+
+
 def test_what_has_no_file_is_refused_by_name_unless_allowed(lock: Path, cache: Path) -> None:
     lock.write_text(lock.read_text() + '# repro: {"kind": "editable", "name": "mine", "version": "0.1"}\n')
     with pytest.raises(RestoreError) as caught:

@@ -353,7 +353,8 @@ def restore_environment(machine: Machine, request: Request) -> Environment:
     options = request.options
     if found := look_up(store, content, options):
         return found
-    loaded = parse_lock(content, path=path)
+    find = machine.make_finder().find
+    loaded = parse_lock(content, path=path, get_python=lambda: find(None, given=request.python).interpreter)
     if request.used:
         loaded = replace(loaded, snapshot=select_used(loaded.snapshot, where=str(path)))
     env_dir, ready, reused, notes = _restore_loaded(machine, request, loaded)

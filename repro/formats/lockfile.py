@@ -65,6 +65,11 @@ def is_version(text: str) -> bool:
     return _VERSION.fullmatch(text) is not None
 
 
+def is_hash(text: str) -> bool:
+    """Tell whether `text` is a hash as locks have it: `sha256:` and 64 hexadecimal digits."""
+    return _HASH.fullmatch(text) is not None
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Interpreter:
     """The Python that an environment runs on, as far as distributions depend on it."""

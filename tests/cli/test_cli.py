@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import json
+import os
 import subprocess
 import sys
+import threading
 from pathlib import Path
 
 import pytest
@@ -146,6 +148,26 @@ def test_each_bad_lock_gets_one_sentence_and_leaves_nothing(
     assert sentence in done.stderr
     assert "hint: " in done.stderr
     assert not list(cli.cache.glob("repro/v1/envs/*/*"))
+
+
+def test_a_lock_that_comes_through_a_pipe_is_restored(project: Path, cli: Cli) -> None:
+    lock = project / "requirements-lock.txt"
+    for how in ("restored", "was ready"):
+        pipe = Path("pipe")
+        os.mkfifo(pipe)
+        writer = threading.Thread(target=pipe.write_bytes, args=(lock.read_bytes(),))
+        writer.start()
+        assert how in cli("restore", "pipe").stdout
+        writer.join()
+        pipe.unlink()
+
+
+@pytest.mark.parametrize("text", ["", "# nothing\n"])
+def test_a_lock_without_a_line_is_no_empty_environment(text: str, cli: Cli) -> None:
+    Path("requirements-lock.txt").write_text(text)
+    for command in ("restore", "status"):
+        assert "`requirements-lock.txt` names no distribution" in cli(command, code=3).stderr
+    assert not list(cli.cache.glob("repro/v1/envs/*"))
 
 
 def test_a_lock_edited_by_hand_is_said(project: Path, cli: Cli) -> None:

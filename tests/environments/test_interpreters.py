@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import json
+import os
 import sys
 from pathlib import Path
 
 import pytest
-from conftest import Cli, TestEnvironment
+from conftest import Cli, LocalIndex, TestEnvironment
 
 from repro import settings
+from repro.environments.machine import Machine
 
 
 @pytest.fixture
@@ -58,6 +61,33 @@ def test_a_script_that_leads_to_a_python_is_asked_each_time(lock: str, cli: Cli)
         cli("restore", lock, "--python", "./py")
     Path("target").write_text("/bin/true")
     cli("restore", lock, "--python", "./py", code=4)
+
+
+@pytest.fixture
+def other_python(cli: Cli) -> str:
+    """Another Python than ours, for which there are markers."""
+    minor = next(
+        minor for minor in ("3.12", "3.11", "3.10") if f"python{minor}" not in os.path.realpath(sys.executable)
+    )
+    found = Machine.here(cache=str(cli.cache)).make_finder().find_version(minor, implementation="cpython")
+    if found is None:
+        pytest.skip(f"Python {minor} is not on this machine")
+    return found.path
+
+
+@pytest.mark.interpreters
+def test_markers_of_a_plain_file_are_those_of_the_python_it_is_restored_on(
+    other_python: str, cli: Cli, index: LocalIndex
+) -> None:
+    ours = f"{sys.version_info[0]}.{sys.version_info[1]}"
+    Path("r.txt").write_text(
+        f"alpha==1.0 ; python_version == '{ours}'\nbeta==2.0 ; python_version != '{ours}'\n"
+        "gamma-ray==0.5 ; python_version >= '3'\n"
+    )
+    made = json.loads(cli("restore", "r.txt", "--python", other_python, "--json").stdout)
+    assert {path.name for path in Path(made["path"]).glob("lib/*/site-packages/*.py")} == {"beta.py", "gamma_ray.py"}
+    cli("status", "r.txt", "--no-code", "--python", made["python"])
+    assert "which Python the marker" in cli("diff", "r.txt", "r.txt", code=3).stderr
 
 
 @pytest.mark.parametrize(

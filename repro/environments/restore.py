@@ -17,6 +17,7 @@ from pathlib import Path
 
 from repro import settings
 from repro.environments.installers import Installer, Links
+from repro.environments.installers.built import BuiltWheels
 from repro.environments.installers.pip import PipInstaller
 from repro.environments.installers.uv import UvInstaller
 from repro.environments.interpreters import Candidate
@@ -44,7 +45,8 @@ from repro.files import (
     write_atomically,
 )
 from repro.formats.direct_url import Index, Vcs
-from repro.formats.lockfile import Distribution, Proof, Snapshot
+from repro.formats.lockfile import Distribution, Interpreter, Proof, Snapshot
+from repro.formats.target import Target, make_target
 from repro.snapshots.drift import Change, compare
 from repro.snapshots.hashes import find_uv
 from repro.snapshots.load import Loaded, locate_lock, parse_lock, read_lock
@@ -138,12 +140,21 @@ def _open_wheelhouse(machine: Machine) -> Wheelhouse:
 
 
 def _install_files(
-    machine: Machine, installer: Installer, files: Sequence[Distribution], *, env_dir: str, env: dict[str, str]
+    machine: Machine,
+    installer: Installer,
+    files: Sequence[Distribution],
+    *,
+    target: Target,
+    env_dir: str,
+    env: dict[str, str],
 ) -> None:
-    """Install files, those the store has from there; what has no hash goes apart, since one hash demands all."""
+    """Install files, those the store has from there; what has no hash goes apart, since one hash demands all.
+
+    A lock names the wheels of several Pythons; only one that fits the `target` counts.
+    """
     with tempfile.TemporaryDirectory(dir=machine.store.room("tmp")) as directory:
         hashes = [hash_.removeprefix("sha256:") for each in files for hash_ in each.hashes]
-        linked = _open_wheelhouse(machine).link(hashes, Path(directory))
+        linked = _open_wheelhouse(machine).link(hashes, Path(directory), accepts=target.accepts)
         links = Links(directory=Path(directory), hashes=frozenset(f"sha256:{each}" for each in linked))
         files = [replace(each, source=Index()) if links.has(each) else each for each in files]
         for group in ([each for each in files if each.hashes], [each for each in files if not each.hashes]):
@@ -151,32 +162,37 @@ def _install_files(
                 installer.install(env_dir, group, links=links, env=env)
 
 
-def _choose_installer(machine: Machine, request: Request) -> Installer:
+def _choose_installer(machine: Machine, request: Request, interpreter: Interpreter) -> Installer:
     uv = find_uv() if request.engine in (None, "uv") else None
     room = machine.store.room
     if uv:
         return UvInstaller(uv, runner=machine.runner, cache_dir=room("uv"), offline=request.offline)
     if request.engine == "uv":
         raise RestoreError("uv is not installed", hint="pip install 'repro[uv]', or restore with `--engine pip`")
+    wheelhouse = _open_wheelhouse(machine)
     return PipInstaller(
         runner=machine.runner,
-        wheelhouse=_open_wheelhouse(machine),
+        wheelhouse=wheelhouse,
+        built=BuiltWheels(room("built"), interpreter=interpreter, wheelhouse=wheelhouse),
         app_data_dir=room("virtualenv"),
         tmp_dir=room("tmp"),
         offline=request.offline,
     )
 
 
-def _install(machine: Machine, request: Request, plan: Plan, snapshot: Snapshot, *, env_dir: str, python: str) -> None:
-    installer = _choose_installer(machine, request)
+def _install(
+    machine: Machine, request: Request, plan: Plan, snapshot: Snapshot, *, env_dir: str, candidate: Candidate
+) -> None:
+    installer = _choose_installer(machine, request, candidate.interpreter)
     env = settings.make_installer_environment(machine.environ)
     env["PIP_CACHE_DIR"] = machine.store.room("pip")
     machine.find_indexes(Path(request.lock).parent).write_to(env, more_urls=snapshot.index_urls)
     machine.report("making an empty environment")
-    installer.create(env_dir, python=python, env=env)
+    installer.create(env_dir, python=candidate.path, env=env)
     if plan.files:
         machine.report(f"installing {len(plan.files)} distributions")
-        _install_files(machine, installer, plan.files, env_dir=env_dir, env=env)
+        target = make_target(candidate.interpreter)
+        _install_files(machine, installer, plan.files, target=target, env_dir=env_dir, env=env)
     if plan.commits:
         if request.offline:
             raise RestoreError(
@@ -261,7 +277,7 @@ def _build(
     nonce = new_nonce()
     env_dir = store.room("envs", key, nonce)
     try:
-        _install(machine, request, plan, snapshot, env_dir=env_dir, python=candidate.path)
+        _install(machine, request, plan, snapshot, env_dir=env_dir, candidate=candidate)
         _verify(machine, plan, snapshot, env_dir)
         stamp = find_stamp(candidate.path)
         if stamp is None:

@@ -12,6 +12,7 @@
             pycache/<key>/           bytecode of the environment, whose own directories nobody writes into
             flocks/<key>.lock        held while <key> is built
             wheels/<sha256>/<file>   wheels fetched or built by pip
+            built/                   see repro/environments/installers/built.py
             uv/  pip/  pip-tools/  virtualenv/   the installers' own caches: accelerators, never trusted
             tmp/                     what is on its way out or in
 

@@ -10,6 +10,7 @@ from packaging.markers import default_environment
 from packaging.tags import Tag, compatible_tags, cpython_tags, generic_tags, platform_tags, sys_tags
 
 from repro.formats.lockfile import Interpreter
+from repro.formats.simple_index import expand_tags
 
 _IMPLEMENTATIONS = {"cpython": "CPython", "pypy": "PyPy", "graalpy": "GraalVM"}
 
@@ -20,6 +21,11 @@ class Target:
 
     markers: Mapping[str, str]
     tags: tuple[Tag, ...]
+
+    def accepts(self, wheel_name: str) -> bool:
+        """Tell whether a wheel with this file name can be installed."""
+        tags = expand_tags("-".join(wheel_name.removesuffix(".whl").split("-")[-3:]))
+        return not tags.isdisjoint(map(str, self.tags))
 
 
 def _describe_markers(python: Interpreter) -> dict[str, str]:

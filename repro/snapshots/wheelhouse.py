@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import os
 import shutil
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from pathlib import Path
 
 from repro.errors import ReproError
@@ -31,15 +31,18 @@ class Wheelhouse:
         except OSError:
             return None
 
-    def link(self, sha256s: Iterable[str], directory: Path) -> list[str]:
+    def link(
+        self, sha256s: Iterable[str], directory: Path, *, accepts: Callable[[str], bool] = lambda name: True
+    ) -> list[str]:
         """Put those of these wheels that are kept into `directory` and return their sha256s; each is hashed again.
 
-        Raises ReproError for one that is no longer what was kept.
+        A wheel whose file name `accepts` does not want is left out. Raises ReproError for one that is no longer what
+        was kept.
         """
         linked = []
         for sha256 in sha256s:
             wheel = self.find(sha256)
-            if wheel is None:
+            if wheel is None or not accepts(wheel.name):
                 continue
             if sha256_file(wheel) != sha256:
                 raise ReproError(

@@ -9,6 +9,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from repro.environments.installers import Links
+from repro.environments.installers.built import BuiltWheels
 from repro.environments.installers.messages import explain
 from repro.errors import RestoreError
 from repro.formats.lockfile import Distribution, format_requirement
@@ -20,10 +21,18 @@ class PipInstaller:
     """Fetch with `pip wheel` into the store's `wheels/`, install from there with no index at all."""
 
     def __init__(
-        self, *, runner: Runner, wheelhouse: Wheelhouse, app_data_dir: str, tmp_dir: str, offline: bool
+        self,
+        *,
+        runner: Runner,
+        wheelhouse: Wheelhouse,
+        built: BuiltWheels,
+        app_data_dir: str,
+        tmp_dir: str,
+        offline: bool,
     ) -> None:
         self._runner = runner
         self._wheelhouse = wheelhouse
+        self._built = built
         self._app_data_dir = app_data_dir
         self._tmp_dir = tmp_dir
         self._offline = offline
@@ -60,13 +69,15 @@ class PipInstaller:
         self._run(args, env=env, stdin=text, deed="fetching with pip")
         for name in os.listdir(directory):
             self._wheelhouse.keep(Path(directory, name))
+        self._built.keep({each.name: each for each in distributions}, Path(directory))
 
     def install(
         self, env_dir: str, distributions: Sequence[Distribution], *, links: Links, env: Mapping[str, str]
     ) -> None:
         """See Installer."""
         python = f"{env_dir}/bin/python"
-        missing = [each for each in distributions if not links.has(each)]
+        absent = [each for each in distributions if not links.has(each)]
+        missing = [each for each in absent if not self._built.link(each, links.directory)]
         if missing and self._offline:
             raise RestoreError(
                 "offline, and the cache does not have every file of the lock",

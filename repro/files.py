@@ -21,20 +21,38 @@ def new_nonce() -> str:
     return os.urandom(4).hex()
 
 
+def make_directory(path: str | os.PathLike[str]) -> None:
+    """Make a directory, and those above it, that nobody else can write into, whatever the umask.
+
+    One that is there stays as it is. Raises OSError.
+    """
+    target = os.fspath(path)
+    try:
+        os.mkdir(target, 0o755)
+    except FileExistsError:
+        if not os.path.isdir(target):
+            raise
+    except FileNotFoundError:
+        make_directory(os.path.dirname(target) or ".")
+        make_directory(target)
+
+
 def write_atomically(
-    path: str | os.PathLike[str], content: str | bytes, *, mode: int = 0o644, durable: bool = True
+    path: str | os.PathLike[str], content: str | bytes, *, keep_mode: int | None = None, durable: bool = True
 ) -> None:
     """Write `content` beside `path`, sync it, and move it into place.
 
-    A reader sees the old file or the whole new one, also after a power cut, unless it need not be `durable`. Raises
-    OSError.
+    A reader sees the old file or the whole new one, also after a power cut, unless it need not be `durable`.
+    `keep_mode` is the mode it has whatever the umask. Raises OSError.
     """
     target = os.fspath(path)
     payload = content.encode() if isinstance(content, str) else content
     temporary = os.path.join(os.path.dirname(target), f".{new_nonce()}.tmp")  # short: a name may have 255 bytes
-    descriptor = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_EXCL, mode)
+    descriptor = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o644 if keep_mode is None else 0o600)
     try:
         with open(descriptor, "wb") as file:
+            if keep_mode is not None:
+                os.fchmod(descriptor, keep_mode)
             file.write(payload)
             if durable:
                 file.flush()
@@ -60,6 +78,23 @@ def copy_atomically(source: str | os.PathLike[str], path: str | os.PathLike[str]
         raise
 
 
+def overwrite(path: str | os.PathLike[str], content: str | bytes) -> None:
+    """Write `content` to a place that a user named, as a shell would: links are followed, and a file keeps its mode.
+
+    A file is replaced in one step; what is none (a device, a pipe) is written into. Raises OSError.
+    """
+    try:
+        mode = os.stat(path).st_mode
+    except FileNotFoundError:
+        write_atomically(os.path.realpath(path), content)
+        return
+    if stat.S_ISREG(mode):
+        write_atomically(os.path.realpath(path), content, keep_mode=stat.S_IMODE(mode))
+        return
+    with open(path, "wb") as file:
+        file.write(content.encode() if isinstance(content, str) else content)
+
+
 def point_link(link: str | os.PathLike[str], target: str) -> None:
     """Make `link` a symbolic link to `target`, replacing an older link in one step."""
     path = os.fspath(link)
@@ -80,7 +115,7 @@ def hold_lock(path: str | os.PathLike[str], on_wait: Callable[[], None] = lambda
     """
     import filelock
 
-    lock = filelock.FileLock(os.fspath(path))
+    lock = filelock.FileLock(os.fspath(path), mode=0o644)
     try:
         lock.acquire(timeout=0)
     except filelock.Timeout:

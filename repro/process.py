@@ -11,11 +11,14 @@ import shlex
 import signal
 import subprocess
 import sys
+import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager, nullcontext, suppress
 from dataclasses import dataclass
 
 GRACE_S = 5.0
+_PAUSE_S = 0.5
+_UMASK = 0o022  # what a tool makes in the store must not be writable by others, whatever the user's umask
 _PR_SET_PDEATHSIG = 1
 
 
@@ -28,7 +31,22 @@ class Finished:
     stderr: str
 
 
-def _make_dying_with_us(lead: bool) -> Callable[[], None]:
+class _Interruptions:
+    """Put interruptions off for the block, or until they are let in: between a fork and its exec, one would be lost."""
+
+    def __enter__(self) -> _Interruptions:
+        self._before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT, signal.SIGTERM})
+        return self
+
+    def __exit__(self, *exception: object) -> None:
+        self.let_in()
+
+    def let_in(self) -> None:
+        """Let them in, where what was started can be ended; one that has come is raised here."""
+        signal.pthread_sigmask(signal.SIG_SETMASK, self._before)
+
+
+def _make_dying_with_us(interruptions: _Interruptions, *, lead: bool) -> Callable[[], None]:
     """Return what a child does before it becomes its command: end when we do, and with `lead` lead a group."""
     import ctypes
 
@@ -38,6 +56,7 @@ def _make_dying_with_us(lead: bool) -> Callable[[], None]:
         if lead:
             os.setpgid(0, 0)
         libc.prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
+        interruptions.let_in()
 
     return prepare
 
@@ -52,6 +71,7 @@ def _end_group(process: subprocess.Popen[bytes]) -> None:
     for number in (signal.SIGTERM, signal.SIGKILL):
         with suppress(ProcessLookupError):
             os.killpg(process.pid, number)
+            os.killpg(process.pid, signal.SIGCONT)  # one that is stopped could not end
         try:
             process.wait(GRACE_S)
         except subprocess.TimeoutExpired:
@@ -66,29 +86,99 @@ def _kill_leftovers(group: int) -> None:
         os.killpg(group, signal.SIGKILL)
 
 
-@contextmanager
-def _foreground(group: int) -> Iterator[None]:
-    """Give the terminal to `group`, so that ctrl-C and reading work there, and take it back."""
-    try:
-        terminal = sys.stdin.fileno()
-        ours = os.tcgetpgrp(terminal)
-    except (OSError, ValueError, AttributeError):
-        yield
-        return
-    if ours != os.getpgrp():
-        yield
-        return
-    before = signal.signal(signal.SIGTTOU, signal.SIG_IGN)
-    try:
+class _Terminal:
+    """The terminal of our standard input, lent to a child's process group while that runs and we are in front."""
+
+    def __init__(self, descriptor: int) -> None:
+        self._descriptor = descriptor
+        self._is_lent = False
+
+    def is_ours(self) -> bool:
+        """Tell whether our process group is in front: that to which ctrl-C goes, and which may read."""
+        return os.tcgetpgrp(self._descriptor) == os.getpgrp()
+
+    def _give(self, group: int) -> None:
+        before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGTTOU})  # which would stop one that is not in front
         try:
-            os.tcsetpgrp(terminal, group)
+            os.tcsetpgrp(self._descriptor, group)
+        finally:
+            signal.pthread_sigmask(signal.SIG_SETMASK, before)
+
+    def lend(self, group: int) -> None:
+        """Let a group that stands still go on, in front where we are; one that has ended is fine."""
+        with suppress(OSError):
+            if self.is_ours():
+                self._give(group)
+                self._is_lent = True
             os.killpg(group, signal.SIGCONT)
-        except OSError:
-            pass  # the child has ended already
-        yield
+
+    def take_back(self) -> None:
+        """Be in front again where we were."""
+        if self._is_lent:
+            self._is_lent = False
+            with suppress(OSError):
+                self._give(os.getpgrp())
+
+    def pass_stop(self, number: int, group: int) -> None:
+        """Stop as the child was stopped, so that the shell has its prompt, and go on with it when the shell lets us.
+
+        A child that wanted to read while we are in front again (`fg`) has waited for the terminal alone.
+        """
+        self.take_back()
+        wants_terminal = number in (signal.SIGTTIN, signal.SIGTTOU)
+        if not (wants_terminal and self.is_ours()):
+            os.kill(0, signal.SIGTSTP if number == signal.SIGSTOP else number)  # returns when we are continued
+            if wants_terminal and not self.is_ours():
+                time.sleep(_PAUSE_S)  # where nobody could stop us, a child that insists must not keep us spinning
+        self.lend(group)
+
+
+def _find_terminal() -> _Terminal | None:
+    try:
+        descriptor = sys.stdin.fileno()
+        os.tcgetpgrp(descriptor)
+    except (OSError, ValueError, AttributeError):
+        return None
+    return _Terminal(descriptor)
+
+
+def _wait(process: subprocess.Popen[bytes], terminal: _Terminal | None) -> None:
+    """Wait for a child's end; with a terminal, ctrl-Z stops us with it."""
+    if terminal is None:
+        process.wait()
+        return
+    while True:
+        _, status = os.waitpid(process.pid, os.WUNTRACED)
+        if not os.WIFSTOPPED(status):
+            process.returncode = os.waitstatus_to_exitcode(status)
+            return
+        terminal.pass_stop(os.WSTOPSIG(status), process.pid)
+
+
+@contextmanager
+def _foreground(group: int) -> Iterator[_Terminal | None]:
+    """Lend the terminal to `group`, so that ctrl-C, ctrl-Z and reading work there, and take it back."""
+    terminal = _find_terminal()
+    if terminal is None:
+        yield None
+        return
+    try:
+        terminal.lend(group)
+        yield terminal
     finally:
-        os.tcsetpgrp(terminal, ours)
-        signal.signal(signal.SIGTTOU, before)
+        terminal.take_back()
+
+
+@contextmanager
+def _ending(process: subprocess.Popen[bytes], interruptions: _Interruptions | None) -> Iterator[None]:
+    """End a child's whole group where the block fails or is interrupted, which it can be from here on."""
+    try:
+        if interruptions:
+            interruptions.let_in()
+        yield
+    except BaseException:
+        _end_group(process)
+        raise
 
 
 class Runner:
@@ -119,25 +209,24 @@ class Runner:
         Raises OSError where it cannot be started, TimeoutError after `timeout_s` seconds.
         """
         self._announce(args)
-        process = subprocess.Popen(
-            args,
-            env=env,
-            cwd=cwd,
-            stdin=subprocess.PIPE,
-            stdout=subprocess.PIPE,
-            stderr=subprocess.PIPE,
-            pass_fds=pass_fds,
-            start_new_session=True,
-            preexec_fn=None if brief else _make_dying_with_us(lead=False),
-        )
-        try:
-            stdout, stderr = process.communicate(stdin.encode(), timeout_s)
-        except subprocess.TimeoutExpired:
-            _end_group(process)
-            raise TimeoutError(f"`{args[0]}` did not end within {timeout_s:g} s") from None
-        except BaseException:
-            _end_group(process)
-            raise
+        with _Interruptions() if not brief else nullcontext() as interruptions:
+            process = subprocess.Popen(
+                args,
+                env=env,
+                cwd=cwd,
+                stdin=subprocess.PIPE,
+                stdout=subprocess.PIPE,
+                stderr=subprocess.PIPE,
+                pass_fds=pass_fds,
+                start_new_session=True,
+                umask=_UMASK,
+                preexec_fn=_make_dying_with_us(interruptions, lead=False) if interruptions else None,
+            )
+            with _ending(process, interruptions):
+                try:
+                    stdout, stderr = process.communicate(stdin.encode(), timeout_s)
+                except subprocess.TimeoutExpired:
+                    raise TimeoutError(f"`{args[0]}` did not end within {timeout_s:g} s") from None
         return Finished(
             returncode=process.returncode,
             stdout=stdout.decode(errors="replace"),
@@ -160,18 +249,15 @@ class Runner:
         OSError where the child cannot be started.
         """
         self._announce(args)
-        process = subprocess.Popen(
-            args,
-            env=env,
-            cwd=cwd,
-            stdout=sys.stderr if stdout_to_stderr else None,
-            preexec_fn=_make_dying_with_us(lead=True),
-        )
-        try:
-            with _foreground(process.pid):
+        with _Interruptions() as interruptions:
+            process = subprocess.Popen(
+                args,
+                env=env,
+                cwd=cwd,
+                stdout=sys.stderr if stdout_to_stderr else None,
+                preexec_fn=_make_dying_with_us(interruptions, lead=True),
+            )
+            with _ending(process, interruptions), _foreground(process.pid) as terminal:
                 meanwhile()
-                process.wait()
-        except BaseException:
-            _end_group(process)
-            raise
+                _wait(process, terminal)
         return exit_code_of(process.returncode)

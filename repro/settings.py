@@ -8,6 +8,8 @@ from __future__ import annotations
 import os
 import sys
 
+from repro.errors import UsageError
+
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -46,8 +48,18 @@ def wants_restore(environ: Mapping[str, str]) -> bool:
 
 def get_cache_dir(environ: Mapping[str, str]) -> str:
     """Return `MLFLOW_SNAPSHOT_CACHE`, else the user's cache directory (XDG Base Directory specification)."""
-    given = environ.get("MLFLOW_SNAPSHOT_CACHE") or environ.get("XDG_CACHE_HOME") or "~/.cache"
-    return os.path.abspath(os.path.expanduser(given))
+    return expand_path(environ.get("MLFLOW_SNAPSHOT_CACHE") or environ.get("XDG_CACHE_HOME") or "~/.cache")
+
+
+def expand_path(path: str) -> str:
+    """Return a cache directory as an absolute path, `~` expanded. Raises UsageError where nobody's home is known."""
+    expanded = os.path.expanduser(path)
+    if expanded.startswith("~"):
+        raise UsageError(
+            f"`{path}` names a home directory, and there is none",
+            hint="name a directory with `--cache DIR` or MLFLOW_SNAPSHOT_CACHE",
+        )
+    return os.path.abspath(expanded)
 
 
 def find_virtual_environment(environ: Mapping[str, str]) -> str | None:
@@ -55,22 +67,38 @@ def find_virtual_environment(environ: Mapping[str, str]) -> str | None:
     return environ.get("VIRTUAL_ENV") or None
 
 
+def _find_program(name: str, environ: Mapping[str, str]) -> str | None:
+    for directory in get_search_path(environ):
+        path = os.path.join(directory, name)
+        if os.access(path, os.X_OK) and not os.path.isdir(path):
+            return path
+    return None
+
+
+def locate_python(given: str, environ: Mapping[str, str]) -> str:
+    """Return the absolute path that a word for an interpreter means, as a shell has it: a path, or a name on PATH.
+
+    A name that is not on PATH is returned as it stands.
+    """
+    path = os.path.expanduser(given)
+    if os.sep not in path:
+        path = _find_program(path, environ) or path
+        if os.sep not in path:
+            return path
+    return os.path.join(os.getcwd(), path.removeprefix("./"))
+
+
 def choose_python(given: str | None, environ: Mapping[str, str]) -> str:
     """Return the interpreter meant: given > `MLFLOW_PYTHON_BIN` > the active environment > PATH > our own."""
     if given:
-        return os.path.expanduser(given)
+        return locate_python(given, environ)
     if named := find_python(environ):
         return named
     if active := find_virtual_environment(environ):
         python = os.path.join(active, "bin", "python")
         if os.path.exists(python):
             return python
-    for name in ("python", "python3"):
-        for directory in get_search_path(environ):
-            path = os.path.join(directory, name)
-            if os.access(path, os.X_OK) and not os.path.isdir(path):
-                return path
-    return sys.executable
+    return _find_program("python", environ) or _find_program("python3", environ) or sys.executable
 
 
 def get_pyenv_root(environ: Mapping[str, str]) -> str:
@@ -148,6 +176,14 @@ def make_installer_environment(environ: Mapping[str, str]) -> dict[str, str]:
         "PYTHONDONTWRITEBYTECODE": "1",
     }
     return kept
+
+
+def name_caches(environ: dict[str, str], directory: str | None) -> None:
+    """Make uv and pip keep their caches below `directory`, and where that is None keep none."""
+    caches = {"UV_NO_CACHE": "1", "PIP_NO_CACHE_DIR": "1"}
+    if directory is not None:
+        caches = {"UV_CACHE_DIR": os.path.join(directory, "uv"), "PIP_CACHE_DIR": os.path.join(directory, "pip")}
+    environ |= caches
 
 
 class NamedIndexes:

@@ -24,7 +24,7 @@ from pathlib import Path
 from repro.environments.manifest import Entry, describe_file, find_extra
 from repro.environments.trees import EntryPoint, Tree, TreeFile
 from repro.errors import RestoreError
-from repro.files import new_nonce, remove_tree
+from repro.files import make_directory, new_nonce, remove_tree
 from repro.formats.record import read_rows
 
 _INSTALLER = b"repro\n"
@@ -52,13 +52,15 @@ class Link:
 class Blueprint:
     """What an environment is made of; paths are relative to it.
 
-    `caches` are its `__pycache__` links and where each leads, `notes` what two distributions both have.
+    `caches` are its `__pycache__` links and where each leads, in trees or below `shared_dir`; `notes` say what two
+    distributions both have.
     """
 
     links: tuple[Link, ...]
     own: tuple[OwnFile, ...]
     caches: tuple[tuple[str, str], ...]
     directories: tuple[str, ...]
+    shared_dir: str
     notes: tuple[str, ...]
 
 
@@ -189,6 +191,7 @@ def plan_environment(trees: Sequence[Tree], *, env_dir: str, minor: str, shared_
         own=tuple(own.values()),
         caches=_list_caches(tuple(links.values()), site, shared_dir),
         directories=tuple(sorted(directories | parents - {"."})),
+        shared_dir=shared_dir,
         notes=tuple(notes),
     )
 
@@ -220,8 +223,10 @@ def perform(blueprint: Blueprint, env_dir: str) -> None:
     except FileExistsError as error:
         place = error.filename2 or error.filename
         raise RestoreError(f"a distribution has a file that the environment itself has: `{place}`") from error
+    make_directory(blueprint.shared_dir)
+    os.chmod(blueprint.shared_dir, 0o700)  # what Python makes in it has the mode that a user's umask allows
     for path, target in blueprint.caches:
-        os.makedirs(target, exist_ok=True)
+        make_directory(target)
         os.symlink(target, f"{env_dir}/{path}")
 
 
@@ -251,7 +256,7 @@ def perform_part(blueprint: Blueprint, env_dir: str, paths: Container[str]) -> N
             _replace(f"{env_dir}/{each.path}", partial(_write_own, own=each))
     for path, target in blueprint.caches:
         if path in paths:
-            os.makedirs(target, exist_ok=True)
+            make_directory(target)
             _replace(f"{env_dir}/{path}", partial(os.symlink, target))
 
 

@@ -23,13 +23,14 @@ from repro.environments.manifest import FILE_NAME as MANIFEST
 from repro.environments.manifest import format_manifest
 from repro.environments.order import Order
 from repro.environments.ready import FILE_NAME as READY
-from repro.environments.ready import Ready, find_stamp, format_ready
+from repro.environments.ready import Ready, find_stamp, format_ready, stamp_config
 from repro.environments.store import Store
 from repro.environments.trees import Tree
 from repro.errors import RestoreError
 from repro.files import directory_times, new_nonce, point_link, remove_tree, write_atomically
 from repro.formats.direct_url import Index, Vcs
 from repro.formats.lockfile import Distribution, Interpreter, Proof, Snapshot
+from repro.formats.target import make_target
 from repro.snapshots.drift import Change, compare
 from repro.snapshots.hashes import find_uv
 
@@ -56,6 +57,7 @@ def _make_source(machine: Machine, order: Order) -> Source:
         environ=machine.environ,
         builder=PipBuilder(python=order.candidate.path, runner=machine.runner, env=_make_environ(machine, order)),
         interpreter=order.candidate.interpreter,
+        target=make_target(order.candidate.interpreter),
         offline=order.offline,
         report=machine.report,
         stage=store.stage,
@@ -123,6 +125,7 @@ def _seal(env_dir: str, blueprint: Blueprint) -> dict[str, int]:
     """Make an environment's directories read-only, as its files are, and return the directories' mtimes in ns."""
     for directory in {*blueprint.directories, "bin", "lib"}:
         os.chmod(f"{env_dir}/{directory}", 0o555)
+    os.chmod(f"{env_dir}/pyvenv.cfg", 0o444)
     return directory_times(env_dir)
 
 
@@ -155,13 +158,15 @@ def finish_environment(machine: Machine, order: Order, env_dir: str, blueprint: 
     stamp = find_stamp(order.candidate.path)
     if stamp is None:
         raise RestoreError(f"the interpreter `{order.candidate.path}` went away during the build")
+    times = _seal(env_dir, blueprint)
     write_atomically(f"{env_dir}/{MANIFEST}", format_manifest(list_entries(blueprint, env_dir)), durable=False)
     ready = Ready(
         key=order.key,
         digest=order.snapshot.compute_digest(),
         python_version=order.candidate.interpreter.version,
         interpreter=stamp,
-        directories=_seal(env_dir, blueprint),
+        config=stamp_config(env_dir),
+        directories=times,
     )
     write_atomically(os.path.join(env_dir, READY), format_ready(ready))
     return ready

@@ -9,7 +9,7 @@ from pathlib import Path
 
 from repro.environments.machine import Machine
 from repro.errors import ReproError, UsageError
-from repro.files import copy_atomically, sha256_file, write_atomically
+from repro.files import copy_atomically, overwrite, sha256_file
 from repro.formats.conda_env import format_conda_env
 from repro.formats.direct_url import Archive, Index, Vcs
 from repro.formats.lockfile import Distribution, Snapshot
@@ -192,7 +192,7 @@ def export_lock(machine: Machine, loaded: Loaded, request: ExportRequest) -> Exp
 def write_exported(exported: Exported, path: Path) -> None:
     """Write an exported lock, all or nothing. Raises ReproError where it cannot be written."""
     try:
-        write_atomically(path, exported.text)
+        overwrite(path, exported.text)
     except OSError as error:
         raise ReproError(
             f"`{path}` cannot be written ({error.strerror})", hint="name another with `-o FILE`"

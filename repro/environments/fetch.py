@@ -15,13 +15,13 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Protocol
 
-from repro.environments.tags import choose_wheel, find_rank, rank_tags
 from repro.environments.trees import Tree, Trees
 from repro.errors import ReproError, RestoreError
-from repro.files import BLOCK_BYTES, write_atomically
+from repro.files import BLOCK_BYTES, make_directory, write_atomically
 from repro.formats.direct_url import Archive, Vcs
 from repro.formats.lockfile import Distribution, Interpreter, format_requirement
 from repro.formats.simple_index import IndexFile
+from repro.formats.target import Target
 from repro.snapshots.index_client import FetchError, IndexClient
 from repro.snapshots.indexes import Indexes
 from repro.snapshots.pins import IndexUnreachableError, Pin
@@ -46,6 +46,7 @@ class Source:
     environ: Mapping[str, str]
     builder: Builder
     interpreter: Interpreter
+    target: Target
     offline: bool
     report: Callable[[str], None]
     stage: Callable[[], AbstractContextManager[str]]
@@ -53,7 +54,7 @@ class Source:
 
 def _remember_built(source: Source, distribution: Distribution, sha256: str) -> None:
     path = _built_path(source, distribution)
-    path.parent.mkdir(parents=True, exist_ok=True)
+    make_directory(path.parent)
     write_atomically(path, sha256, durable=False)
 
 
@@ -73,10 +74,6 @@ def _find_built(source: Source, distribution: Distribution) -> str | None:
         return None
 
 
-def _fits(source: Source, filename: str) -> bool:
-    return find_rank(filename, rank_tags(source.interpreter)) is not None
-
-
 def find_here(source: Source, distribution: Distribution) -> Tree | None:
     """Return the tree of an entry where the store has it, or its wheel, already. Raises RestoreError."""
     stated = [hash_.removeprefix("sha256:") for hash_ in distribution.hashes]
@@ -85,27 +82,25 @@ def find_here(source: Source, distribution: Distribution) -> Tree | None:
     for sha256 in stated:
         tree = source.trees.find(sha256)
         wheel = source.wheelhouse.find(sha256)
-        if tree and (wheel is None or _fits(source, wheel.name)):
+        if tree and (wheel is None or source.target.accepts(wheel.name)):
             if tree.is_untouched():
                 return tree
             source.trees.discard(sha256)
-        if wheel and _fits(source, wheel.name):
+        if wheel and source.target.accepts(wheel.name):
             return source.trees.unpack(sha256, source.wheelhouse.check(sha256))
     return None
 
 
-def choose_file(distribution: Distribution, files: Sequence[IndexFile], python: Interpreter) -> IndexFile | None:
-    """Return the wheel to fetch: of the lock's hashes the first that fits, without hashes the best by tags."""
-    ranks = rank_tags(python)
-    wheels = [each for each in files if each.is_wheel and find_rank(each.filename, ranks) is not None]
+def choose_file(distribution: Distribution, files: Sequence[IndexFile], target: Target) -> IndexFile | None:
+    """Return the wheel to fetch: the one that was installed where it fits, else of those allowed the best by tags."""
+    ranked = ((target.find_rank(each.filename), each) for each in files if each.is_wheel)
+    fitting = [(rank, each.filename, each) for rank, each in ranked if rank is not None]
     if distribution.hashes:
-        by_hash = {f"sha256:{each.sha256}": each for each in reversed(wheels)}
-        allowed = [by_hash[hash_] for hash_ in distribution.hashes if hash_ in by_hash]
-        if allowed and f"sha256:{allowed[0].sha256}" == distribution.hashes[0]:
-            return allowed[0]
-        wheels = allowed
-    best = choose_wheel([each.filename for each in wheels], ranks)
-    return next((each for each in wheels if each.filename == best), None)
+        fitting = [each for each in fitting if f"sha256:{each[2].sha256}" in distribution.hashes]
+        for _, _, file in fitting:
+            if f"sha256:{file.sha256}" == distribution.hashes[0]:
+                return file
+    return min(fitting, key=lambda each: each[:2])[2] if fitting else None
 
 
 def _download(source: Source, client: IndexClient, file: IndexFile) -> Tree:
@@ -152,7 +147,7 @@ def _fetch(source: Source, wanted: Sequence[Distribution]) -> dict[str, Tree]:
             files = _list_candidates(client, wanted)
         except FetchError:
             return {}
-        chosen = {each.name: choose_file(each, files[each.name], source.interpreter) for each in wanted}
+        chosen = {each.name: choose_file(each, files[each.name], source.target) for each in wanted}
         names = [name for name, file in chosen.items() if file]
 
         def fetch_one(name: str) -> Tree | None:

@@ -15,10 +15,10 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 
 from repro import settings
-from repro.environments.ready import find_stamp
+from repro.environments.ready import Stamp, find_python_stamp
 from repro.environments.store import Store
 from repro.errors import InterpreterNotFoundError
-from repro.files import write_atomically
+from repro.files import make_directory, write_atomically
 from repro.formats.lockfile import Interpreter
 from repro.process import Runner
 from repro.snapshots.probe import probe
@@ -57,25 +57,23 @@ class Finder:
     def examine(self, path: str) -> Candidate:
         """Return what the interpreter at `path`, or the base of its environment, says of itself.
 
-        Raises InterpreterNotFoundError.
+        It is asked again where it is not the one it was. Raises InterpreterNotFoundError.
         """
-        stamp = str(find_stamp(os.path.realpath(path)))
-        name = hashlib.sha256(json.dumps([path, stamp]).encode()).hexdigest()
-        note = self._store.room("interpreters", name)
-        try:
-            with open(note, encoding="utf-8") as file:
-                content = json.load(file)
-            candidate = Candidate(path=content["path"], interpreter=Interpreter(**content["interpreter"]))
-            if os.path.exists(candidate.path):
-                return candidate
-        except (OSError, ValueError, KeyError, TypeError):
-            pass
+        stamp = find_python_stamp(path)
+        note = self._name_note(path, stamp) if stamp else None
+        if note and (known := _read_note(note)):
+            return known
         report = probe(path, runner=self._runner, environ=self._environ, scope="interpreter")
         candidate = Candidate(path=report.base_executable, interpreter=report.interpreter)
-        with contextlib.suppress(OSError):
-            os.makedirs(os.path.dirname(note), exist_ok=True)
-            write_atomically(note, json.dumps(asdict(candidate)), durable=False)
+        if note:
+            with contextlib.suppress(OSError):
+                make_directory(os.path.dirname(note))
+                write_atomically(note, json.dumps(asdict(candidate)), durable=False)
         return candidate
+
+    def _name_note(self, path: str, stamp: Stamp) -> str:
+        name = hashlib.sha256(json.dumps([path, str(stamp)]).encode()).hexdigest()
+        return self._store.room("interpreters", name)
 
     def _list_found(self, minor: str) -> Iterator[Candidate]:
         seen: set[str] = set()
@@ -108,7 +106,7 @@ class Finder:
         Raises InterpreterNotFoundError, which lists what was found.
         """
         if given:
-            candidate = self.examine(os.path.expanduser(given))
+            candidate = self.examine(settings.locate_python(given, self._environ))
             if wanted and candidate.interpreter.compatibility != wanted.compatibility:
                 raise _not_found(wanted, [candidate], f"`{given}` is another Python than the lock needs")
             return candidate
@@ -125,6 +123,16 @@ class Finder:
         if not fitting:
             raise _not_found(wanted, found, "no Python on this machine fits the lock")
         return max(fitting, key=lambda each: _patch_of(each.interpreter))
+
+
+def _read_note(path: str) -> Candidate | None:
+    try:
+        with open(path, encoding="utf-8") as file:
+            content = json.load(file)
+        candidate = Candidate(path=content["path"], interpreter=Interpreter(**content["interpreter"]))
+    except (OSError, ValueError, KeyError, TypeError):
+        return None
+    return candidate if os.path.exists(candidate.path) else None
 
 
 def _discover(minor: str) -> str | None:

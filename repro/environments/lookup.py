@@ -9,7 +9,7 @@ from __future__ import annotations
 import os
 import time
 
-from repro.environments.ready import Ready, find_stamp
+from repro.environments.ready import Ready, find_python_stamp, find_stamp, stamp_config
 from repro.files import find_changed_directories
 
 try:
@@ -75,8 +75,10 @@ def name_look(lock_bytes: bytes, options: tuple[str, ...]) -> str:
 
 
 def is_intact(env_dir: str, ready: Ready) -> bool:
-    """Tell whether an environment's interpreter and directories are as they were when it was marked ready."""
+    """Tell whether interpreter, configuration and directories are as they were when an environment was marked ready."""
     if str(find_stamp(ready.interpreter.path)) != str(ready.interpreter) or not os.path.exists(f"{env_dir}/bin/python"):
+        return False
+    if stamp_config(env_dir) != ready.config:
         return False
     return not find_changed_directories(env_dir, ready.directories)
 
@@ -105,13 +107,22 @@ def make_environment(
     )
 
 
-def name_options(*, python: str | None, allow_missing: bool, used: bool = False) -> tuple[str, ...]:
-    """Return what else than a lock's bytes decides which environment it leads to."""
-    return (python or "", "allow-missing" if allow_missing else "", *(["used"] if used else []))
+def name_options(*, python: str | None, allow_missing: bool, used: bool = False) -> tuple[str, ...] | None:
+    """Return what else than a lock's bytes decides which environment it leads to; `python` is an absolute path.
+
+    None where that cannot be told without running it.
+    """
+    flags = ("allow-missing" if allow_missing else "", *(["used"] if used else []))
+    if python is None:
+        return ("", *flags)
+    stamp = find_python_stamp(python)
+    return (f"{python} {stamp}", *flags) if stamp else None
 
 
-def look_up(store: Store, lock_bytes: bytes, options: tuple[str, ...]) -> Environment | None:
+def look_up(store: Store, lock_bytes: bytes, options: tuple[str, ...] | None) -> Environment | None:
     """Return the ready environment that the same bytes and options led to before."""
+    if options is None:
+        return None
     started = time.perf_counter()
     key = store.find_look(name_look(lock_bytes, options))
     found = find_ready(store, key) if key else None

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cache
@@ -9,7 +10,7 @@ from pathlib import Path
 
 from repro import settings
 from repro.environments.interpreters import Finder
-from repro.environments.store import Store, locate_store
+from repro.environments.store import Store, UnwritableStoreError, locate_store
 from repro.process import Runner
 from repro.snapshots.memory import Memory
 from repro.snapshots.pins import Hashes, Pin
@@ -62,22 +63,36 @@ class Machine:
         return find_indexes(self.environ, project=project, prefix=prefix, given=self.indexes)
 
     def make_memory(self) -> Memory:
-        """Return the memories of the store. Raises RestoreError where somebody else could have filled it."""
-        self.store.check()
+        """Return the memories of the store; one that cannot be written only costs time.
+
+        Raises RestoreError where somebody else could have filled it.
+        """
+        with contextlib.suppress(UnwritableStoreError):
+            self.store.prepare()
         return Memory(Path(self.store.room()))
+
+    def _find_caches_dir(self) -> str | None:
+        """Return where the installers' own caches lie, None where the store cannot be written: they then have none.
+
+        Raises RestoreError where somebody else could have filled the store.
+        """
+        try:
+            self.store.prepare()
+        except UnwritableStoreError:
+            return None
+        return self.store.room()
 
     def make_finder(self) -> Finder:
         """Return the finder of interpreters."""
         return Finder(self.store, runner=self.runner, environ=self.environ)
 
     def make_keeper(self, indexes: Indexes) -> Keeper:
-        """Return what keeps wheels in the store. Raises RestoreError where it cannot be written."""
+        """Return what keeps wheels in the store. Raises RestoreError where somebody else could have filled it."""
         from repro.snapshots.hashes import find_uv
         from repro.snapshots.keep import Keeper
 
-        self.store.prepare()
         build_env = settings.make_installer_environment(self.environ)
-        build_env |= {"UV_CACHE_DIR": self.store.room("uv"), "PIP_CACHE_DIR": self.store.room("pip")}
+        settings.name_caches(build_env, self._find_caches_dir())
         indexes.write_to(build_env)
         return Keeper(
             wheelhouse=self.store.open_wheelhouse(),
@@ -126,5 +141,5 @@ class Machine:
             runner=self.runner,
             environ=self.environ,
             indexes=self.find_indexes(project),
-            caches_dir=self.store.room(),
+            caches_dir=self._find_caches_dir(),
         )

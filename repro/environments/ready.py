@@ -2,11 +2,12 @@
 
 Plain lines, so that a look-up needs neither json nor re, which together cost as much as starting Python:
 
-    repro-environment 1
+    repro-environment 2
     key <16 hex digits>
     digest sha256:<64 hex digits>
     python 3.11.7
     interpreter <mtime in ns> <size in bytes> <path>
+    config <mtime in ns> <size in bytes> of pyvenv.cfg
     directory <mtime in ns> <path relative to the environment>/
     ...
 """
@@ -20,7 +21,7 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
 
 FILE_NAME = "repro-environment"
-_TITLE = "repro-environment 1"
+_TITLE = "repro-environment 2"
 
 
 class Stamp:
@@ -46,25 +47,56 @@ def find_stamp(path: str) -> Stamp | None:
     return Stamp(path, found.st_mtime_ns, found.st_size)
 
 
-class Ready:
-    """What a marker says: key, digest of the lock, version of Python, its stamp, and each directory's mtime in ns."""
+def find_python_stamp(python: str) -> Stamp | None:
+    """Return the stamp of the interpreter that a path leads to now.
 
-    __slots__ = ("digest", "directories", "interpreter", "key", "python_version")
+    None where there is none, and for a script, which may lead to another tomorrow (a shim of pyenv's).
+    """
+    path = os.path.realpath(python)
+    try:
+        with open(path, "rb") as file:
+            is_script = file.read(2) == b"#!"
+    except OSError:
+        return None
+    return None if is_script else find_stamp(path)
+
+
+def stamp_config(env_dir: str) -> str:
+    """Return what tells an environment's pyvenv.cfg from another: its mtime in ns and size in bytes, "" without one."""
+    stamp = find_stamp(f"{env_dir}/pyvenv.cfg")
+    return f"{stamp.mtime_ns} {stamp.size_bytes}" if stamp else ""
+
+
+class Ready:
+    """What a marker says: key, digest of the lock, version of Python, its stamp, and what the environment was like.
+
+    That is the stamp of its pyvenv.cfg, which decides what it can import, and each directory's mtime in ns.
+    """
+
+    __slots__ = ("config", "digest", "directories", "interpreter", "key", "python_version")
 
     def __init__(
-        self, *, key: str, digest: str, python_version: str, interpreter: Stamp, directories: Mapping[str, int]
+        self,
+        *,
+        key: str,
+        digest: str,
+        python_version: str,
+        interpreter: Stamp,
+        config: str,
+        directories: Mapping[str, int],
     ) -> None:
         self.key = key
         self.digest = digest
         self.python_version = python_version
         self.interpreter = interpreter
+        self.config = config
         self.directories = directories
 
 
 def format_ready(ready: Ready) -> str:
     """Return a marker's text."""
     lines = [_TITLE, f"key {ready.key}", f"digest {ready.digest}", f"python {ready.python_version}"]
-    lines.append(f"interpreter {ready.interpreter}")
+    lines += [f"interpreter {ready.interpreter}", f"config {ready.config}"]
     lines += [f"directory {mtime_ns} {name}" for name, mtime_ns in sorted(ready.directories.items())]
     return "\n".join(lines) + "\n"
 
@@ -73,7 +105,7 @@ def parse_ready(text: str) -> Ready:
     """Return what a marker's text says. Raises ValueError where it is none, or cut off."""
     if not text.endswith("\n"):
         raise ValueError("the marker is cut off")
-    title, key, digest, version, interpreter, *directories = text[:-1].split("\n")
+    title, key, digest, version, interpreter, config, *directories = text[:-1].split("\n")
     if title != _TITLE:
         raise ValueError(f"the marker begins with {title!r}")
     mtime_ns, size_bytes, path = interpreter.removeprefix("interpreter ").split(" ", 2)
@@ -86,5 +118,6 @@ def parse_ready(text: str) -> Ready:
         digest=digest.removeprefix("digest "),
         python_version=version.removeprefix("python "),
         interpreter=Stamp(path, int(mtime_ns), int(size_bytes)),
+        config=config.removeprefix("config "),
         directories=times,
     )

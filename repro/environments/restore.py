@@ -8,13 +8,13 @@ from __future__ import annotations
 
 import hashlib
 import json
-import os
 import time
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from enum import Enum
 from pathlib import Path
 
+from repro import settings
 from repro.environments.interpreters import Candidate
 from repro.environments.lookup import (
     Environment,
@@ -30,7 +30,7 @@ from repro.environments.order import Order
 from repro.environments.ready import Ready, find_stamp
 from repro.environments.store import Store
 from repro.errors import RestoreError
-from repro.files import hold_lock
+from repro.files import hold_lock, make_directory
 from repro.formats.direct_url import Index, Vcs
 from repro.formats.lockfile import Distribution, Snapshot
 from repro.snapshots.load import Loaded, locate_lock, parse_lock, read_lock
@@ -52,7 +52,7 @@ class Check(Enum):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Request:
-    """What a caller asks for: `lock` is a lock file or the directory that holds one.
+    """What a caller asks for: `lock` is a lock file or the directory that holds one, `python` an absolute path.
 
     With `used` only what its run has used is wanted, and what that requires. `check` is how a ready environment is
     looked at; what was changed in it is mended.
@@ -67,7 +67,7 @@ class Request:
     check: Check = Check.DIRECTORIES
 
     @property
-    def options(self) -> tuple[str, ...]:
+    def options(self) -> tuple[str, ...] | None:
         """What else than the lock's bytes decides which environment it leads to."""
         return name_options(python=self.python, allow_missing=self.allow_missing, used=self.used)
 
@@ -116,10 +116,12 @@ def _refuse_missing(plan: Plan, path: Path) -> None:
 
 
 def _compute_key(snapshot: Snapshot, candidate: Candidate) -> str:
-    """Return the key of the environment: what it holds, the files allowed, and the interpreter, as 16 hex digits."""
+    """Return the key of the environment, 16 hex digits: what it holds, the files and commits, and the interpreter."""
+    sources = [each.source for each in snapshot.distributions]
     facts = {
         "digest": snapshot.compute_digest(),
         "hashes": [sorted(each.hashes) for each in snapshot.distributions],
+        "commits": [(each.format_url(), each.commit) for each in sources if isinstance(each, Vcs)],
         "interpreter": str(find_stamp(candidate.path)),
         "version": candidate.interpreter.version,
         "abi": candidate.interpreter.abi,
@@ -167,9 +169,9 @@ def _find_or_build(machine: Machine, order: Order, check: Check) -> _Outcome:
     if found := _find_sound(store, key, check):
         return found
     store.prepare()
-    os.makedirs(store.room("envs", key), exist_ok=True)
     wait = lambda: machine.report(f"waiting: another process is restoring {key}")  # noqa: E731
     try:
+        make_directory(store.room("envs", key))
         with hold_lock(store.room("flocks", f"{key}.lock"), wait):
             if found := _find_sound(store, key, check) or _mend(machine, order, check):
                 return found
@@ -232,17 +234,21 @@ def restore_environment(machine: Machine, request: Request) -> Environment:
     started = time.perf_counter()
     store = machine.store
     store.check()
+    if request.python:
+        request = replace(request, python=settings.locate_python(request.python, machine.environ))
     path = locate_lock(request.lock)
     content = read_lock(path)
-    found = look_up(store, content, request.options)
+    options = request.options
+    found = look_up(store, content, options)
     if found and _is_sound(found.path, request.check):
         return found
-    loaded = parse_lock(content, path=path)
+    find = machine.make_finder().find
+    loaded = parse_lock(content, path=path, get_python=lambda: find(None, given=request.python).interpreter)
     if request.used:
         loaded = replace(loaded, snapshot=select_used(loaded.snapshot, where=str(path)))
     outcome, notes = _restore_loaded(machine, request, loaded)
-    if not notes:
-        store.keep_look(name_look(content, request.options), outcome.ready.key)
+    if options and not notes:
+        store.keep_look(name_look(content, options), outcome.ready.key)
     return make_environment(
         store,
         outcome.env_dir,

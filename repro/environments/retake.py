@@ -16,7 +16,7 @@ import os
 import repro
 from repro import settings
 from repro.environments.ready import find_stamp
-from repro.files import write_atomically
+from repro.files import make_directory, write_atomically
 from repro.snapshots.sweep import is_swept, sweep
 
 try:
@@ -76,7 +76,7 @@ def keep_sites(store: Store, python: str, sites: Sequence[str], *, environ: Mapp
             return
         lines = [*(f"site {site}" for site in sites), *map(_stamp, dependencies)]
         path = _find_sites_path(store, python, environ)
-        os.makedirs(os.path.dirname(path), exist_ok=True)
+        make_directory(os.path.dirname(path))
         write_atomically(path, "\n".join(lines) + "\n", durable=False)
     except OSError:
         return  # only the next snapshot's time is lost
@@ -127,7 +127,7 @@ def keep_take(store: Store, name: str, text: str) -> None:
     """Remember what was said of a snapshot."""
     try:
         path = store.room("takes", name)
-        os.makedirs(os.path.dirname(path), exist_ok=True)
+        make_directory(os.path.dirname(path))
         write_atomically(path, text, durable=False)
     except OSError:
         return

@@ -78,8 +78,9 @@ def restore_or_warn(
     """
     if restore:
         return restore_environment(machine, replace(request, check=Check.FILES))
-    loaded = load_lock(request.lock)
-    here = here or look_here(machine, choose_python(request.python, machine.environ))
+    python = choose_python(request.python, machine.environ)
+    loaded = load_lock(request.lock, get_python=lambda: machine.make_finder().examine(python).interpreter)
+    here = here or look_here(machine, python)
     drift = compare(loaded.snapshot, here).without_added()
     if drift:
         command = command or f"repro restore {shlex.quote(str(request.lock))}"

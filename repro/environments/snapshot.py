@@ -10,7 +10,7 @@ from pathlib import Path
 from repro.environments.machine import Machine
 from repro.environments.retake import keep_sites, keep_take, list_options, name_take
 from repro.errors import InvalidSnapshotError, NotObservedError, ReproError, SnapshotNotFoundError
-from repro.files import write_atomically
+from repro.files import overwrite
 from repro.formats.lockfile import Snapshot, format_snapshot
 from repro.snapshots.drift import Drift, compare
 from repro.snapshots.load import load_lock
@@ -56,11 +56,12 @@ def take_for(
     """
     old, notes = find_lock(path)
     since_ns = time.time_ns()
+    memory = machine.make_memory()
     taken = take_snapshot(
         python,
         runner=machine.runner,
         environ=machine.environ,
-        memory=machine.make_memory(),
+        memory=memory,
         tools=machine.make_tools(project=path.parent, python=python, engine=engine, must_prove=thoroughness.prove),
         thoroughness=thoroughness,
         old=old,
@@ -73,7 +74,12 @@ def take_for(
         taken=taken,
         drift=compare(old, taken.snapshot) if old else None,
         would_change=old is None or old.compute_digest() != taken.snapshot.compute_digest(),
-        notes=(*notes, *taken.notes, *(fault.text for fault in taken.faults)),
+        notes=(
+            *notes,
+            *taken.notes,
+            *(fault.text for fault in taken.faults),
+            *([memory.trouble] if memory.trouble else []),
+        ),
     )
 
 
@@ -122,7 +128,7 @@ def write_lock(snapshot: Snapshot, path: Path) -> None:
     Raises ReproError where it cannot be written.
     """
     try:
-        write_atomically(path, format_snapshot(mark_used(snapshot, frozenset())))
+        overwrite(path, format_snapshot(mark_used(snapshot, frozenset())))
     except OSError as error:
         raise ReproError(
             f"`{path}` cannot be written ({error.strerror})", hint="name another place with `-o FILE`"

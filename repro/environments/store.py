@@ -30,8 +30,9 @@ from contextlib import contextmanager
 
 from repro.environments.ready import FILE_NAME as READY
 from repro.environments.ready import Ready, parse_ready
-from repro.errors import RestoreError
-from repro.files import hold_free_lock, hold_lock, new_nonce, remove_tree, write_atomically
+from repro.errors import RestoreError, UsageError
+from repro.files import hold_free_lock, hold_lock, make_directory, new_nonce, remove_tree, write_atomically
+from repro.settings import expand_path
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -48,9 +49,20 @@ _ROOMS = (
 )  # fmt: skip
 
 
+class UnwritableStoreError(RestoreError):
+    """Nothing can be kept in the store; what is in it can still be used."""
+
+
 def locate_store(cache_dir: str) -> str:
-    """Return the store's directory for the cache directory a user named, which may hold other things."""
-    path = os.path.abspath(os.path.expanduser(cache_dir))
+    """Return the store's directory for the cache directory a user named, which may hold other things.
+
+    Raises UsageError for one that no program below it could be named by: PATH is split at colons.
+    """
+    path = expand_path(cache_dir)
+    if os.pathsep in path or "\n" in path:
+        raise UsageError(
+            f"the cache `{path}` has a `:` or a line break in its path", hint="name another with `--cache DIR`"
+        )
     if os.path.basename(path) == "repro" or os.path.isfile(os.path.join(path, MARKER)):
         return path
     return os.path.join(path, "repro")
@@ -85,18 +97,18 @@ class Store:
             _check_trust(self.root)
 
     def prepare(self) -> None:
-        """Make the rooms. Raises RestoreError where the cache cannot be written or trusted."""
+        """Make the rooms. Raises UnwritableStoreError, and RestoreError where the cache cannot be trusted."""
         try:
-            os.makedirs(self.root, mode=0o755, exist_ok=True)
+            make_directory(self.root)
             _check_trust(self.root)
             for room in _ROOMS:
-                os.makedirs(self.room(room), mode=0o755, exist_ok=True)
+                make_directory(self.room(room))
             for name, text in ((MARKER, f'{{"layout": {LAYOUT_VERSION}}}\n'), ("CACHEDIR.TAG", _TAG)):
                 path = os.path.join(self.root, name)
                 if not os.path.exists(path):
                     write_atomically(path, text)
         except OSError as error:
-            raise RestoreError(
+            raise UnwritableStoreError(
                 f"the cache `{self.root}` cannot be written ({error.strerror})",
                 hint="name another with `--cache DIR` or MLFLOW_SNAPSHOT_CACHE",
             ) from error

@@ -215,6 +215,8 @@ def _unpack(wheel: Path, target: Path) -> Tree:
     for directory in {os.path.dirname(path) for path in destination.files if path.endswith(".py")}:
         if directory.startswith("site"):
             os.makedirs(f"{target}/pyc{directory[4:]}", exist_ok=True)
+    if (target / "pyc").is_dir():
+        (target / "pyc").chmod(0o700)  # what Python makes in it has the mode that a user's umask allows
     tree = Tree(
         path=target,
         sha256=target.name,

@@ -3,7 +3,12 @@
 from __future__ import annotations
 
 import json
+import re
 from dataclasses import dataclass
+
+_URL = re.compile(r"[!-~]+")
+_SHA256 = re.compile(r"[0-9a-f]{64}")
+_VCS = ("git", "hg", "svn", "bzr")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -37,8 +42,7 @@ class Vcs:
         """Return the URL a requirement names it by, e.g. `git+https://host/x@<commit>#subdirectory=y`."""
         if self.url is None:
             return None
-        fragment = f"#subdirectory={self.subdirectory}" if self.subdirectory else ""
-        return f"{self.vcs}+{self.url}@{self.commit}{fragment}"
+        return f"{self.vcs}+{self.url}@{self.commit}{_format_fragment(self.subdirectory)}"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -88,14 +92,72 @@ class System:
 Source = Index | Archive | Vcs | Directory | Editable | Local | System
 
 
+def _format_fragment(subdirectory: str | None) -> str:
+    from urllib.parse import quote
+
+    return f"#subdirectory={quote(subdirectory)}" if subdirectory else ""
+
+
 def clean_url(url: str) -> str:
-    """Return a URL without password, user (but `git@` over ssh), query and fragment."""
-    from urllib.parse import urlsplit, urlunsplit
+    """Return a URL without password, user (but `git@` over ssh), query and fragment, quoted where it has to be."""
+    from urllib.parse import quote, urlsplit, urlunsplit
 
     parts = urlsplit(url)
     user, _, host = parts.netloc.rpartition("@")
     keeps_user = parts.scheme in ("ssh", "git+ssh") and user.partition(":")[0] == "git"
-    return urlunsplit((parts.scheme, f"git@{host}" if keeps_user else host, parts.path, "", ""))
+    path = re.sub(r"[^!-~]+", lambda match: quote(match[0]), parts.path)
+    return urlunsplit((parts.scheme, f"git@{host}" if keeps_user else host, path, "", ""))
+
+
+def check_url(url: str) -> str:
+    """Return a URL that can stand in a line of requirements. Raises ValueError."""
+    if not _URL.fullmatch(url):
+        raise ValueError(f"`{url}` is no URL: it has spaces, or characters that have to be quoted")
+    return url
+
+
+def make_vcs(*, vcs: str, url: str | None, commit: str, subdirectory: str | None) -> Vcs:
+    """Return a commit whose parts can stand in a line of requirements. Raises ValueError."""
+    if vcs not in _VCS:
+        raise ValueError(f"`{vcs}` is no version control that is known ({', '.join(_VCS)})")
+    if not re.fullmatch(r"[0-9A-Za-z][0-9A-Za-z._@+:-]*", commit):
+        raise ValueError(f"`{commit}` is no commit")
+    if subdirectory and (subdirectory.startswith("/") or ".." in subdirectory.split("/")):
+        raise ValueError(f"the subdirectory `{subdirectory}` leads out of the repository")
+    return Vcs(vcs=vcs, url=check_url(url) if url else None, commit=commit, subdirectory=subdirectory or None)
+
+
+def _take_text(table: dict[str, object], key: str) -> str:
+    """Return a text of a table, "" where there is none. Raises ValueError for what is no text."""
+    value = table.get(key, "")
+    if not isinstance(value, str):
+        raise ValueError(f"`{key}` is `{value}`, which is no text")
+    return value
+
+
+def _take_table(table: dict[str, object], key: str) -> dict[str, object]:
+    value = table.get(key, {})
+    if not isinstance(value, dict):
+        raise ValueError(f"`{key}` is no object")
+    return value
+
+
+def _load(text: str) -> dict[str, object]:
+    try:
+        content = json.loads(text)
+    except RecursionError:
+        raise ValueError("it is nested too deeply") from None
+    if not isinstance(content, dict):
+        raise ValueError("it is no object")
+    return content
+
+
+def _make_archive(content: dict[str, object], url: str, subdirectory: str) -> Archive:
+    """Return an archive with the sha256 that is stated in either of the two ways, where it is one."""
+    info = _take_table(content, "archive_info")
+    stated = _take_text(_take_table(info, "hashes"), "sha256") or _take_text(info, "hash").partition("sha256=")[2]
+    sha256 = stated.lower() if _SHA256.fullmatch(stated.lower()) else None
+    return Archive(url=check_url(clean_url(url) + _format_fragment(subdirectory)), sha256=sha256)
 
 
 def parse_direct_url(text: str) -> Source:
@@ -103,22 +165,19 @@ def parse_direct_url(text: str) -> Source:
 
     Raises ValueError where it is no such file.
     """
-    try:
-        content = json.loads(text)
-        url = content["url"]
-        if (vcs := content.get("vcs_info")) is not None:
-            return Vcs(
-                vcs=vcs["vcs"],
-                url=None if url.startswith("file:") else clean_url(url),
-                commit=vcs["commit_id"],
-                subdirectory=content.get("subdirectory"),
-            )
-        if content.get("dir_info", {}).get("editable"):
-            return Editable()
-        if url.startswith("file:"):
-            return Directory()
-        archive = content.get("archive_info", {})
-        sha256 = archive.get("hashes", {}).get("sha256") or archive.get("hash", "").partition("sha256=")[2]
-        return Archive(url=clean_url(url), sha256=sha256 or None)
-    except (KeyError, TypeError, AttributeError) as error:
-        raise ValueError(f"not a PEP 610 file: {error!r}") from error
+    content = _load(text)
+    url = _take_text(content, "url")
+    if not url:
+        raise ValueError("it has no `url`")
+    is_here, subdirectory = url.lower().startswith("file:"), _take_text(content, "subdirectory")
+    if "vcs_info" in content:
+        info = _take_table(content, "vcs_info")
+        return make_vcs(
+            vcs=_take_text(info, "vcs"),
+            url=None if is_here else clean_url(url),
+            commit=_take_text(info, "commit_id"),
+            subdirectory=subdirectory,
+        )
+    if _take_table(content, "dir_info").get("editable"):
+        return Editable()
+    return Directory() if is_here else _make_archive(content, url, subdirectory)

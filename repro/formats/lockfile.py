@@ -14,7 +14,19 @@ from dataclasses import dataclass, field
 from enum import Enum
 
 from repro.errors import InvalidSnapshotError
-from repro.formats.direct_url import Archive, Checkout, Directory, Editable, Index, Local, Source, System, Vcs
+from repro.formats.direct_url import (
+    Archive,
+    Checkout,
+    Directory,
+    Editable,
+    Index,
+    Local,
+    Source,
+    System,
+    Vcs,
+    check_url,
+    make_vcs,
+)
 
 FILE_NAME = "requirements-lock.txt"
 FORMAT_VERSION = 1
@@ -29,6 +41,15 @@ _VERSION = re.compile(
 _HASH = re.compile(r"sha256:[0-9a-f]{64}")
 _JOINT = "\x1f"  # stands for the end of a line that a backslash continues
 _NEXT_HASH = f" {_JOINT}    --hash="  # as format_requirement writes it
+# What neither a terminal nor a program should be handed; a lone half of a surrogate pair cannot be written either.
+_CONTROL = re.compile(r"[\x00-\x1f\x7f-\x9f\ud800-\udfff]")
+_SHAPES = {
+    "implementation": r"[a-z][a-z0-9_]*",
+    "version": r"\d+\.\d+(\.\d+)?((a|b|c|rc)\d+)?",
+    "abi": r"[a-z0-9_]+",
+    "platform": r"[a-z0-9_]+-[A-Za-z0-9_.]+",
+    "libc": r"[A-Za-z0-9_.+ -]+",
+}
 _HEADER = "# repro-"
 _NOTE = "# repro: "
 _INDEX = Index()
@@ -42,6 +63,11 @@ def canonicalize_name(name: str) -> str:
 def is_version(text: str) -> bool:
     """Tell whether `text` is a version as PEP 440 writes them, so that `==` accepts it."""
     return _VERSION.fullmatch(text) is not None
+
+
+def is_hash(text: str) -> bool:
+    """Tell whether `text` is a hash as locks have it: `sha256:` and 64 hexadecimal digits."""
+    return _HASH.fullmatch(text) is not None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -108,7 +134,8 @@ class Distribution:
     def identity(self) -> tuple[str, str, str, str | None]:
         """What makes it this distribution and no other: its files, by the kept wheel where there is no RECORD."""
         kept = self.hashes[0] if self.kept and self.hashes else None
-        return self.name, self.version, self.source.kind, self.record or kept
+        origin = f"vcs@{self.source.commit}" if isinstance(self.source, Vcs) else self.source.kind
+        return self.name, self.version, origin, self.record or kept
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -261,9 +288,32 @@ class _Draft:
     faults: list[tuple[int, str]] = field(default_factory=list)
 
 
+def _check_texts(value: object) -> None:
+    """Raise ValueError for a text with a control character, however deep it lies."""
+    if isinstance(value, str):
+        if _CONTROL.search(value):
+            raise ValueError(f"it has a control character: {value!r}")
+    elif isinstance(value, list | dict):
+        for item in value:
+            _check_texts(item)
+            if isinstance(value, dict):
+                _check_texts(value[item])
+
+
+def _load_json(text: str) -> object:
+    """Return the value of a comment. Raises ValueError for what is no JSON, or no text that can be printed."""
+    try:
+        value: object = json.loads(text)
+        if "\\" in text or not text.isascii():
+            _check_texts(value)
+    except RecursionError:
+        raise ValueError("it is nested too deeply") from None
+    return value
+
+
 def _read_note(draft: _Draft, number: int, text: str) -> None:
     try:
-        note = json.loads(text)
+        note = _load_json(text)
         if not isinstance(note, dict):
             raise ValueError("not an object")
     except ValueError as error:
@@ -333,12 +383,12 @@ def _read_checkout(note: dict[str, object]) -> Checkout | None:
 def _read_source(note: dict[str, object]) -> Source:
     match note.get("kind", "index"):
         case "index":
-            url = note.get("index")
-            return Index(url=url) if isinstance(url, str) else _INDEX
+            url = _find_text(note, "index")
+            return Index(url=check_url(url)) if url else _INDEX
         case "archive":
             return Archive(url=_require(note, "url"), sha256=_find_text(note, "sha256"))
         case "vcs":
-            return Vcs(
+            return make_vcs(
                 vcs=_require(note, "vcs"),
                 url=_find_text(note, "url"),
                 commit=_require(note, "commit"),
@@ -360,9 +410,9 @@ def _read_proof(note: dict[str, object]) -> Proof | None:
     value = note.get("proof")
     if value is None:
         return None
-    if value not in _PROOFS:
+    if not isinstance(value, str) or value not in _PROOFS:
         raise ValueError(f"unknown proof `{value}`")
-    return _PROOFS[str(value)]
+    return _PROOFS[value]
 
 
 def _are_hashes(words: list[str]) -> bool:
@@ -396,39 +446,72 @@ def _read_hashes(options: str) -> tuple[str, ...]:
     return tuple(hashes)
 
 
-def _split_requirement(line: str) -> tuple[str, str | None, tuple[str, ...]]:
-    """Return (name, version or None for a URL, hashes) of an active line."""
+def _split_requirement(line: str) -> tuple[str, str | None, str, tuple[str, ...]]:
+    """Return (name, version or None for a URL, version or URL, hashes) of an active line."""
     pin = line.partition(" --")[0].rstrip(f" \t{_JOINT}")
     options = line[len(pin) :]
     pin = pin.replace(_JOINT, " ")
-    name, separator, version = pin.partition("==")
-    if not separator:
-        name, separator, version = pin.partition(" @ ")
+    name, separator, version = pin.partition(" @ ")
+    is_url = bool(separator)
+    if not is_url:
+        name, separator, version = pin.partition("==")
     name, version = name.strip(), version.strip()
     if not separator or not _NAME.fullmatch(name):
         raise ValueError(f"`{pin}` is not `name==version`")
     hashes = _read_hashes(options) if options else ()
-    if "==" in pin and not is_version(version):
+    if is_url:
+        check_url(version)
+    elif not is_version(version):
         raise ValueError(f"`{version}` is not a version")
-    return name, version if "==" in pin else None, hashes
+    return name, None if is_url else version, version, hashes
 
 
 def _read_texts(value: object) -> tuple[str, ...]:
     return tuple([item for item in value if isinstance(item, str)]) if isinstance(value, list) else ()
 
 
+def _find_hash(note: dict[str, object], key: str) -> str | None:
+    value = _find_text(note, key)
+    if value is not None and not _HASH.fullmatch(value):
+        raise ValueError(f"`{key}` is `{value}`, not a sha256 hash (`sha256:` and 64 hexadecimal digits)")
+    return value
+
+
+def _read_comment(note: dict[str, object]) -> tuple[str, str, tuple[str, ...]]:
+    """Return (name, version, hashes) of an entry that no installer sees."""
+    name, version, hashes = _require(note, "name"), _require(note, "version"), _read_texts(note.get("hashes"))
+    if not _NAME.fullmatch(name):
+        raise ValueError(f"`{name}` is no name of a distribution")
+    for each in hashes:
+        _find_hash({"hashes": each}, "hashes")
+    return name, version, hashes
+
+
+def _read_line(line: str, note: dict[str, object], source: Source) -> tuple[str, str, tuple[str, ...]]:
+    """Return (name, version, hashes) of a line that installers see.
+
+    What its note says must not lead anywhere else: raises ValueError.
+    """
+    name, version, place, hashes = _split_requirement(line)
+    is_kept = note.get("kept") is True
+    if version is None:
+        if not isinstance(source, Archive) or is_kept or source.url != place:
+            raise ValueError(f"the note of `{name}` does not say that it is the archive `{place}`")
+        return name, _require(note, "version"), hashes
+    if not (is_kept or isinstance(source, Index)):
+        raise ValueError(f"`{name}=={version}` is of an index, but its note says `{source.kind}`")
+    return name, version, hashes
+
+
 def _read_entry(line: str, note: dict[str, object]) -> Distribution:
     source = _read_source(note)
-    if line:
-        name, version, hashes = _split_requirement(line)
-    else:
-        name, version, hashes = _require(note, "name"), None, _read_texts(note.get("hashes"))
+    name, version, hashes = _read_line(line, note, source) if line else _read_comment(note)
     return Distribution(
         name=canonicalize_name(name),
-        version=version or _require(note, "version"),
+        version=version,
         source=source,
         hashes=hashes,
-        record=_find_text(note, "record"),
+        record=_find_hash(note, "record"),
         file=_find_text(note, "file"),
         proof=_read_proof(note),
         reason=_find_text(note, "reason"),
@@ -440,15 +523,29 @@ def _read_entry(line: str, note: dict[str, object]) -> Distribution:
     )
 
 
+def _load_header(header: dict[str, str], key: str) -> dict[str, object]:
+    value = _load_json(header.get(key, "null"))
+    if not isinstance(value, dict):
+        raise ValueError(f"`{_HEADER[2:]}{key}` is missing or no object")
+    return value
+
+
 def _read_interpreter(header: dict[str, str]) -> Interpreter:
-    python, platform = json.loads(header["python"]), json.loads(header["platform"])
-    return Interpreter(
-        implementation=python["implementation"],
-        version=python["version"],
-        abi=python["abi"],
-        platform=platform["platform"],
-        libc=platform.get("libc"),
-    )
+    """Return the interpreter; each fact has the shape a Python gives it, since paths are made of them."""
+    facts = {**_load_header(header, "python"), **_load_header(header, "platform")}
+    found: dict[str, str] = {}
+    for key, shape in _SHAPES.items():
+        value = facts.get(key)
+        if value is None and key == "libc":
+            continue
+        if not isinstance(value, str) or not re.fullmatch(shape, value):
+            raise ValueError(f"`{key}` is `{value}`")
+        found[key] = value
+    return Interpreter(**found)
+
+
+def _read_index_urls(header: dict[str, str]) -> tuple[str, ...]:
+    return tuple(map(check_url, _read_texts(_load_json(header.get("index", "[]")))))
 
 
 def _find_half_hashed(distributions: Iterable[Distribution], numbers: dict[str, int]) -> Iterator[tuple[int, str]]:
@@ -488,10 +585,10 @@ def parse_snapshot(text: str, *, where: str = FILE_NAME) -> Snapshot:
         numbers[entry.name] = number if line else 0
     try:
         interpreter = _read_interpreter(draft.header)
-        index_urls = _read_texts(json.loads(draft.header.get("index", "[]")))
-    except (KeyError, ValueError, TypeError, AttributeError) as error:
+        index_urls = _read_index_urls(draft.header)
+    except ValueError as error:
         raise InvalidSnapshotError(
-            f"`{where}` has no readable `repro-python`, `repro-platform` or `repro-index` header ({error!r})",
+            f"`{where}` has no readable `repro-python`, `repro-platform` or `repro-index` header ({error})",
             hint="take it again with `repro snapshot`",
         ) from error
     if any(each.hashes for each in distributions.values()):

@@ -2,11 +2,16 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Mapping
+from functools import cache
+
+from packaging.markers import Marker, UndefinedComparison, UndefinedEnvironmentName
 from packaging.requirements import InvalidRequirement, Requirement
 
 from repro.errors import InvalidSnapshotError
 from repro.formats.direct_url import Archive, Vcs
-from repro.formats.lockfile import Distribution, Snapshot, canonicalize_name, format_requirement
+from repro.formats.lockfile import Distribution, Interpreter, Snapshot, canonicalize_name, format_requirement, is_hash
+from repro.formats.target import make_target
 
 
 def join_continued(text: str) -> list[tuple[int, str]]:
@@ -26,8 +31,24 @@ def join_continued(text: str) -> list[tuple[int, str]]:
     return lines
 
 
-def _read_line(line: str) -> Distribution | None:
-    """Return the pinned distribution of a line, None where its marker leaves it out here; ValueError otherwise."""
+def _applies(marker: Marker, get_variables: Callable[[], Mapping[str, str]] | None) -> bool:
+    """Tell whether a marker lets its line stand, for the Python that the file is read for. Raises ValueError."""
+    if get_variables is None:
+        raise ValueError(f"which Python the marker `{marker}` is for is not known here")
+    try:
+        return marker.evaluate(dict(get_variables()))
+    except (UndefinedComparison, UndefinedEnvironmentName) as error:
+        raise ValueError(f"the marker `{marker}` cannot be judged ({error})") from error
+
+
+def _read_hash(text: str) -> str:
+    if not is_hash(text):
+        raise ValueError(f"`{text}` is not a sha256 hash (`sha256:` and 64 hexadecimal digits)")
+    return text
+
+
+def _read_line(line: str, get_variables: Callable[[], Mapping[str, str]] | None) -> Distribution | None:
+    """Return the pinned distribution of a line, None where its marker leaves it out; ValueError otherwise."""
     if line.startswith("-"):
         raise ValueError(f"`{line}` is an option, not a pinned requirement")
     pin, *options = line.split(" --hash=")
@@ -38,25 +59,31 @@ def _read_line(line: str) -> Distribution | None:
     specifiers = list(requirement.specifier)
     if requirement.url or len(specifiers) != 1 or specifiers[0].operator != "==" or "*" in specifiers[0].version:
         raise ValueError(f"`{pin.strip()}` is not pinned with `==`")
-    if requirement.marker and not requirement.marker.evaluate():
+    if requirement.marker and not _applies(requirement.marker, get_variables):
         return None
     return Distribution(
         name=canonicalize_name(requirement.name),
         version=specifiers[0].version,
-        hashes=tuple(option.strip() for option in options),
+        hashes=tuple(_read_hash(option.strip()) for option in options),
     )
 
 
-def parse_pinned_requirements(text: str, *, where: str) -> Snapshot:
+def parse_pinned_requirements(
+    text: str, *, where: str, get_python: Callable[[], Interpreter] | None = None
+) -> Snapshot:
     """Return the snapshot of a pinned requirements file: names, versions, hashes; no Python, no record digests.
 
-    Raises InvalidSnapshotError, which names every line that is not pinned.
+    Markers are those of the Python that `get_python` returns. Raises InvalidSnapshotError, which names every line that
+    is not pinned, and each with a marker where no Python is known.
     """
+    get_variables = cache(lambda: make_target(get_python()).markers) if get_python else None
     found: dict[str, Distribution] = {}
-    faults = []
-    for number, line in join_continued(text):
+    lines, faults = join_continued(text), []
+    if not lines:
+        raise InvalidSnapshotError(f"`{where}` names no distribution", hint="take a snapshot with `repro snapshot`")
+    for number, line in lines:
         try:
-            entry = _read_line(line)
+            entry = _read_line(line, get_variables)
         except ValueError as error:
             faults.append(f"line {number}: {error}")
             continue

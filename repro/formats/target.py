@@ -5,21 +5,36 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
+from functools import cached_property
 
 from packaging.markers import default_environment
 from packaging.tags import Tag, compatible_tags, cpython_tags, generic_tags, platform_tags, sys_tags
 
 from repro.formats.lockfile import Interpreter
+from repro.formats.simple_index import expand_tags
 
 _IMPLEMENTATIONS = {"cpython": "CPython", "pypy": "PyPy", "graalpy": "GraalVM"}
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@dataclass(frozen=True, kw_only=True)
 class Target:
     """The markers' variables and the tags of the wheels that fit, best first."""
 
     markers: Mapping[str, str]
     tags: tuple[Tag, ...]
+
+    @cached_property
+    def _ranks(self) -> dict[str, int]:
+        return {str(tag): rank for rank, tag in reversed(list(enumerate(self.tags)))}
+
+    def find_rank(self, wheel_name: str) -> int | None:
+        """Return how well a wheel with this file name fits, 0 the best, None where it cannot be installed."""
+        tags = expand_tags("-".join(wheel_name.removesuffix(".whl").split("-")[-3:]))
+        return min((self._ranks[tag] for tag in tags if tag in self._ranks), default=None)
+
+    def accepts(self, wheel_name: str) -> bool:
+        """Tell whether a wheel with this file name can be installed."""
+        return self.find_rank(wheel_name) is not None
 
 
 def _describe_markers(python: Interpreter) -> dict[str, str]:

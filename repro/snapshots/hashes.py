@@ -11,6 +11,7 @@ import os
 import re
 import shutil
 import sys
+import tempfile
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Protocol
@@ -19,7 +20,7 @@ from repro.errors import ReproError
 from repro.formats.lockfile import canonicalize_name
 from repro.formats.redaction import redact
 from repro.process import Finished, Runner
-from repro.settings import make_installer_environment
+from repro.settings import make_installer_environment, name_caches
 from repro.snapshots.indexes import Indexes
 from repro.snapshots.pins import Hashes, IndexUnreachableError, Pin
 
@@ -115,10 +116,14 @@ class PipToolsHashes:
 
     runner: Runner
     env: Mapping[str, str]
-    cache_dir: str
+    cache_dir: str | None
 
     def ask(self, pins: Sequence[Pin]) -> tuple[Finished, Hashes]:
         """See HashSource."""
+        with tempfile.TemporaryDirectory(prefix="repro-hashes-") as directory:
+            return self._ask(pins, self.cache_dir or directory)
+
+    def _ask(self, pins: Sequence[Pin], cache_dir: str) -> tuple[Finished, Hashes]:
         args = [sys.executable, "-m", "piptools", "compile", "-", "--output-file", "-", "--quiet", "--generate-hashes"]
         args += [
             "--allow-unsafe",
@@ -133,7 +138,7 @@ class PipToolsHashes:
             "--no-emit-trusted-host",
             "--pip-args=--no-deps",
             "--cache-dir",
-            self.cache_dir,
+            cache_dir,
         ]
         finished = self.runner.capture(args, env=self.env, stdin="\n".join(map(str, pins)))
         return finished, _parse_hashed_requirements(finished.stdout)
@@ -175,17 +180,21 @@ def make_sources(
     runner: Runner,
     environ: Mapping[str, str],
     indexes: Indexes,
-    caches_dir: str,
+    caches_dir: str | None,
 ) -> list[HashSource]:
-    """Return the sources to ask in turn: the engine named, else uv, then pip; their caches lie below `caches_dir`."""
+    """Return the sources to ask in turn: the engine named, else uv, then pip.
+
+    Their caches lie below `caches_dir`; where that is None, they have none.
+    """
     env = make_installer_environment(environ)
     indexes.write_to(env)
-    env |= {"UV_CACHE_DIR": os.path.join(caches_dir, "uv"), "PIP_CACHE_DIR": os.path.join(caches_dir, "pip")}
+    name_caches(env, caches_dir)
     uv = find_uv() if engine in (None, "uv") else None
     if engine == "uv" and uv is None:
         raise ReproError("uv is not installed", hint="pip install 'repro[uv]'")
     if engine == "pip-tools":
-        return [PipToolsHashes(runner=runner, env=env, cache_dir=os.path.join(caches_dir, "pip-tools"))]
+        cache_dir = os.path.join(caches_dir, "pip-tools") if caches_dir else None
+        return [PipToolsHashes(runner=runner, env=env, cache_dir=cache_dir)]
     sources: list[HashSource] = []
     if uv:
         sources.append(UvHashes(uv=uv, python=python, runner=runner, env=env))

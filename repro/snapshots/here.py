@@ -166,5 +166,5 @@ def compare_here(path: str | os.PathLike[str], *, known: Known = NOTHING_KNOWN) 
     `drift.without_added()` is what keeps the environment from satisfying the lock. Raises SnapshotNotFoundError and
     InvalidSnapshotError.
     """
-    loaded = load_lock(path)
+    loaded = load_lock(path, get_python=_describe_python)
     return loaded, compare(loaded.snapshot, scan_here(loaded.snapshot), known=known)

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
 from repro.errors import InvalidSnapshotError, SnapshotNotFoundError
-from repro.formats.lockfile import FILE_NAME, Snapshot, has_header, parse_snapshot
+from repro.formats.lockfile import FILE_NAME, Interpreter, Snapshot, has_header, parse_snapshot
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -38,9 +39,10 @@ def read_lock(path: Path) -> bytes:
         raise SnapshotNotFoundError(f"`{path}` cannot be read ({error.strerror})") from error
 
 
-def parse_lock(content: bytes, *, path: Path) -> Loaded:
+def parse_lock(content: bytes, *, path: Path, get_python: Callable[[], Interpreter] | None = None) -> Loaded:
     """Return the snapshot in a lock's bytes; a plain file of pins is taken with fewer guarantees, and that is said.
 
+    The markers of a plain file are judged for the Python that `get_python` returns; where it is None they are faults.
     Raises InvalidSnapshotError.
     """
     try:
@@ -55,7 +57,8 @@ def parse_lock(content: bytes, *, path: Path) -> Loaded:
         from repro.formats.requirements import parse_pinned_requirements
 
         note = f"`{path}` is a plain requirements file: names and versions are checked, not the Python nor the files"
-        return Loaded(path=path, snapshot=parse_pinned_requirements(text, where=str(path)), notes=(note,))
+        plain = parse_pinned_requirements(text, where=str(path), get_python=get_python)
+        return Loaded(path=path, snapshot=plain, notes=(note,))
     snapshot = parse_snapshot(text, where=str(path))
     notes: tuple[str, ...] = ()
     if snapshot.stated_digest != snapshot.compute_digest():
@@ -65,7 +68,7 @@ def parse_lock(content: bytes, *, path: Path) -> Loaded:
     return Loaded(path=path, snapshot=snapshot, notes=notes)
 
 
-def load_lock(path: str | os.PathLike[str]) -> Loaded:
-    """Locate, read and parse a lock. Raises SnapshotNotFoundError and InvalidSnapshotError."""
+def load_lock(path: str | os.PathLike[str], *, get_python: Callable[[], Interpreter] | None = None) -> Loaded:
+    """Locate, read and parse a lock (see `parse_lock`). Raises SnapshotNotFoundError and InvalidSnapshotError."""
     place = locate_lock(path)
-    return parse_lock(read_lock(place), path=place)
+    return parse_lock(read_lock(place), path=place, get_python=get_python)

@@ -3,12 +3,12 @@
     <root>/records/<aa>/<sha256 of a RECORD file>     its record digest, and the file it was found to come from
     <root>/checked/<digest of a site directory>       what its files were like when they were last compared with RECORD
 
-Everything here can be deleted at any time; a directory that cannot be written costs only time.
+Everything here can be deleted at any time; a directory that cannot be written costs only time, and says so in
+`Memory.trouble`.
 """
 
 from __future__ import annotations
 
-import contextlib
 import hashlib
 import json
 import os
@@ -17,7 +17,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import TypeVar
 
-from repro.files import write_atomically
+from repro.files import make_directory, write_atomically
 from repro.formats.lockfile import Proof
 
 T = TypeVar("T")
@@ -65,6 +65,8 @@ class Memory:
 
     def __init__(self, root: Path) -> None:
         self._root = os.fspath(root)
+        self.trouble: str | None = None
+        """Why something could not be remembered."""
 
     def _record_path(self, sha256: str) -> str:
         return os.path.join(self._root, "records", sha256[:2], sha256)
@@ -78,7 +80,7 @@ class Memory:
 
     def keep_artefact(self, sha256: str, artefact: Artefact) -> None:
         """Remember what a RECORD file comes from."""
-        _write(self._record_path(sha256), json.dumps(asdict(artefact), default=_encode))
+        self._write(self._record_path(sha256), json.dumps(asdict(artefact), default=_encode))
 
     def find_checked(self, site: str) -> Checked | None:
         """Return what the last comparison of a site directory found."""
@@ -86,7 +88,14 @@ class Memory:
 
     def keep_checked(self, site: str, checked: Checked) -> None:
         """Remember what a comparison found."""
-        _write(self._checked_path(site), json.dumps(asdict(checked), default=_encode))
+        self._write(self._checked_path(site), json.dumps(asdict(checked), default=_encode))
+
+    def _write(self, path: str, text: str) -> None:
+        try:
+            make_directory(os.path.dirname(path))
+            write_atomically(path, text, durable=False)
+        except OSError as error:
+            self.trouble = f"nothing can be remembered in `{self._root}` ({error.strerror})"
 
 
 def _encode(value: object) -> object:
@@ -125,9 +134,3 @@ def _read(path: str, parse: Callable[[str], T]) -> T | None:
             return parse(file.read())
     except (OSError, ValueError, KeyError, TypeError, AttributeError):
         return None
-
-
-def _write(path: str, text: str) -> None:
-    with contextlib.suppress(OSError):
-        os.makedirs(os.path.dirname(path), exist_ok=True)
-        write_atomically(path, text, durable=False)

@@ -10,6 +10,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from urllib.parse import unquote
 
+from repro.errors import ReproError
 from repro.formats.direct_url import Archive, clean_url, parse_direct_url
 from repro.formats.lockfile import Proof
 from repro.formats.simple_index import IndexFile
@@ -31,8 +32,10 @@ class Resolution:
     complete: bool = True
 
 
-def _make_artefact(installed: Installed, verdict: Verdict, *, indexes: Indexes, keeper: Keeper) -> Artefact:
-    """Return the artefact of a verdict; a wheel that lies on this machine alone is kept."""
+def _make_artefact(
+    installed: Installed, verdict: Verdict, *, indexes: Indexes, keeper: Keeper, notes: list[str]
+) -> Artefact:
+    """Return the artefact of a verdict; a wheel that lies on this machine alone is kept, else a note is added."""
     file = verdict.file
     if file is None:
         return Artefact(
@@ -40,8 +43,10 @@ def _make_artefact(installed: Installed, verdict: Verdict, *, indexes: Indexes, 
         )
     path = find_path(file.url)
     if path:
-        kept = keeper.keep_file(path)
-        return replace(kept, record=installed.record, proof=verdict.proof)
+        try:
+            return replace(keeper.keep_file(path), record=installed.record, proof=verdict.proof)
+        except ReproError as error:
+            notes.append(f"`{installed.found.name}` cannot be kept: {error.message}")
     first = indexes.urls[0] if indexes.urls else None
     return Artefact(
         record=installed.record,
@@ -87,11 +92,12 @@ def resolve_through_client(
         verdicts = prove_files(client, installed, files, must_prove=must_prove)
     notes = [note for name, verdict in verdicts.items() for note in _note_yanked(name, verdict.file)]
     notes += [f"an index did not answer: {each}" for each in listing.failures]
+    unkept: list[str] = []
     artefacts = {
-        name: _make_artefact(installed[name], verdict, indexes=indexes, keeper=keeper)
+        name: _make_artefact(installed[name], verdict, indexes=indexes, keeper=keeper, notes=unkept)
         for name, verdict in verdicts.items()
     }
-    return Resolution(artefacts=artefacts, notes=tuple(notes), complete=not listing.failures)
+    return Resolution(artefacts=artefacts, notes=(*notes, *unkept), complete=not (listing.failures or unkept))
 
 
 def resolve_through_tools(installed: Mapping[str, Installed], ask: AskHashes) -> Resolution:

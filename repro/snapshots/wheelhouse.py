@@ -14,7 +14,7 @@ from contextlib import AbstractContextManager
 from pathlib import Path
 
 from repro.errors import ReproError
-from repro.files import sha256_file
+from repro.files import make_directory, sha256_file
 
 
 class Wheelhouse:
@@ -62,7 +62,7 @@ class Wheelhouse:
             sha256 = sha256_file(copy)
             if self.find(sha256) is None:
                 copy.chmod(0o444)
-                self.root.mkdir(parents=True, exist_ok=True)
+                make_directory(self.root)
                 try:
                     os.rename(staged, self.root / sha256)
                 except OSError:

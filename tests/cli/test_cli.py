@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import json
+import os
 import subprocess
 import sys
+import threading
 from pathlib import Path
 
 import pytest
@@ -52,6 +54,18 @@ def test_a_snapshot_says_what_changed_and_check_only_answers(
     assert (project / "requirements-lock.txt").read_bytes() == before
     assert "~ beta 2.0 -> 2.1" in cli(*args).stdout
     assert json.loads(cli(*args, "--json").stdout)["would_change"] is False
+
+
+def test_a_lock_that_is_a_link_or_private_stays_so(project: Path, environment: TestEnvironment, cli: Cli) -> None:
+    lock = project / "requirements-lock.txt"
+    shared = project.parent / "shared.txt"
+    lock.rename(shared)
+    shared.chmod(0o600)
+    lock.symlink_to(shared)
+    environment.install("beta==2.1")
+    cli("snapshot", str(project), "--python", environment.python)
+    assert lock.is_symlink()
+    assert (shared.stat().st_mode & 0o777, "beta==2.1" in shared.read_text()) == (0o600, True)
 
 
 def test_restore_prints_where_the_environment_is_and_json_has_its_fields(project: Path, cli: Cli) -> None:
@@ -136,6 +150,26 @@ def test_each_bad_lock_gets_one_sentence_and_leaves_nothing(
     assert not list(cli.cache.glob("repro/v1/envs/*/*"))
 
 
+def test_a_lock_that_comes_through_a_pipe_is_restored(project: Path, cli: Cli) -> None:
+    lock = project / "requirements-lock.txt"
+    for how in ("restored", "was ready"):
+        pipe = Path("pipe")
+        os.mkfifo(pipe)
+        writer = threading.Thread(target=pipe.write_bytes, args=(lock.read_bytes(),))
+        writer.start()
+        assert how in cli("restore", "pipe").stdout
+        writer.join()
+        pipe.unlink()
+
+
+@pytest.mark.parametrize("text", ["", "# nothing\n"])
+def test_a_lock_without_a_line_is_no_empty_environment(text: str, cli: Cli) -> None:
+    Path("requirements-lock.txt").write_text(text)
+    for command in ("restore", "status"):
+        assert "`requirements-lock.txt` names no distribution" in cli(command, code=3).stderr
+    assert not list(cli.cache.glob("repro/v1/envs/*"))
+
+
 def test_a_lock_edited_by_hand_is_said(project: Path, cli: Cli) -> None:
     lock = project / "requirements-lock.txt"
     text = lock.read_text()
@@ -150,6 +184,8 @@ def test_a_lock_edited_by_hand_is_said(project: Path, cli: Cli) -> None:
         (("restore", "nowhere"), 3, "there is no snapshot at `nowhere`"),
         (("restore", "--python", "/no/python"), 4, "cannot be run as a Python interpreter"),
         (("restore", "--cache", "/dev/null/x"), 4, "cannot be written"),
+        (("restore", "--cache", "a:b"), 2, "has a `:` or a line break in its path"),
+        (("restore", "--cache", "~no-such-user/x"), 2, "`~no-such-user/x` names a home directory, and there is none"),
         (("restore", "--"), 2, "there is no command behind `--`"),
         (("restore", "--nonsense"), 2, "unrecognized arguments: --nonsense"),
         (("restore", "--", "no-such-command"), 2, "`no-such-command` cannot be started"),

@@ -7,6 +7,7 @@ import signal
 import subprocess
 import sys
 import time
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -233,6 +234,27 @@ def test_a_commit_is_restored_from_its_kept_wheel_and_elsewhere_built_in_a_secon
         assert (asked == [each for each in index.paths if "made.git" in each]) == (place == cache)
 
 
+def test_another_commit_in_a_lock_is_another_environment_and_an_edit(
+    environment: TestEnvironment, cli: Cli, tmp_path: Path, index: LocalIndex
+) -> None:
+    source = make_project(tmp_path / "source", "vcs_made", "0.1")
+    first = commit_all(source)
+    (source / "src" / "vcs_made.py").write_text("VERSION = 'second'\n")
+    second = commit_all(source)
+    subprocess.run(["git", "clone", "-q", "--bare", str(source), str(index.root / "made.git")], check=True)
+    subprocess.run(["git", "-C", str(index.root / "made.git"), "update-server-info"], check=True)
+    environment.install(f"git+http://{index.host}/made.git@{first}")
+    path = tmp_path / "requirements-lock.txt"
+    taken = take_for(Machine.here(cache=str(tmp_path / "taken")), environment.python, path=path).taken
+    write_lock(taken.snapshot, path)
+    script = ("--", "python", "-c", "import vcs_made; print(vcs_made.VERSION)")
+    assert cli("restore", str(path), *script).stdout == "0.1\n"
+    path.write_text(path.read_text().replace(first, second))
+    done = cli("restore", str(path), *script)
+    assert done.stdout == "second\n"
+    assert "was edited by hand" in done.stderr
+
+
 def test_what_has_no_file_is_refused_by_name_unless_allowed(lock: Path, cache: Path) -> None:
     lock.write_text(lock.read_text() + '# repro: {"kind": "editable", "name": "mine", "version": "0.1"}\n')
     with pytest.raises(RestoreError) as caught:
@@ -252,11 +274,57 @@ def test_foreign_files_in_the_cache_directory_are_left_alone(lock: Path, cache: 
     assert sorted(path.name for path in cache.iterdir()) == ["other", "precious.txt", "repro"]
 
 
-def test_a_cache_that_others_can_write_is_refused(lock: Path, cache: Path) -> None:
+@pytest.mark.parametrize("mode", [0o777, 0o775])
+def test_a_cache_that_others_can_write_is_refused(mode: int, lock: Path, cache: Path) -> None:
     (cache / "repro").mkdir()
-    (cache / "repro").chmod(0o777)
+    (cache / "repro").chmod(mode)
     with pytest.raises(RestoreError, match="others can write into the cache"):
         restore(lock, cache)
+
+
+@pytest.fixture(params=[0o000, 0o002])
+def lax_umask(request: pytest.FixtureRequest) -> Iterator[None]:
+    """An umask that lets the group, or everybody, write into what is made."""
+    before = os.umask(request.param)
+    yield
+    os.umask(before)
+
+
+def find_writable_by_others(root: Path) -> list[Path]:
+    return [path for path in root.rglob("*") if not path.is_symlink() and path.stat().st_mode & 0o022]
+
+
+@pytest.mark.usefixtures("lax_umask")
+@pytest.mark.parametrize("engine", ["uv", "pip"])
+def test_a_cache_made_under_any_umask_is_ours_alone(engine: str, lock: Path, cli: Cli) -> None:
+    cli("restore", str(lock), "--engine", engine, "--", "python", "-c", "import alpha")
+    assert "was ready" in cli("restore", str(lock)).stdout
+    rooms = cli.cache / "repro" / "v1"
+    shut = rooms / "pycache"
+    assert [path.stat().st_mode & 0o777 for path in shut.iterdir()] == [0o700]
+    others = [path for path in find_writable_by_others(cli.cache) if shut not in path.parents]
+    assert [path for path in others if path.suffix != ".lock" and path.name != ".lock"] == []  # uv's: empty files
+    assert [path for path in others if path.is_relative_to(rooms / "flocks")] == []
+
+
+@pytest.mark.usefixtures("lax_umask")
+def test_a_snapshot_makes_a_cache_that_restore_accepts(environment: TestEnvironment, cli: Cli) -> None:
+    cli("snapshot", "--python", environment.python)
+    assert find_writable_by_others(cli.cache) == []
+    cli("restore")
+
+
+def test_an_environment_that_was_made_to_see_other_packages_is_built_again(lock: Path, cache: Path) -> None:
+    first = restore(lock, cache)
+    config = Path(first.path, "pyvenv.cfg")
+    assert config.stat().st_mode & 0o222 == 0
+    config.chmod(0o644)
+    config.write_text(config.read_text().replace("include-system-site-packages = false", "") + "\n")
+    with config.open("a") as file:
+        file.write("include-system-site-packages = true\n")
+    second = restore(lock, cache)
+    assert not second.reused
+    assert second.path != first.path
 
 
 def test_a_missing_lock_says_how_to_make_one(cache: Path, tmp_path: Path) -> None:

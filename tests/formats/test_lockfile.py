@@ -114,7 +114,14 @@ def test_the_digest_is_not_over_what_varies_by_index_and_time(change: dict[str, 
 
 
 @pytest.mark.parametrize(
-    "change", [{"version": "1.1"}, {"name": "alpha2"}, {"source": Editable()}, {"record": "sha256:" + "d" * 64}]
+    "change",
+    [
+        {"version": "1.1"},
+        {"name": "alpha2"},
+        {"source": Editable()},
+        {"record": "sha256:" + "d" * 64},
+        {"source": Vcs(vcs="git", url="https://e.org/x", commit=COMMIT)},
+    ],
 )
 def test_the_digest_is_over_name_version_kind_and_record(change: dict[str, object]) -> None:
     changed = make_snapshot(replace(ALPHA, **change))  # type: ignore[arg-type]
@@ -150,6 +157,101 @@ def test_every_fault_is_named_with_its_line(text: str, fault: str) -> None:
     with pytest.raises(InvalidSnapshotError) as caught:
         parse_snapshot(text)
     assert caught.value.details == (fault,)
+
+
+def test_the_digest_is_over_the_commit_of_a_repository() -> None:
+    at = [Vcs(vcs="git", url="https://e.org/x", commit=commit) for commit in (COMMIT, "f" * 40)]
+    first, second = (make_snapshot(replace(ALPHA, hashes=(), source=source)).compute_digest() for source in at)
+    assert first != second
+
+
+VCS_NOTE = f'"kind": "vcs", "vcs": "git", "commit": "{COMMIT}"'
+
+
+@pytest.mark.parametrize(
+    ("note", "fault"),
+    [
+        (f'{VCS_NOTE}, "url": "https://evil.example.org/x"', "`beta==2.0` is of an index, but its note says `vcs`"),
+        ('"kind": "archive", "url": "https://evil.example.org/x"', "of an index, but its note says `archive`"),
+        ('"kind": "system"', "`beta==2.0` is of an index, but its note says `system`"),
+        ('"proof": []', "unknown proof `[]`"),
+        ('"record": "sha256:no"', "`record` is `sha256:no`, not a sha256 hash"),
+        ('"reason": "\\u001b[2J"', "it has a control character: '\\x1b[2J'"),
+        ('"reason": "\\ud800"', "it has a control character: '\\ud800'"),
+        ('"via": ["x\\n"]', "it has a control character: 'x\\n'"),
+        ('"index": "https://e.org/a --extra-index-url https://evil.example.org"', "is no URL: it has spaces"),
+        ('"x": ' + "[" * 100_000, "the note is not valid JSON (it is nested too deeply)"),
+    ],
+)
+def test_a_note_cannot_lead_elsewhere_than_its_line(note: str, fault: str) -> None:
+    with pytest.raises(InvalidSnapshotError) as caught:
+        parse_snapshot(f"{GOOD}beta==2.0 --hash={HASH}\n# repro: {{{note}}}\n")
+    (detail,) = caught.value.details
+    assert fault in detail
+
+
+@pytest.mark.parametrize(
+    ("line", "note"),
+    [
+        ("beta @ https://e.org/b.whl", '"kind": "archive", "url": "https://evil.example.org/b.whl", "version": "1"'),
+        ("beta @ https://e.org/b.whl", '"kind": "index", "version": "1"'),
+        ("beta @ 1.0", '"kind": "index", "version": "1"'),
+    ],
+)
+def test_a_line_with_a_url_is_the_archive_that_its_note_says(line: str, note: str) -> None:
+    with pytest.raises(InvalidSnapshotError) as caught:
+        parse_snapshot(f"{GOOD}{line} --hash={HASH}\n# repro: {{{note}}}\n")
+    assert "the note of `beta` does not say that it is the archive" in caught.value.details[0]
+
+
+@pytest.mark.parametrize(
+    ("note", "fault"),
+    [
+        (f'{VCS_NOTE}, "url": "https://e.org/x\\n-r evil.txt"', "it has a control character"),
+        (f'{VCS_NOTE}, "url": "https://e.org/x -r evil.txt"', "is no URL"),
+        (VCS_NOTE.replace(COMMIT, "a b"), "`a b` is no commit"),
+        (VCS_NOTE.replace(COMMIT, "--upload-pack=evil"), "`--upload-pack=evil` is no commit"),
+        (f'{VCS_NOTE}, "subdirectory": "../x"', "leads out of the repository"),
+        ('"kind": "vcs", "vcs": "magic", "commit": "1"', "is no version control that is known"),
+        ('"kind": "local", "kept": true, "hashes": ["sha256:../../x"]', "not a sha256 hash"),
+    ],
+)
+def test_what_a_comment_names_can_stand_in_a_line_of_requirements(note: str, fault: str) -> None:
+    with pytest.raises(InvalidSnapshotError) as caught:
+        parse_snapshot(f'{GOOD}# repro: {{{note}, "name": "mine", "version": "1"}}\n')
+    assert fault in caught.value.details[0]
+
+
+def test_a_comment_cannot_name_a_distribution_by_a_requirement() -> None:
+    with pytest.raises(InvalidSnapshotError) as caught:
+        parse_snapshot(f'{GOOD}# repro: {{"kind": "local", "name": "x @ https://e.org/x", "version": "1"}}\n')
+    assert "`x @ https://e.org/x` is no name of a distribution" in caught.value.details[0]
+
+
+@pytest.mark.parametrize(
+    ("old", "new"),
+    [
+        ('"version": "3.11.7"', '"version": 3'),
+        ('"version": "3.11.7"', '"version": "/x.y"'),
+        ('"version": "3.11.7"', '"version": "**"'),
+        ('"version": "3.11.7"', '"version": ""'),
+        ('"version": "3.11.7"', '"version": "3"'),
+        ('"abi": "cp311"', '"abi": null'),
+        ('"abi": "cp311"', '"abi": "../x"'),
+        ('"implementation": "cpython"', '"implementation": ["cpython"]'),
+        ('"platform": "linux-x86_64"', '"platform": 5'),
+        ('"libc": "glibc 2.36"', '"libc": {}'),
+        ("repro-platform: {", "repro-platform: [{"),
+        ("repro-platform:", "repro-other:"),
+        ("repro-tool: repro 0.1.0", 'repro-index: ["https://e.org https://evil.example.org"]'),
+        ("repro-tool: repro 0.1.0", 'repro-index: ["https://e.org\\u0000"]'),
+        ("repro-tool: repro 0.1.0", "repro-index: " + "[" * 100_000),
+    ],
+)
+def test_a_header_of_another_shape_is_refused(old: str, new: str) -> None:
+    assert old in GOOD
+    with pytest.raises(InvalidSnapshotError, match="has no readable"):
+        parse_snapshot(GOOD.replace(old, new))
 
 
 def test_all_faults_are_named_at_once() -> None:

@@ -132,6 +132,35 @@ def test_each_planted_difference_is_found(environment: TestEnvironment, index: L
     assert [c.name for c in compare(take(environment, cache), before).select("removed")] == ["gamma-ray"]
 
 
+def test_a_cache_that_cannot_be_written_costs_a_snapshot_only_what_it_remembers(
+    environment: TestEnvironment, cache: Path
+) -> None:
+    machine = Machine.here(cache="/dev/null/x")
+    for engine in (None, "uv", "pip"):
+        outcome = take_for(machine, environment.python, path=cache / "none.txt", engine=engine)
+        assert outcome.taken.snapshot.count() == {"hashed": 2}
+        assert outcome.notes == ("nothing can be remembered in `/dev/null/x/repro/v1` (Not a directory)",)
+
+
+def test_what_a_cache_cannot_keep_is_named(environment: TestEnvironment, index: LocalIndex, cache: Path) -> None:
+    index.add("delta", "3.0")
+    environment.install("delta==3.0")
+    shutil.rmtree(index.root / "simple" / "delta")
+    outcome = take_for(Machine.here(cache="/dev/null/x"), environment.python, path=cache / "none.txt")
+    assert outcome.taken.snapshot.count() == {"hashed": 2, "not-restorable": 1}
+    assert any(note.startswith("`delta` cannot be kept, and not be restored") for note in outcome.notes)
+
+
+def test_a_wheel_of_a_directory_that_cannot_be_kept_is_named(
+    environment: TestEnvironment, index: LocalIndex, cache: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("PIP_NO_INDEX", "1")
+    monkeypatch.setenv("PIP_FIND_LINKS", " ".join(str(path) for path in (index.root / "simple").iterdir()))
+    outcome = take_for(Machine.here(cache="/dev/null/x"), environment.python, path=cache / "none.txt")
+    assert any(note.startswith("`alpha` cannot be kept: ") for note in outcome.notes)
+    assert get(outcome.taken.snapshot, "alpha").hashes
+
+
 def test_something_that_is_no_python_is_named(cache: Path) -> None:
     with pytest.raises(InterpreterNotFoundError, match="`/bin/true` is no Python interpreter that works"):
         take_for(Machine.here(cache=str(cache)), "/bin/true", path=cache / "none.txt")

@@ -27,15 +27,19 @@ _EXAMPLES = """\
 def _find_ready(
     lock: str, *, cache: str | None, python: str | None = None, allow_missing: bool = False, used: bool = False
 ) -> Environment | None:
-    """Return the environment where these bytes were restored before."""
-    store = Store(locate_store(cache or settings.get_cache_dir(settings.own_environment())))
+    """Return the environment where these bytes were restored before; what is no file (a pipe) is read but once."""
+    environ = settings.own_environment()
+    store = Store(locate_store(cache or settings.get_cache_dir(environ)))
     lock = os.path.join(lock, "requirements-lock.txt") if os.path.isdir(lock) else lock
+    if not os.path.isfile(lock):
+        return None
     try:
         with open(lock, "rb") as file:
             content = file.read()
     except OSError:
         return None
     store.check()
+    python = settings.locate_python(python, environ) if python else None
     return look_up(store, content, name_options(python=python, allow_missing=allow_missing, used=used))
 
 

@@ -66,9 +66,9 @@ def run(arguments: list[str]) -> int:
     add_python(parser, "the interpreter to look at (default: MLFLOW_PYTHON_BIN, the active environment, PATH)")
     add_cache(parser)
     options = parser.parse_args(arguments)
-    loaded = load_lock(options.lock)
     machine = make_machine(options)
     python = choose_python(options.python, machine.environ)
+    loaded = load_lock(options.lock, get_python=lambda: machine.make_finder().examine(python).interpreter)
     place = Place(lock=options.lock, python=python, is_given=options.python is not None)
     status = take_status(machine, loaded, place=place, project=None if options.no_code else loaded.path.parent)
     for sentence in _list_notes(status):

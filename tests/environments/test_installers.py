@@ -1,0 +1,66 @@
+"""What the installers get from the store: the wheels that fit, and those that were built once."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import shutil
+import sys
+from pathlib import Path
+
+import pytest
+from conftest import Cli, LocalIndex, make_project
+
+from repro.environments.machine import Machine
+
+
+def hash_of(path: Path) -> str:
+    return f"--hash=sha256:{hashlib.sha256(path.read_bytes()).hexdigest()}"
+
+
+def add_for(index: LocalIndex, minor: str) -> Path:
+    """Publish a wheel of zeta for one Python."""
+    wheel = index.add("zeta", "1.0", files={"zeta_for.py": f"MINOR = {minor!r}\n"})
+    return wheel.rename(wheel.with_name(f"zeta-1.0-cp{minor.replace('.', '')}-none-any.whl"))
+
+
+@pytest.mark.interpreters
+@pytest.mark.parametrize("engine", ["uv", "pip"])
+def test_a_wheel_that_the_store_has_for_another_python_is_not_taken(engine: str, cli: Cli, index: LocalIndex) -> None:
+    ours = f"{sys.version_info[0]}.{sys.version_info[1]}"
+    other = next(minor for minor in ("3.12", "3.11", "3.10") if minor != ours)
+    candidate = Machine.here(cache=str(cli.cache)).make_finder().find_version(other, implementation="cpython")
+    if candidate is None:
+        pytest.skip(f"Python {other} is not on this machine")
+    hashes = " ".join(hash_of(add_for(index, minor)) for minor in (ours, other))
+    Path("r.txt").write_text(f"zeta==1.0 {hashes}\n")
+    for python, minor in ((sys.executable, ours), (candidate.path, other)):
+        args = ("restore", "r.txt", "--engine", engine, "--python", python, "--json", "--")
+        script = "import sys, zeta_for; sys.stderr.write(zeta_for.MINOR)"
+        assert cli(*args, "python", "-c", script).stderr.endswith(minor)
+
+
+@pytest.mark.parametrize("engine", ["uv", "pip"])
+def test_what_was_built_of_an_sdist_is_built_once(engine: str, cli: Cli, index: LocalIndex, tmp_path: Path) -> None:
+    sdist = index.add_sdist(make_project(tmp_path / "source", "zeta", "1.0"), "zeta", "1.0")
+    Path("r.txt").write_text(f"zeta==1.0 {hash_of(sdist)}\nalpha==1.0 {hash_of(index.add('alpha', '1.0'))}\n")
+    args = ("restore", "r.txt", "--engine", engine, "--python", sys.executable, "--json")
+    cli(*args)
+    for more in ((), ("--offline",)):
+        for environment in (cli.cache / "repro" / "v1" / "envs").iterdir():
+            (environment / "current").unlink()
+        if "--offline" in more:
+            shutil.rmtree(index.root / "simple" / "zeta")
+        made = json.loads(cli(*args, *more).stdout)
+        assert made["reused"] is False
+        assert [path.name for path in Path(made["path"]).glob("lib/*/site-packages/zeta.py")] == ["zeta.py"]
+
+
+def test_what_was_built_of_another_sdist_is_not_taken(cli: Cli, index: LocalIndex, tmp_path: Path) -> None:
+    source = make_project(tmp_path / "source", "zeta", "1.0")
+    args = ("restore", "r.txt", "--engine", "pip", "--python", sys.executable)
+    script = ("--", "python", "-c", "import zeta; print(zeta.VERSION)")
+    for version in ("first", "second"):
+        (source / "src" / "zeta.py").write_text(f"VERSION = {version!r}\n")
+        Path("r.txt").write_text(f"zeta==1.0 {hash_of(index.add_sdist(source, 'zeta', '1.0'))}\n")
+        assert cli(*args, *script).stdout == f"{version}\n"

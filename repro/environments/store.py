@@ -120,7 +120,7 @@ class Store:
         nonce = new_nonce()
         directory, lock = self.room("tmp", nonce), self.room("flocks", f"stage-{nonce}.lock")
         with hold_lock(lock):
-            os.mkdir(directory)
+            make_directory(directory)
             try:
                 yield directory
             finally:

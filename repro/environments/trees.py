@@ -22,7 +22,7 @@ from pathlib import Path, PurePosixPath
 from typing import TYPE_CHECKING, BinaryIO
 
 from repro.errors import RestoreError
-from repro.files import BLOCK_BYTES, hold_lock, remove_tree
+from repro.files import BLOCK_BYTES, hold_lock, make_directory, remove_tree
 from repro.formats.lockfile import canonicalize_name, is_version
 from repro.formats.record import digest_wheel_record
 
@@ -163,7 +163,7 @@ class _Destination:
         target = f"{self._root}/{place}"
         directory = os.path.dirname(target)
         if directory not in self._made:
-            os.makedirs(directory, exist_ok=True)
+            make_directory(directory)
             self._made.add(directory)
         digest = hashlib.sha256()
         with open(target, "xb") as file:
@@ -211,10 +211,10 @@ def _unpack(wheel: Path, target: Path) -> Tree:
         raise RestoreError(f"`{wheel.name}` is no wheel that can be installed ({error})") from error
     except FileExistsError as error:
         raise RestoreError(f"the wheel `{wheel.name}` names a file twice: {error.filename}") from error
-    (target / "RECORD").write_text(record, encoding="utf-8")
+    _write_fact(target / "RECORD", record)
     for directory in {os.path.dirname(path) for path in destination.files if path.endswith(".py")}:
         if directory.startswith("site"):
-            os.makedirs(f"{target}/pyc{directory[4:]}", exist_ok=True)
+            make_directory(f"{target}/pyc{directory[4:]}")
     if (target / "pyc").is_dir():
         (target / "pyc").chmod(0o700)  # what Python makes in it has the mode that a user's umask allows
     tree = Tree(
@@ -227,8 +227,13 @@ def _unpack(wheel: Path, target: Path) -> Tree:
         files=tuple(destination.files[path] for path in sorted(destination.files)),
         entry_points=tuple(sorted(destination.entry_points, key=lambda each: each.name)),
     )
-    (target / _MARKER).write_text(format_tree(tree), encoding="utf-8")
+    _write_fact(target / _MARKER, format_tree(tree))
     return tree
+
+
+def _write_fact(path: Path, text: str) -> None:
+    path.write_text(text, encoding="utf-8")
+    path.chmod(0o444)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -259,10 +264,10 @@ class Trees:
                 return tree
             with self.stage() as directory:
                 staged = Path(directory, sha256)
-                staged.mkdir()
+                make_directory(staged)
                 _unpack(wheel, staged)
                 self._discard(sha256)  # a tree whose marker is damaged
-                self.root.mkdir(parents=True, exist_ok=True)
+                make_directory(self.root)
                 os.rename(staged, self.root / sha256)
         found = self.find(sha256)
         if found is None:

@@ -56,7 +56,7 @@ class Wheelhouse:
     def _keep(self, path: Path) -> str:
         with self._stage() as directory:
             staged = Path(directory, "wheel")
-            staged.mkdir()
+            make_directory(staged)
             copy = staged / path.name
             shutil.copyfile(path, copy)  # a link would follow what is later written into the file
             sha256 = sha256_file(copy)

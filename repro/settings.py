@@ -116,6 +116,12 @@ def get_import_path(environ: Mapping[str, str]) -> tuple[str, ...]:
     return tuple(part for part in environ.get("PYTHONPATH", "").split(os.pathsep) if part)
 
 
+def get_columns(environ: Mapping[str, str]) -> int:
+    """Return the width that `COLUMNS` gives a terminal; 100 where it is no number."""
+    value = environ.get("COLUMNS", "")
+    return int(value) if value.isascii() and value.isdecimal() else 100
+
+
 def get_shell(environ: Mapping[str, str]) -> str:
     """Return the user's shell, else bash."""
     return environ.get("SHELL") or "bash"

@@ -8,10 +8,40 @@ import sys
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
+    from typing import TextIO
 
     from repro.errors import ReproError
 
 _YELLOW, _RED, _PLAIN = "\x1b[33m", "\x1b[31m", "\x1b[0m"
+
+
+def open_streams() -> None:
+    """Give a closed stream a place: what is opened next would take its number. What cannot be encoded is escaped."""
+    for number, name in enumerate(("stdin", "stdout", "stderr")):
+        if getattr(sys, name) is None:
+            descriptor = os.open(os.devnull, os.O_RDWR)
+            os.set_inheritable(descriptor, True)  # or a command would find it closed
+            setattr(sys, name, open(descriptor, "r" if number == 0 else "w", closefd=False))  # noqa: SIM115
+    if sys.stdout.errors == "strict" and hasattr(sys.stdout, "reconfigure"):
+        sys.stdout.reconfigure(errors="backslashreplace")
+
+
+def flush() -> None:
+    """Write what is left of the result. Raises OSError."""
+    sys.stdout.flush()
+
+
+def settle() -> None:
+    """Give up what a stream cannot take, so that Python does not complain of it at its own end."""
+    _settle(sys.stdout)
+    _settle(sys.stderr)
+
+
+def _settle(stream: TextIO) -> None:
+    try:
+        stream.flush()
+    except OSError:
+        os.dup2(os.open(os.devnull, os.O_WRONLY), stream.fileno())
 
 
 def _color(word: str, color: str) -> str:
@@ -24,22 +54,32 @@ def say(text: str) -> None:
 
 
 def note(text: str) -> None:
-    """Print a line that is not the result."""
-    print(text, file=sys.stderr, flush=True)
+    """Print a line that is not the result; where nobody can be told it, the result still counts."""
+    try:
+        print(text, file=sys.stderr, flush=True)
+    except OSError:
+        return
+
+
+def _escape(text: str) -> str:
+    """Return text from elsewhere without what a terminal would obey."""
+    if text.isprintable():
+        return text
+    return "".join(each if each.isprintable() or each in "\n\t" else ascii(each)[1:-1] for each in text)
 
 
 def warn(text: str) -> None:
     """Print a warning."""
-    note(f"{_color('warning:', _YELLOW)} {text}")
+    note(f"{_color('warning:', _YELLOW)} {_escape(text)}")
 
 
 def show_error(error: ReproError) -> None:
     """Print an error, its details and what mends it."""
-    note(f"{_color('error:', _RED)} {error.message}")
+    note(f"{_color('error:', _RED)} {_escape(error.message)}")
     for detail in error.details:
-        note(f"  {detail}")
+        note(f"  {_escape(detail)}")
     if error.hint:
-        note(f"hint: {error.hint}")
+        note(f"hint: {_escape(error.hint)}")
 
 
 def echo(command: str) -> None:

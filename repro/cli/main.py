@@ -6,10 +6,17 @@ Only the module of the command that is asked for is imported.
 from __future__ import annotations
 
 import sys
-from _signal import SIGTERM, signal  # type: ignore[import-not-found] # the signal package would import enum
+from _signal import (  # type: ignore[import-not-found] # the signal package would import enum
+    SIG_DFL,
+    SIGINT,
+    SIGTERM,
+    default_int_handler,
+    getsignal,
+    signal,
+)
 
 from repro.cli import console
-from repro.errors import ExitCode, ReproError, Terminated
+from repro.errors import ExitCode, ReproError, Terminated, UsageError
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -72,6 +79,8 @@ def _run_command(name: str, arguments: list[str]) -> int:
 
     _tame_warnings()
     signal(SIGTERM, _on_terminate)
+    if getsignal(SIGINT) == SIG_DFL:
+        signal(SIGINT, default_int_handler)
     command = import_module(f"repro.cli.commands.{name}")
     return int(command.run(arguments))
 
@@ -80,7 +89,10 @@ def _fail(error: ReproError, *, as_json: bool) -> int:
     console.show_error(error)
     if as_json:
         content = {"message": error.message, "hint": error.hint, "details": list(error.details)}
-        console.show_json({"error": content, "exit_code": error.exit_code, "stage": "prepare"})
+        try:
+            console.show_json({"error": content, "exit_code": error.exit_code, "stage": "prepare"})
+        except OSError:
+            return error.exit_code  # it is stdout that fails
     return error.exit_code
 
 
@@ -91,9 +103,12 @@ def _suggest(name: str) -> str:
     return f"did you mean `repro {close[0]}`?" if close else "`repro --help` lists the commands"
 
 
-def main(argv: list[str] | None = None) -> int:
-    """Run one command and return the exit code (see ExitCode)."""
-    arguments = sys.argv[1:] if argv is None else argv
+def _wants_json(arguments: list[str]) -> bool:
+    """Tell whether `--json` is ours, not of a command behind `--`."""
+    return "--json" in (arguments[: arguments.index("--")] if "--" in arguments else arguments)
+
+
+def _dispatch(arguments: list[str]) -> int:
     if not arguments or arguments[0] in ("-h", "--help", "help"):
         console.say(_format_help())
         return ExitCode.DONE if arguments else ExitCode.USAGE
@@ -102,12 +117,18 @@ def main(argv: list[str] | None = None) -> int:
         return ExitCode.DONE
     name, *rest = arguments
     if name not in COMMANDS:
-        console.show_error(ReproError(f"there is no command `{name}`", hint=_suggest(name)))
-        return ExitCode.USAGE
+        raise UsageError(f"there is no command `{name}`", hint=_suggest(name))
+    return _run_command(name, rest)
+
+
+def _guard(arguments: list[str]) -> int:
+    """Run one command and turn what it raises into a sentence and an exit code."""
     try:
-        return _run_command(name, rest)
+        exit_code = _dispatch(arguments)
+        console.flush()
+        return exit_code
     except ReproError as error:
-        return _fail(error, as_json="--json" in rest)
+        return _fail(error, as_json=_wants_json(arguments))
     except KeyboardInterrupt:
         console.note("interrupted")
         return ExitCode.INTERRUPTED
@@ -115,7 +136,15 @@ def main(argv: list[str] | None = None) -> int:
         console.note("terminated")
         return ExitCode.TERMINATED
     except BrokenPipeError:
-        sys.stderr.close()
         return ExitCode.FAILED
     except OSError as error:
-        return _fail(ReproError(f"the operating system refused: {error}"), as_json="--json" in rest)
+        return _fail(ReproError(f"the operating system refused: {error}"), as_json=_wants_json(arguments))
+
+
+def main(argv: list[str] | None = None) -> int:
+    """Run one command and return the exit code (see ExitCode)."""
+    console.open_streams()
+    try:
+        return _guard(sys.argv[1:] if argv is None else argv)
+    finally:
+        console.settle()

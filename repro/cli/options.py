@@ -3,12 +3,10 @@
 from __future__ import annotations
 
 import argparse
-import os
-import sys
 
 from repro import settings
 from repro.cli import console
-from repro.errors import ExitCode, UsageError
+from repro.errors import UsageError
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -23,16 +21,15 @@ class _HelpFormatter(argparse.RawDescriptionHelpFormatter):
     """argparse asks for a formatter at every option, and each asks shutil for the width, which imports compressors."""
 
     def __init__(self, prog: str) -> None:
-        super().__init__(prog, width=min(int(os.environ.get("COLUMNS") or 100), 120) - 2)
+        super().__init__(prog, width=min(settings.get_columns(settings.own_environment()), 120) - 2)
 
 
 class Parser(argparse.ArgumentParser):
     """A parser whose errors look like all others of repro."""
 
     def error(self, message: str) -> NoReturn:
-        """Print what is wrong and end with the usage exit code."""
-        console.show_error(UsageError(message, hint=f"`{self.prog} --help` shows how"))
-        sys.exit(ExitCode.USAGE)
+        """Raise UsageError."""
+        raise UsageError(message, hint=f"`{self.prog} --help` shows how")
 
 
 def make_parser(command: str, description: str, examples: str) -> Parser:

@@ -214,7 +214,7 @@ def _write_own(path: str, own: OwnFile) -> None:
 def perform(blueprint: Blueprint, env_dir: str) -> None:
     """Make what a blueprint says in an environment that has no distribution yet. Raises RestoreError and OSError."""
     for directory in blueprint.directories:
-        os.makedirs(f"{env_dir}/{directory}", exist_ok=True)
+        make_directory(f"{env_dir}/{directory}")
     try:
         for link in blueprint.links:
             _link_one(f"{link.tree.path}/{link.file.path}", f"{env_dir}/{link.path}")
@@ -232,7 +232,7 @@ def perform(blueprint: Blueprint, env_dir: str) -> None:
 
 def _replace(place: str, make: Callable[[str], None]) -> None:
     """Make a file beside its place and move it there in one step, whatever was there."""
-    os.makedirs(os.path.dirname(place), exist_ok=True)
+    make_directory(os.path.dirname(place))
     os.chmod(os.path.dirname(place), 0o755)
     if os.path.isdir(place) and not os.path.islink(place):
         remove_tree(place)

@@ -115,13 +115,14 @@ def _refuse_missing(plan: Plan, path: Path) -> None:
         )
 
 
-def _compute_key(snapshot: Snapshot, candidate: Candidate) -> str:
-    """Return the key of the environment, 16 hex digits: what it holds, the files and commits, and the interpreter."""
-    sources = [each.source for each in snapshot.distributions]
+def _compute_key(snapshot: Snapshot, plan: Plan, candidate: Candidate) -> str:
+    """Return the key of the environment, 16 hex digits: what is put into it, of which files, and the interpreter."""
+    sources = [each.source for each in plan.commits]
     facts = {
         "digest": snapshot.compute_digest(),
         "hashes": [sorted(each.hashes) for each in snapshot.distributions],
-        "commits": [(each.format_url(), each.commit) for each in sources if isinstance(each, Vcs)],
+        "commits": [each.format_url() for each in sources if isinstance(each, Vcs)],
+        "left out": [each.name for each in plan.missing],
         "interpreter": str(find_stamp(candidate.path)),
         "version": candidate.interpreter.version,
         "abi": candidate.interpreter.abi,
@@ -217,7 +218,7 @@ def _restore_loaded(machine: Machine, request: Request, loaded: Loaded) -> tuple
         snapshot=snapshot,
         wanted=(*plan.files, *plan.commits),
         candidate=candidate,
-        key=_compute_key(snapshot, candidate),
+        key=_compute_key(snapshot, plan, candidate),
         project=request.lock.parent,
         engine=request.engine,
         offline=request.offline,

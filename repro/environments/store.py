@@ -59,9 +59,9 @@ def locate_store(cache_dir: str) -> str:
     Raises UsageError for one that no program below it could be named by: PATH is split at colons.
     """
     path = expand_path(cache_dir)
-    if os.pathsep in path or "\n" in path:
+    if any(char in path for char in (os.pathsep, "\n", "\t")):
         raise UsageError(
-            f"the cache `{path}` has a `:` or a line break in its path", hint="name another with `--cache DIR`"
+            f"the cache `{path}` has a `:`, a tab or a line break in its path", hint="name another with `--cache DIR`"
         )
     if os.path.basename(path) == "repro" or os.path.isfile(os.path.join(path, MARKER)):
         return path

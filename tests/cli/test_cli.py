@@ -184,7 +184,7 @@ def test_a_lock_edited_by_hand_is_said(project: Path, cli: Cli) -> None:
         (("restore", "nowhere"), 3, "there is no snapshot at `nowhere`"),
         (("restore", "--python", "/no/python"), 4, "cannot be run as a Python interpreter"),
         (("restore", "--cache", "/dev/null/x"), 4, "cannot be written"),
-        (("restore", "--cache", "a:b"), 2, "has a `:` or a line break in its path"),
+        (("restore", "--cache", "a:b"), 2, "has a `:`, a tab or a line break in its path"),
         (("restore", "--cache", "~no-such-user/x"), 2, "`~no-such-user/x` names a home directory, and there is none"),
         (("restore", "--"), 2, "there is no command behind `--`"),
         (("restore", "--nonsense"), 2, "unrecognized arguments: --nonsense"),

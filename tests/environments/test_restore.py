@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -262,6 +263,24 @@ def test_what_has_no_file_is_refused_by_name_unless_allowed(lock: Path, cache: P
     assert caught.value.details == ("mine 0.1 (editable)",)
     made = restore_environment(Machine.here(cache=str(cache)), Request(lock=lock, allow_missing=True))
     assert "left out: mine 0.1 (editable)" in made.notes
+
+
+def test_what_was_left_out_once_is_there_when_its_wheel_has_come(
+    environment: TestEnvironment, cache: Path, tmp_path: Path, index: LocalIndex
+) -> None:
+    index.add("delta", "3.0")
+    environment.install("delta==3.0")
+    shutil.rmtree(index.root / "simple" / "delta")
+    path = tmp_path / "requirements-lock.txt"
+    taken_in = Machine.here(cache=str(tmp_path / "taken"))
+    write_lock(take_for(taken_in, environment.python, path=path).taken.snapshot, path)
+    machine = Machine.here(cache=str(cache))
+    partial = restore_environment(machine, Request(lock=path, allow_missing=True))
+    assert [note.partition(" (")[0] for note in partial.notes] == ["left out: delta 3.0"]
+    shutil.copytree(taken_in.store.room("wheels"), machine.store.room("wheels"), dirs_exist_ok=True)
+    whole = restore_environment(machine, Request(lock=path))
+    assert whole.path != partial.path
+    subprocess.run([whole.python, "-c", "import delta"], check=True)
 
 
 def test_foreign_files_in_the_cache_directory_are_left_alone(lock: Path, cache: Path) -> None:

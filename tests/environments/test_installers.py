@@ -64,3 +64,16 @@ def test_what_was_built_of_another_sdist_is_not_taken(cli: Cli, index: LocalInde
         (source / "src" / "zeta.py").write_text(f"VERSION = {version!r}\n")
         Path("r.txt").write_text(f"zeta==1.0 {hash_of(index.add_sdist(source, 'zeta', '1.0'))}\n")
         assert cli(*args, *script).stdout == f"{version}\n"
+
+
+@pytest.mark.interpreters
+def test_what_cannot_be_built_for_an_old_python_is_said(cli: Cli, index: LocalIndex, tmp_path: Path) -> None:
+    candidate = Machine.here(cache=str(cli.cache)).make_finder().find_version("3.8", implementation="cpython")
+    if candidate is None:
+        pytest.skip("Python 3.8 is not on this machine")
+    sdist = index.add_sdist(make_project(tmp_path / "source", "zeta", "1.0"), "zeta", "1.0")
+    Path("r.txt").write_text(f"zeta==1.0 {hash_of(sdist)}\n")
+    done = cli("restore", "r.txt", "--engine", "pip", "--python", candidate.path, code=4)
+    assert "error: building a wheel with pip failed: pip builds for Python >=3." in done.stderr
+    assert "not for 3.8\n" in done.stderr
+    assert "hint: lock an environment that holds it with `repro snapshot`" in done.stderr

@@ -392,3 +392,4 @@ def test_a_restore_ended_in_mid_build_is_followed_by_a_good_one(
     assert not compare(load_lock(lock).snapshot, look_here(Machine.here(cache=str(cli.cache)), made.python))
     assert [str(path) for path in envs.glob("*/*") if path.is_dir() and not path.is_symlink()] == [made.path]
     assert not list(staging.iterdir())
+    assert not list(staging.iterdir())

@@ -13,6 +13,7 @@ _MISSING = re.compile(r"No solution found|No matching distribution|was not found
 _NETWORK = re.compile(
     r"network was disabled|error sending request|Failed to fetch|dns error|NewConnectionError|Connection refused", re.I
 )
+_TOO_OLD = re.compile(r"This version of pip does not support python (\S+) \(requires (\S+?)\)")
 _SPACE = re.compile(r"No space left on device")
 _DETAIL_LINES = 12
 
@@ -25,6 +26,9 @@ def explain(finished: Finished, deed: str) -> RestoreError:
     cause = f"{deed} failed"
     if _SPACE.search(said):
         cause, hint = f"{deed} failed: the disk is full", "make room, or name another cache with `--cache DIR`"
+    elif found := _TOO_OLD.search(said):
+        cause = f"{deed} failed: pip builds for Python {found[2]}, not for {found[1]}"
+        hint = "lock an environment that holds it with `repro snapshot`: its wheel is kept, and needs no building"
     elif _HASH_MISMATCH.search(said):
         cause = f"{deed} failed: a file of the index has another sha256 than the lock"
         hint = "do not install it; if you trust the index, take the lock again with `repro snapshot`"

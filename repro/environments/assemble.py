@@ -19,9 +19,8 @@ from collections.abc import Callable, Container, Iterator, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from functools import partial
-from pathlib import Path
 
-from repro.environments.manifest import Entry, describe_file, find_extra
+from repro.environments.manifest import Entry, describe_file
 from repro.environments.trees import EntryPoint, Tree, TreeFile
 from repro.errors import RestoreError
 from repro.files import make_directory, new_nonce, remove_tree
@@ -124,6 +123,20 @@ def _list_rows(tree: Tree, own: Sequence[OwnFile], site: str, minor: str) -> Ite
     yield f"{tree.info_dir}/RECORD", "", ""
 
 
+def _format_record(tree: Tree, own: Sequence[OwnFile], site: str, minor: str) -> str:
+    """Return the installed RECORD; rows of a wheel without a `.data` directory stand as they are, none is parsed."""
+    table = io.StringIO()
+    writer = csv.writer(table, lineterminator="\n")
+    text = tree.read_record()
+    if ".data/" in text or "\r" in text:
+        writer.writerows(_list_rows(tree, own, site, minor))
+        return table.getvalue()
+    end = f"{tree.info_dir}/RECORD,"
+    writer.writerows(_format_row(os.path.relpath(each.path, site), each.content) for each in own)
+    kept = (line for line in text.split("\n") if line and not line.startswith(end))
+    return "\n".join([*kept, table.getvalue() + f"{end},\n"])
+
+
 def _make_own_files(tree: Tree, *, env_dir: str, site: str, minor: str) -> list[OwnFile]:
     """Return what a distribution has in this environment alone: its scripts, INSTALLER and RECORD."""
     python = f"{env_dir}/bin/python"
@@ -136,9 +149,7 @@ def _make_own_files(tree: Tree, *, env_dir: str, site: str, minor: str) -> list[
         OwnFile(path=f"bin/{each.name}", content=_make_script(each, python), mode=0o555) for each in tree.entry_points
     ]
     own.append(OwnFile(path=f"{site}/{tree.info_dir}/INSTALLER", content=_INSTALLER))
-    table = io.StringIO()
-    csv.writer(table, lineterminator="\n").writerows(_list_rows(tree, own, site, minor))
-    own.append(OwnFile(path=f"{site}/{tree.info_dir}/RECORD", content=table.getvalue().encode()))
+    own.append(OwnFile(path=f"{site}/{tree.info_dir}/RECORD", content=_format_record(tree, own, site, minor).encode()))
     return own
 
 
@@ -158,6 +169,16 @@ def _list_caches(links: Sequence[Link], site: str, shared_dir: str) -> tuple[tup
         is_shared = bool(others) or directory == site
         caches.append((f"{directory}/__pycache__", f"{shared_dir if is_shared else tree.path / 'pyc'}{below}"))
     return tuple(caches)
+
+
+def _with_parents(directories: set[str]) -> tuple[str, ...]:
+    """Return directories and those above them, each behind its parent."""
+    found: set[str] = set()
+    for each in directories:
+        while each and each not in found:
+            found.add(each)
+            each = each.rpartition("/")[0]  # noqa: PLW2901
+    return tuple(sorted(found))
 
 
 def plan_environment(trees: Sequence[Tree], *, env_dir: str, minor: str, shared_dir: str) -> Blueprint:
@@ -184,13 +205,12 @@ def plan_environment(trees: Sequence[Tree], *, env_dir: str, minor: str, shared_
                 notes.append(f"`{path}` is in {earlier.tree.info_dir} and in {tree.info_dir}; the latter's is used")
             links[path] = Link(path=path, tree=tree, file=file)
         own |= {each.path: each for each in made}
-    directories = {os.path.dirname(path) for path in (*links, *own)}
-    parents = {parent.as_posix() for each in directories for parent in Path(each).parents}
+    directories = {path.rpartition("/")[0] for path in (*links, *own)}
     return Blueprint(
         links=tuple(links.values()),
         own=tuple(own.values()),
         caches=_list_caches(tuple(links.values()), site, shared_dir),
-        directories=tuple(sorted(directories | parents - {"."})),
+        directories=_with_parents(directories),
         shared_dir=shared_dir,
         notes=tuple(notes),
     )
@@ -226,7 +246,8 @@ def perform(blueprint: Blueprint, env_dir: str) -> None:
     make_directory(blueprint.shared_dir)
     os.chmod(blueprint.shared_dir, 0o700)  # what Python makes in it has the mode that a user's umask allows
     for path, target in blueprint.caches:
-        make_directory(target)
+        if target.startswith(blueprint.shared_dir):  # a tree has its own
+            make_directory(target)
         os.symlink(target, f"{env_dir}/{path}")
 
 
@@ -260,8 +281,11 @@ def perform_part(blueprint: Blueprint, env_dir: str, paths: Container[str]) -> N
             _replace(f"{env_dir}/{path}", partial(os.symlink, target))
 
 
-def list_entries(blueprint: Blueprint, env_dir: str) -> list[Entry]:
-    """Return the manifest of an environment that was just made: what is linked by what its tree says of it."""
+def list_entries(blueprint: Blueprint, env_dir: str, base: Sequence[str]) -> list[Entry]:
+    """Return the manifest of an environment that was just made: what is linked by what its tree says of it.
+
+    `base` are the files it had before.
+    """
     entries = [
         Entry(link.path, size_bytes=link.file.size_bytes, mtime_ns=link.file.mtime_ns, sha256=link.file.sha256)
         for link in blueprint.links
@@ -271,5 +295,4 @@ def list_entries(blueprint: Blueprint, env_dir: str) -> list[Entry]:
         sha256 = hashlib.sha256(own.content).hexdigest()
         entries.append(Entry(own.path, size_bytes=found.st_size, mtime_ns=found.st_mtime_ns, sha256=sha256))
     entries += [Entry(path, target=target) for path, target in blueprint.caches]
-    known = {entry.path for entry in entries}
-    return entries + [describe_file(env_dir, path) for path in find_extra(env_dir, []) if path not in known]
+    return entries + [describe_file(env_dir, path) for path in base]

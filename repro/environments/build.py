@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from pathlib import Path
 
@@ -20,7 +21,7 @@ from repro.environments.installers.uv import UvCreator
 from repro.environments.installers.virtualenv import VirtualenvCreator
 from repro.environments.machine import Machine
 from repro.environments.manifest import FILE_NAME as MANIFEST
-from repro.environments.manifest import format_manifest
+from repro.environments.manifest import find_extra, format_manifest
 from repro.environments.order import Order
 from repro.environments.ready import FILE_NAME as READY
 from repro.environments.ready import Ready, find_stamp, format_ready, stamp_config
@@ -30,7 +31,6 @@ from repro.errors import RestoreError
 from repro.files import directory_times, new_nonce, point_link, remove_tree, write_atomically
 from repro.formats.direct_url import Index, Vcs
 from repro.formats.lockfile import Distribution, Interpreter, Proof, Snapshot
-from repro.formats.target import make_target
 from repro.snapshots.drift import Change, compare
 from repro.snapshots.hashes import find_uv
 
@@ -57,7 +57,7 @@ def _make_source(machine: Machine, order: Order) -> Source:
         environ=machine.environ,
         builder=PipBuilder(python=order.candidate.path, runner=machine.runner, env=_make_environ(machine, order)),
         interpreter=order.candidate.interpreter,
-        target=make_target(order.candidate.interpreter),
+        locked=order.snapshot.interpreter,
         offline=order.offline,
         report=machine.report,
         stage=store.stage,
@@ -153,13 +153,16 @@ def plan_order(machine: Machine, order: Order, env_dir: str) -> Blueprint:
     )
 
 
-def finish_environment(machine: Machine, order: Order, env_dir: str, blueprint: Blueprint) -> Ready:
-    """Write the manifest, seal, and mark an environment ready, in that order. Raises RestoreError and OSError."""
+def finish_environment(order: Order, env_dir: str, blueprint: Blueprint, base: Sequence[str]) -> Ready:
+    """Seal, write the manifest, and mark an environment ready, in that order; `base` are files no distribution has.
+
+    Raises RestoreError and OSError.
+    """
     stamp = find_stamp(order.candidate.path)
     if stamp is None:
         raise RestoreError(f"the interpreter `{order.candidate.path}` went away during the build")
     times = _seal(env_dir, blueprint)
-    write_atomically(f"{env_dir}/{MANIFEST}", format_manifest(list_entries(blueprint, env_dir)), durable=False)
+    write_atomically(f"{env_dir}/{MANIFEST}", format_manifest(list_entries(blueprint, env_dir, base)), durable=False)
     ready = Ready(
         key=order.key,
         digest=order.snapshot.compute_digest(),
@@ -182,13 +185,16 @@ def build_environment(machine: Machine, order: Order) -> tuple[str, Ready]:
     store.remove_dead_stages()
     nonce = new_nonce()
     env_dir = store.room("envs", order.key, nonce)
+    creator, env = _choose_creator(machine, order.engine), _make_environ(machine, order)
     try:
-        blueprint = plan_order(machine, order, env_dir)
+        with ThreadPoolExecutor(1) as meanwhile:  # starting the tool takes as long as reading the trees
+            created = meanwhile.submit(creator.create, env_dir, python=order.candidate.path, env=env)
+            blueprint = plan_order(machine, order, env_dir)
+            created.result()
         machine.report(f"assembling {len(order.wanted)} distributions")
-        creator = _choose_creator(machine, order.engine)
-        creator.create(env_dir, python=order.candidate.path, env=_make_environ(machine, order))
+        base = find_extra(env_dir, ())
         perform(blueprint, env_dir)
-        ready = finish_environment(machine, order, env_dir, blueprint)
+        ready = finish_environment(order, env_dir, blueprint, base)
         point_link(store.room("envs", order.key, "current"), nonce)
     except BaseException:
         remove_tree(env_dir)

@@ -12,6 +12,7 @@ import os
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
+from functools import lru_cache
 from pathlib import Path
 from typing import Protocol
 
@@ -21,11 +22,14 @@ from repro.files import BLOCK_BYTES, make_directory, write_atomically
 from repro.formats.direct_url import Archive, Vcs
 from repro.formats.lockfile import Distribution, Interpreter, format_requirement
 from repro.formats.simple_index import IndexFile
-from repro.formats.target import Target
-from repro.snapshots.index_client import FetchError, IndexClient
 from repro.snapshots.indexes import Indexes
 from repro.snapshots.pins import IndexUnreachableError, Pin
 from repro.snapshots.wheelhouse import Wheelhouse
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from repro.formats.target import Target
+    from repro.snapshots.index_client import IndexClient
 
 
 class Builder(Protocol):
@@ -46,7 +50,7 @@ class Source:
     environ: Mapping[str, str]
     builder: Builder
     interpreter: Interpreter
-    target: Target
+    locked: Interpreter | None
     offline: bool
     report: Callable[[str], None]
     stage: Callable[[], AbstractContextManager[str]]
@@ -74,19 +78,38 @@ def _find_built(source: Source, distribution: Distribution) -> str | None:
         return None
 
 
+@lru_cache(maxsize=4)
+def _get_target(python: Interpreter) -> Target:
+    from repro.formats.target import make_target
+
+    return make_target(python)
+
+
+def _is_installed_here(source: Source, distribution: Distribution, sha256: str) -> bool:
+    """Tell whether it is the very file that was installed, on a Python like this: then its tags need no look."""
+    locked, here = source.locked, source.interpreter
+    is_alike = locked and (locked.compatibility, locked.platform) == (here.compatibility, here.platform)
+    return bool(is_alike and distribution.file and distribution.hashes[:1] == (f"sha256:{sha256}",))
+
+
 def find_here(source: Source, distribution: Distribution) -> Tree | None:
     """Return the tree of an entry where the store has it, or its wheel, already. Raises RestoreError."""
     stated = [hash_.removeprefix("sha256:") for hash_ in distribution.hashes]
     if built := _find_built(source, distribution):
         stated.append(built)
     for sha256 in stated:
-        tree = source.trees.find(sha256)
         wheel = source.wheelhouse.find(sha256)
-        if tree and (wheel is None or source.target.accepts(wheel.name)):
-            if tree.is_untouched():
-                return tree
+        tree = source.trees.find(sha256) if wheel or source.trees.has(sha256) else None
+        if wheel is None and tree is None:
+            continue
+        fits = _is_installed_here(source, distribution, sha256) or wheel is None
+        if not fits and not _get_target(source.interpreter).accepts(wheel.name if wheel else ""):
+            continue
+        if tree and tree.is_untouched():
+            return tree
+        if tree:
             source.trees.discard(sha256)
-        if wheel and source.target.accepts(wheel.name):
+        if wheel:
             return source.trees.unpack(sha256, source.wheelhouse.check(sha256))
     return None
 
@@ -142,12 +165,14 @@ def _make_archive(archive: Archive, distribution: Distribution) -> IndexFile:
 
 def _fetch(source: Source, wanted: Sequence[Distribution]) -> dict[str, Tree]:
     """Fetch what indexes have as wheels; what they have not, or let nobody in for, is left out."""
+    from repro.snapshots.index_client import FetchError, IndexClient
+
     with IndexClient(source.indexes, environ=source.environ) as client:
         try:
             files = _list_candidates(client, wanted)
         except FetchError:
             return {}
-        chosen = {each.name: choose_file(each, files[each.name], source.target) for each in wanted}
+        chosen = {each.name: choose_file(each, files[each.name], _get_target(source.interpreter)) for each in wanted}
         names = [name for name, file in chosen.items() if file]
 
         def fetch_one(name: str) -> Tree | None:

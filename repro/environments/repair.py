@@ -12,7 +12,7 @@ from collections.abc import Sequence
 from repro.environments.assemble import Blueprint, perform_part
 from repro.environments.build import finish_environment, plan_order
 from repro.environments.machine import Machine
-from repro.environments.manifest import Damage
+from repro.environments.manifest import Damage, read_manifest
 from repro.environments.order import Order
 from repro.environments.ready import Ready
 from repro.environments.trees import Tree
@@ -70,8 +70,10 @@ def mend_environment(machine: Machine, order: Order, env_dir: str, damage: Damag
         blueprint = plan_order(machine, order, env_dir)
         damaged |= {link.path for link in blueprint.links if link.tree.sha256 in discarded}
     ours = {link.path for link in blueprint.links} | {own.path for own in blueprint.own}
-    if not damaged <= ours | {path for path, _ in blueprint.caches}:
+    caches = {path for path, _ in blueprint.caches}
+    if not damaged <= ours | caches:
         return None
     _remove_extra(env_dir, damage.extra)
     perform_part(blueprint, env_dir, damaged)
-    return finish_environment(machine, order, env_dir, blueprint)
+    base = [entry.path for entry in read_manifest(env_dir) if entry.path not in ours | caches]
+    return finish_environment(order, env_dir, blueprint, base)

@@ -244,6 +244,10 @@ class Trees:
     stage: Callable[[], AbstractContextManager[str]]
     flocks_dir: Path
 
+    def has(self, sha256: str) -> bool:
+        """Tell whether there is a tree of a wheel, whole or not."""
+        return (self.root / sha256).is_dir()
+
     def find(self, sha256: str) -> Tree | None:
         """Return the tree of a wheel, None where it is not unpacked."""
         path = self.root / sha256

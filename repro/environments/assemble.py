@@ -48,6 +48,15 @@ class Link:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Cache:
+    """A `__pycache__` link, where it leads, and the same link in a tree where there is one to be linked."""
+
+    path: str
+    target: str
+    source: str | None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Blueprint:
     """What an environment is made of; paths are relative to it.
 
@@ -57,7 +66,7 @@ class Blueprint:
 
     links: tuple[Link, ...]
     own: tuple[OwnFile, ...]
-    caches: tuple[tuple[str, str], ...]
+    caches: tuple[Cache, ...]
     directories: tuple[str, ...]
     shared_dir: str
     notes: tuple[str, ...]
@@ -153,7 +162,7 @@ def _make_own_files(tree: Tree, *, env_dir: str, site: str, minor: str) -> list[
     return own
 
 
-def _list_caches(links: Sequence[Link], site: str, shared_dir: str) -> tuple[tuple[str, str], ...]:
+def _list_caches(links: Sequence[Link], site: str, shared_dir: str) -> tuple[Cache, ...]:
     """Return a `__pycache__` link for each directory with modules: to the tree they are of, if they are all of one.
 
     Those of several, a namespace package's and the site directory's own, lead below `shared_dir`.
@@ -167,7 +176,12 @@ def _list_caches(links: Sequence[Link], site: str, shared_dir: str) -> tuple[tup
         below = directory.removeprefix(site)
         (tree, *others) = trees.values()
         is_shared = bool(others) or directory == site
-        caches.append((f"{directory}/__pycache__", f"{shared_dir if is_shared else tree.path / 'pyc'}{below}"))
+        path = f"{directory}/__pycache__"
+        if is_shared:
+            caches.append(Cache(path=path, target=f"{shared_dir}{below}", source=None))
+        else:
+            source = f"{tree.path}/site{below}/__pycache__"
+            caches.append(Cache(path=path, target=f"{tree.path}/pyc{below}", source=source))
     return tuple(caches)
 
 
@@ -245,10 +259,17 @@ def perform(blueprint: Blueprint, env_dir: str) -> None:
         raise RestoreError(f"a distribution has a file that the environment itself has: `{place}`") from error
     make_directory(blueprint.shared_dir)
     os.chmod(blueprint.shared_dir, 0o700)  # what Python makes in it has the mode that a user's umask allows
-    for path, target in blueprint.caches:
-        if target.startswith(blueprint.shared_dir):  # a tree has its own
-            make_directory(target)
-        os.symlink(target, f"{env_dir}/{path}")
+    for cache in blueprint.caches:
+        _make_cache(f"{env_dir}/{cache.path}", cache)
+
+
+def _make_cache(place: str, cache: Cache) -> None:
+    if cache.source:
+        with suppress(OSError):  # too many links, or a tree whose own was removed
+            os.link(cache.source, place, follow_symlinks=False)
+            return
+    make_directory(cache.target)
+    os.symlink(cache.target, place)
 
 
 def _replace(place: str, make: Callable[[str], None]) -> None:
@@ -275,10 +296,9 @@ def perform_part(blueprint: Blueprint, env_dir: str, paths: Container[str]) -> N
     for each in blueprint.own:
         if each.path in paths:
             _replace(f"{env_dir}/{each.path}", partial(_write_own, own=each))
-    for path, target in blueprint.caches:
-        if path in paths:
-            make_directory(target)
-            _replace(f"{env_dir}/{path}", partial(os.symlink, target))
+    for cache in blueprint.caches:
+        if cache.path in paths:
+            _replace(f"{env_dir}/{cache.path}", partial(_make_cache, cache=cache))
 
 
 def list_entries(blueprint: Blueprint, env_dir: str, base: Sequence[str]) -> list[Entry]:
@@ -294,5 +314,5 @@ def list_entries(blueprint: Blueprint, env_dir: str, base: Sequence[str]) -> lis
         found = os.lstat(f"{env_dir}/{own.path}")
         sha256 = hashlib.sha256(own.content).hexdigest()
         entries.append(Entry(own.path, size_bytes=found.st_size, mtime_ns=found.st_mtime_ns, sha256=sha256))
-    entries += [Entry(path, target=target) for path, target in blueprint.caches]
+    entries += [Entry(cache.path, target=cache.target) for cache in blueprint.caches]
     return entries + [describe_file(env_dir, path) for path in base]

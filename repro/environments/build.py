@@ -28,7 +28,7 @@ from repro.environments.ready import Ready, find_stamp, format_ready, stamp_conf
 from repro.environments.store import Store
 from repro.environments.trees import Tree
 from repro.errors import RestoreError
-from repro.files import directory_times, new_nonce, point_link, remove_tree, write_atomically
+from repro.files import new_nonce, point_link, remove_tree, write_atomically
 from repro.formats.direct_url import Index, Vcs
 from repro.formats.lockfile import Distribution, Interpreter, Proof, Snapshot
 from repro.snapshots.drift import Change, compare
@@ -121,12 +121,15 @@ def _verify(order: Order, trees: Sequence[Tree]) -> None:
         )
 
 
-def _seal(env_dir: str, blueprint: Blueprint) -> dict[str, int]:
+def _seal(env_dir: str, blueprint: Blueprint, base: Sequence[str]) -> dict[str, int]:
     """Make an environment's directories read-only, as its files are, and return the directories' mtimes in ns."""
-    for directory in {*blueprint.directories, "bin", "lib"}:
-        os.chmod(f"{env_dir}/{directory}", 0o555)
     os.chmod(f"{env_dir}/pyvenv.cfg", 0o444)
-    return directory_times(env_dir)
+    times = {}
+    for directory in sorted({*blueprint.directories, *(os.path.dirname(path) for path in base)} - {""}):
+        place = f"{env_dir}/{directory}"
+        os.chmod(place, 0o555)
+        times[f"{directory}/"] = os.lstat(place).st_mtime_ns
+    return times
 
 
 def _remove_leftovers(store: Store, key: str) -> None:
@@ -161,7 +164,7 @@ def finish_environment(order: Order, env_dir: str, blueprint: Blueprint, base: S
     stamp = find_stamp(order.candidate.path)
     if stamp is None:
         raise RestoreError(f"the interpreter `{order.candidate.path}` went away during the build")
-    times = _seal(env_dir, blueprint)
+    times = _seal(env_dir, blueprint, base)
     write_atomically(f"{env_dir}/{MANIFEST}", format_manifest(list_entries(blueprint, env_dir, base)), durable=False)
     ready = Ready(
         key=order.key,

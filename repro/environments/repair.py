@@ -70,7 +70,7 @@ def mend_environment(machine: Machine, order: Order, env_dir: str, damage: Damag
         blueprint = plan_order(machine, order, env_dir)
         damaged |= {link.path for link in blueprint.links if link.tree.sha256 in discarded}
     ours = {link.path for link in blueprint.links} | {own.path for own in blueprint.own}
-    caches = {path for path, _ in blueprint.caches}
+    caches = {cache.path for cache in blueprint.caches}
     if not damaged <= ours | caches:
         return None
     _remove_extra(env_dir, damage.extra)

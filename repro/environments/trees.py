@@ -5,7 +5,7 @@
         RECORD           the wheel's own
         site/            what goes into site-packages (the wheel's root, `purelib` and `platlib`)
         scripts/  data/  headers/     what goes beside it
-        pyc/             bytecode of site/, written by Python itself through links: see `assemble`
+        pyc/             bytecode of site/, written by Python itself: each package directory's `__pycache__` leads here
 
 Files are read-only. A directory appears whole, by one rename (PyPA "Binary distribution format").
 """
@@ -155,6 +155,8 @@ class _Destination:
 
         name = os.fspath(path)
         _check_member(name, self._wheel)
+        if "/__pycache__/" in f"/{name}":
+            return RecordEntry(name, None, None)  # bytecode is this machine's own
         place = f"{_ROOMS[scheme]}/{name}"
         size, sha256 = self._write(place, stream, 0o555 if is_executable or scheme == "scripts" else 0o444)
         return RecordEntry(name, Hash("sha256", sha256), size)
@@ -194,7 +196,21 @@ def _read_identity(metadata: str) -> tuple[str, str]:
     return canonicalize_name(found["name"]), found["version"]
 
 
-def _unpack(wheel: Path, target: Path) -> Tree:
+def _make_caches(target: Path, home: Path, directories: Iterable[str]) -> None:
+    """Make the place of each directory's bytecode, and the `__pycache__` that leads there from its final `home`.
+
+    These are made once: an environment gets a hard link to the link, which costs a fraction of a new one.
+    """
+    for directory in directories:
+        below = directory.removeprefix("site")
+        make_directory(f"{target}/pyc{below}")
+        if below:
+            os.symlink(f"{home}/pyc{below}", f"{target}/{directory}/__pycache__")
+    if (target / "pyc").is_dir():
+        (target / "pyc").chmod(0o700)  # what Python makes in it has the mode that a user's umask allows
+
+
+def _unpack(wheel: Path, target: Path, home: Path) -> Tree:
     """Unpack a wheel into a new directory and return what it holds; its marker is written last."""
     import installer
     from installer.exceptions import InstallerError
@@ -212,11 +228,10 @@ def _unpack(wheel: Path, target: Path) -> Tree:
     except FileExistsError as error:
         raise RestoreError(f"the wheel `{wheel.name}` names a file twice: {error.filename}") from error
     _write_fact(target / "RECORD", record)
-    for directory in {os.path.dirname(path) for path in destination.files if path.endswith(".py")}:
-        if directory.startswith("site"):
-            make_directory(f"{target}/pyc{directory[4:]}")
-    if (target / "pyc").is_dir():
-        (target / "pyc").chmod(0o700)  # what Python makes in it has the mode that a user's umask allows
+    packages = {
+        os.path.dirname(path) for path in destination.files if path.endswith(".py") and path.startswith("site/")
+    }
+    _make_caches(target, home, sorted(packages))
     tree = Tree(
         path=target,
         sha256=target.name,
@@ -269,7 +284,7 @@ class Trees:
             with self.stage() as directory:
                 staged = Path(directory, sha256)
                 make_directory(staged)
-                _unpack(wheel, staged)
+                _unpack(wheel, staged, self.root / sha256)
                 self._discard(sha256)  # a tree whose marker is damaged
                 make_directory(self.root)
                 os.rename(staged, self.root / sha256)

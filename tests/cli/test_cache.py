@@ -286,17 +286,13 @@ def test_the_first_use_says_where_the_cache_is_and_the_cache_describes_itself(
 
 def test_superseded_and_half_built_environments_go(project: Path, cli: Cli) -> None:
     path = restore(cli, project)
-    half = path.parent / "0123abcd"
-    half.mkdir()
-    (half / "pyvenv.cfg").write_text("")
-    site = next(path.glob("lib/python*/site-packages"))
-    os.chmod(site, 0o755)
-    (site / "stray.py").write_text("")
-    new = restore(cli, project)
-    assert new != path
-    half.mkdir(exist_ok=True)
+    shutil.copytree(path, path.parent / "0123abcd", symlinks=True)
+    (path.parent / "4567abcd").mkdir()
+    (path.parent / "4567abcd" / "pyvenv.cfg").write_text("")
+    states = {Path(each["path"]).name: each["state"] for each in ask(cli, "cache", "list")["environments"]}
+    assert states == {path.name: "ready", "0123abcd": "superseded", "4567abcd": "not ready"}
     cli("cache", "prune")
-    assert [each.name for each in new.parent.iterdir() if not each.is_symlink()] == [new.name]
+    assert {each.name for each in path.parent.iterdir()} == {path.name, "current"}
     assert ask(cli, "restore", str(project))["reused"]
 
 

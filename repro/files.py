@@ -144,6 +144,23 @@ def hold_free_lock(path: str | os.PathLike[str]) -> Iterator[bool]:
         lock.release()
 
 
+@contextmanager
+def hold_shared(path: str | os.PathLike[str], on_wait: Callable[[], None] = lambda: None) -> Iterator[None]:
+    """Hold the file lock `path` together with others who hold it shared; one who holds it alone is waited for."""
+    import fcntl
+
+    descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW, 0o644)
+    try:
+        try:
+            fcntl.flock(descriptor, fcntl.LOCK_SH | fcntl.LOCK_NB)
+        except BlockingIOError:
+            on_wait()
+            fcntl.flock(descriptor, fcntl.LOCK_SH)
+        yield
+    finally:
+        os.close(descriptor)
+
+
 def remove_tree(path: str | os.PathLike[str]) -> None:
     """Remove a directory tree, read-only directories included; one that is gone is fine."""
     import shutil

@@ -32,6 +32,8 @@ COMMANDS = {
     "run": "run a project's entry point and keep the run with its snapshot",
     "status": "say what differs between a lock, an environment and the code",
     "diff": "say what differs between locks, runs, models or environments",
+    "cache": "show what the cache holds: list, info; remove what is not needed: prune, clear",
+    "doctor": "look over this machine: interpreters, tools, the cache, the indexes",
     "completion": "print the completion script for a shell",
 }
 _EXAMPLES = """\

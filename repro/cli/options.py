@@ -84,10 +84,12 @@ def make_machine(arguments: argparse.Namespace, *, report: Callable[[str], None]
     from repro.environments.machine import Machine
 
     environ = settings.own_environment()
-    return Machine.here(
+    machine = Machine.here(
         cache=getattr(arguments, "cache", None),
         environ=environ,
         echo=console.echo if arguments.verbose or settings.is_verbose(environ) else None,
         report=report or console.note,
         indexes=_find_given_indexes(arguments),
     )
+    machine.store.announce = console.note
+    return machine

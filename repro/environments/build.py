@@ -26,7 +26,7 @@ from repro.environments.order import Order
 from repro.environments.ready import FILE_NAME as READY
 from repro.environments.ready import Ready, find_stamp, format_ready, stamp_config
 from repro.environments.store import Store
-from repro.environments.trees import Tree
+from repro.environments.trees import Tree, write_uses
 from repro.errors import RestoreError
 from repro.files import new_nonce, point_link, remove_tree, write_atomically
 from repro.formats.direct_url import Index, Vcs
@@ -53,6 +53,7 @@ def _make_source(machine: Machine, order: Order) -> Source:
         wheelhouse=store.open_wheelhouse(),
         trees=store.open_trees(),
         built_dir=Path(store.room("built")),
+        fetched_dir=Path(store.room("fetched")),
         indexes=replace(indexes, extra_urls=(*indexes.extra_urls, *more)),
         environ=machine.environ,
         builder=PipBuilder(python=order.candidate.path, runner=machine.runner, env=_make_environ(machine, order)),
@@ -165,6 +166,7 @@ def finish_environment(order: Order, env_dir: str, blueprint: Blueprint, base: S
     if stamp is None:
         raise RestoreError(f"the interpreter `{order.candidate.path}` went away during the build")
     times = _seal(env_dir, blueprint, base)
+    write_uses(env_dir, {link.tree.sha256: link.tree for link in blueprint.links}.values())
     write_atomically(f"{env_dir}/{MANIFEST}", format_manifest(list_entries(blueprint, env_dir, base)), durable=False)
     ready = Ready(
         key=order.key,

@@ -19,7 +19,7 @@ from typing import Protocol
 from repro.environments.trees import Tree, Trees
 from repro.errors import ReproError, RestoreError
 from repro.files import BLOCK_BYTES, make_directory, write_atomically
-from repro.formats.direct_url import Archive, Vcs
+from repro.formats.direct_url import Archive, Vcs, clean_url
 from repro.formats.lockfile import Distribution, Interpreter, format_requirement
 from repro.formats.simple_index import IndexFile
 from repro.snapshots.indexes import Indexes
@@ -46,6 +46,7 @@ class Source:
     wheelhouse: Wheelhouse
     trees: Trees
     built_dir: Path
+    fetched_dir: Path
     indexes: Indexes
     environ: Mapping[str, str]
     builder: Builder
@@ -126,6 +127,13 @@ def choose_file(distribution: Distribution, files: Sequence[IndexFile], target: 
     return min(fitting, key=lambda each: each[:2])[2] if fitting else None
 
 
+def _note_fetched(source: Source, sha256: str, file: IndexFile) -> None:
+    """Note where a wheel can be fetched again; one from a place on this machine is kept like those no index has."""
+    if file.url.startswith(("http://", "https://")):
+        make_directory(source.fetched_dir)
+        write_atomically(source.fetched_dir / sha256, f"{clean_url(file.url)}\n", durable=False)
+
+
 def _download(source: Source, client: IndexClient, file: IndexFile) -> Tree:
     """Fetch one wheel, check its sha256 while it comes in, keep and unpack it."""
     source.report(f"fetching {file.filename}")
@@ -144,6 +152,7 @@ def _download(source: Source, client: IndexClient, file: IndexFile) -> Tree:
                 details=(f"stated {file.sha256}", f"fetched {sha256}"),
             )
         kept = source.wheelhouse.keep(path)
+        _note_fetched(source, kept, file)
         return source.trees.unpack(kept, source.wheelhouse.find(kept) or path)
 
 

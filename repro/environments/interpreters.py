@@ -24,6 +24,7 @@ from repro.process import Runner
 from repro.snapshots.probe import probe
 
 _USUAL_DIRS = ("/usr/local/bin", "/usr/bin", "/bin")
+_MINORS = range(8, 16)  # 3.8 is the oldest that guest scripts run in
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -88,6 +89,21 @@ class Finder:
                 continue
         if discovered := _discover(minor):
             yield self.examine(discovered)
+
+    def list_all(self) -> list[Candidate]:
+        """Return the interpreters of this machine that a restore would look at, each once, oldest Python first."""
+        found: dict[str, Candidate] = {}
+        seen: set[str] = set()
+        for number in _MINORS:
+            for path in _list_paths(f"3.{number}", self._environ):
+                real = os.path.realpath(path)
+                if real in seen or not os.access(real, os.X_OK) or os.path.isdir(real):
+                    continue
+                seen.add(real)
+                with contextlib.suppress(InterpreterNotFoundError):
+                    candidate = self.examine(path)
+                    found.setdefault(os.path.realpath(candidate.path), candidate)
+        return sorted(found.values(), key=lambda each: (int(each.interpreter.minor.split(".")[1]), each.path))
 
     def find_version(self, version: str, *, implementation: str) -> Candidate | None:
         """Return the interpreter of a version (`3.11` or `3.11.7`): this one, else the highest patch of its X.Y."""

@@ -10,6 +10,7 @@ import os
 import time
 
 from repro.environments.ready import Ready, find_python_stamp, find_stamp, stamp_config
+from repro.environments.roots import Root, keep_root, mark_used
 from repro.files import find_changed_directories
 
 try:
@@ -84,10 +85,10 @@ def is_intact(env_dir: str, ready: Ready) -> bool:
 
 
 def find_ready(store: Store, key: str) -> tuple[str, Ready] | None:
-    """Return the directory and marker of the ready and intact environment of `key`."""
+    """Return the directory and marker of the ready and intact environment of `key`, and note that it is used."""
     env_dir = store.find_current(key)
     ready = store.read_ready(env_dir) if env_dir else None
-    if env_dir and ready and is_intact(env_dir, ready):
+    if env_dir and ready and is_intact(env_dir, ready) and mark_used(env_dir):
         return env_dir, ready
     return None
 
@@ -119,11 +120,15 @@ def name_options(*, python: str | None, allow_missing: bool, used: bool = False)
     return (f"{python} {stamp}", *flags) if stamp else None
 
 
-def look_up(store: Store, lock_bytes: bytes, options: tuple[str, ...] | None) -> Environment | None:
-    """Return the ready environment that the same bytes and options led to before."""
+def look_up(store: Store, lock_bytes: bytes, options: tuple[str, ...] | None, *, lock: str) -> Environment | None:
+    """Return the ready environment that the same bytes (of the file `lock`) and options led to before."""
     if options is None:
         return None
     started = time.perf_counter()
-    key = store.find_look(name_look(lock_bytes, options))
+    look = name_look(lock_bytes, options)
+    key = store.find_look(look)
     found = find_ready(store, key) if key else None
-    return make_environment(store, *found, reused=True, seconds=time.perf_counter() - started) if found else None
+    if not key or not found:
+        return None
+    keep_root(store, Root(key=key, lock=os.path.abspath(lock), look=look, options=options))
+    return make_environment(store, *found, reused=True, seconds=time.perf_counter() - started)

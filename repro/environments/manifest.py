@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
 FILE_NAME = "repro-manifest"
 _TITLE = "repro-manifest 1"
-_OURS = frozenset({FILE_NAME, "repro-environment"})
+_OURS = frozenset({FILE_NAME, "repro-environment", "repro-trees"})
 
 
 class Entry:

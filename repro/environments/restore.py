@@ -28,9 +28,10 @@ from repro.environments.machine import Machine
 from repro.environments.manifest import find_damage
 from repro.environments.order import Order
 from repro.environments.ready import Ready, find_stamp
+from repro.environments.roots import Root, keep_root
 from repro.environments.store import Store
 from repro.errors import RestoreError
-from repro.files import hold_lock, make_directory
+from repro.files import hold_lock, hold_shared, make_directory
 from repro.formats.direct_url import Index, Vcs
 from repro.formats.lockfile import Distribution, Snapshot
 from repro.snapshots.load import Loaded, locate_lock, parse_lock, read_lock
@@ -171,9 +172,10 @@ def _find_or_build(machine: Machine, order: Order, check: Check) -> _Outcome:
         return found
     store.prepare()
     wait = lambda: machine.report(f"waiting: another process is restoring {key}")  # noqa: E731
+    prune_ends = lambda: machine.report("waiting: the cache is being pruned")  # noqa: E731
     try:
-        make_directory(store.room("envs", key))
-        with hold_lock(store.room("flocks", f"{key}.lock"), wait):
+        with hold_shared(store.gate, prune_ends), hold_lock(store.room("flocks", f"{key}.lock"), wait):
+            make_directory(store.room("envs", key))
             if found := _find_sound(store, key, check) or _mend(machine, order, check):
                 return found
             from repro.environments.build import build_environment
@@ -240,7 +242,7 @@ def restore_environment(machine: Machine, request: Request) -> Environment:
     path = locate_lock(request.lock)
     content = read_lock(path)
     options = request.options
-    found = look_up(store, content, options)
+    found = look_up(store, content, options, lock=str(path))
     if found and _is_sound(found.path, request.check):
         return found
     find = machine.make_finder().find
@@ -248,8 +250,11 @@ def restore_environment(machine: Machine, request: Request) -> Environment:
     if request.used:
         loaded = replace(loaded, snapshot=select_used(loaded.snapshot, where=str(path)))
     outcome, notes = _restore_loaded(machine, request, loaded)
-    if options and not notes:
-        store.keep_look(name_look(content, options), outcome.ready.key)
+    if options:
+        look = name_look(content, options)
+        keep_root(store, Root(key=outcome.ready.key, lock=str(path.absolute()), look=look, options=options))
+        if not notes:
+            store.keep_look(look, outcome.ready.key)
     return make_environment(
         store,
         outcome.env_dir,

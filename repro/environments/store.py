@@ -2,21 +2,25 @@
 
     <cache>/repro/                   or <cache> itself, where it is named `repro` or carries our marker
         repro-store.json             the marker: layout version
-        CACHEDIR.TAG
+        CACHEDIR.TAG  README.txt
         v1/
             envs/<key>/<nonce>/      one environment; `repro-environment` in it is written last: it is ready
             envs/<key>/current       symbolic link to the nonce in use, replaced in one step
             looks/<digest>           the key that a lock file's bytes led to
+            roots/<digest>           which lock file leads to which key: see roots.py
             trees/<sha256>/          a wheel unpacked once, linked into environments: see trees.py
             wheels/<sha256>/<file>   wheels, as they were fetched, built or packed again
             built/                   the sha256 of the wheel that was built of an sdist or a commit
+            fetched/<sha256>         where a wheel was fetched from, so that it may go: it can be fetched again
             records/  checked/       see repro/snapshots/memory.py
             sites/  takes/           see retake.py
             interpreters/            what each interpreter said of itself
             pycache/<key>/           bytecode of directories that belong to no tree alone
             flocks/<key>.lock        held while <key> is built
+            flocks/store.lock        held shared by all builds, and by a prune alone
             uv/  pip/  pip-tools/  virtualenv/   the installers' own caches: accelerators, never trusted
             tmp/<nonce>/             what one process has on its way in, as long as it holds flocks/stage-<nonce>.lock
+            trash/                   what is on its way out: moved here in one step, then deleted
 
 A look-up reads one file of `looks/`, the link and the marker; nothing else decides whether an environment is ready.
 """
@@ -36,7 +40,7 @@ from repro.settings import expand_path
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Callable, Iterator
 
     from repro.environments.trees import Trees
     from repro.snapshots.wheelhouse import Wheelhouse
@@ -45,7 +49,8 @@ MARKER = "repro-store.json"
 LAYOUT_VERSION = 1
 _TAG = "Signature: 8a477f597d28d172789f06886806bc55\n# A cache of repro: safe to delete.\n"
 _ROOMS = (
-    "envs", "looks", "trees", "wheels", "built", "interpreters", "pycache", "flocks", "uv", "pip", "virtualenv", "tmp",
+    "envs", "looks", "roots", "trees", "wheels", "built", "fetched", "interpreters", "pycache", "flocks", "uv", "pip",
+    "virtualenv", "tmp", "trash",
 )  # fmt: skip
 
 
@@ -81,15 +86,21 @@ def _check_trust(root: str) -> None:
 
 
 class Store:
-    """The paths of a store; nothing is written before `prepare`."""
+    """The paths of a store; nothing is written before `prepare`, and `announce` is told when that makes it."""
 
     def __init__(self, root: str) -> None:
         self.root = root
+        self.announce: Callable[[str], None] = lambda sentence: None
         self._rooms = os.path.join(root, f"v{LAYOUT_VERSION}")
 
     def room(self, *names: str) -> str:
         """Return the path of a room or of something in it."""
         return os.path.join(self._rooms, *names)
+
+    @property
+    def gate(self) -> str:
+        """The lock that builds hold together and a prune alone: what a build has found stays until it ends."""
+        return self.room("flocks", "store.lock")
 
     def check(self) -> None:
         """Refuse a store that is not ours to trust; one that does not exist is fine. Raises RestoreError."""
@@ -103,7 +114,9 @@ class Store:
             _check_trust(self.root)
             for room in _ROOMS:
                 make_directory(self.room(room))
-            for name, text in ((MARKER, f'{{"layout": {LAYOUT_VERSION}}}\n'), ("CACHEDIR.TAG", _TAG)):
+            is_new = not os.path.exists(os.path.join(self.root, MARKER))
+            marker = f'{{"layout": {LAYOUT_VERSION}}}\n'
+            for name, text in ((MARKER, marker), ("CACHEDIR.TAG", _TAG), ("README.txt", __doc__ or "")):
                 path = os.path.join(self.root, name)
                 if not os.path.exists(path):
                     write_atomically(path, text)
@@ -112,6 +125,8 @@ class Store:
                 f"the cache `{self.root}` cannot be written ({error.strerror})",
                 hint="name another with `--cache DIR` or MLFLOW_SNAPSHOT_CACHE",
             ) from error
+        if is_new:
+            self.announce(f"the cache is made in `{self.root}`; `repro cache info` says what it holds")
 
     @contextmanager
     def stage(self) -> Iterator[str]:
@@ -131,6 +146,8 @@ class Store:
     def remove_dead_stages(self) -> None:
         """Remove what processes that were killed have left in `tmp/`."""
         for name in os.listdir(self.room("tmp")):
+            if len(name) != 8 or name.strip("0123456789abcdef"):
+                continue  # not ours
             lock = self.room("flocks", f"stage-{name}.lock")
             with hold_free_lock(lock) as is_free:
                 if is_free:

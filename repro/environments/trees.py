@@ -22,7 +22,7 @@ from pathlib import Path, PurePosixPath
 from typing import TYPE_CHECKING, BinaryIO
 
 from repro.errors import RestoreError
-from repro.files import BLOCK_BYTES, hold_lock, make_directory, remove_tree
+from repro.files import BLOCK_BYTES, hold_lock, make_directory, remove_tree, write_atomically
 from repro.formats.lockfile import canonicalize_name, is_version
 from repro.formats.record import digest_wheel_record
 
@@ -32,6 +32,8 @@ if TYPE_CHECKING:
 
 _MARKER = "tree"
 _TITLE = "repro-tree 1"
+USES = "repro-trees"
+_USES_TITLE = "repro-trees 1"
 _ROOMS = {"purelib": "site", "platlib": "site", "scripts": "scripts", "data": "data", "headers": "headers"}
 
 
@@ -121,6 +123,25 @@ def parse_tree(text: str, *, path: Path) -> Tree:
         files=tuple(files),
         entry_points=tuple(entry_points),
     )
+
+
+def write_uses(env_dir: str, trees: Iterable[Tree]) -> None:
+    """Note in an environment which trees it is made of, so that they stay as long as it does. Raises OSError."""
+    lines = sorted(f"tree {each.sha256} {each.name} {each.version}\n" for each in trees)
+    write_atomically(os.path.join(env_dir, USES), f"{_USES_TITLE}\n{''.join(lines)}", durable=False)
+
+
+def read_uses(env_dir: str) -> tuple[str, ...] | None:
+    """Return the sha256s of the trees that an environment is made of, None where it does not say so."""
+    try:
+        with open(os.path.join(env_dir, USES), encoding="utf-8") as file:
+            text = file.read()
+    except (OSError, UnicodeDecodeError):
+        return None
+    title, *lines = text.split("\n")
+    if title != _USES_TITLE or not text.endswith("\n"):
+        return None
+    return tuple(line.split(" ")[1] for line in lines if line.startswith("tree "))
 
 
 def _check_member(path: str, wheel: str) -> None:

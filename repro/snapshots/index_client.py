@@ -366,6 +366,11 @@ class IndexClient:
             for name, path, size in sorted(found)
         )
 
+    def greet(self, index: str) -> Response:
+        """Return what an index answers when asked for the page of `pip`. Raises IndexUnreachableError, FetchError."""
+        url = self._keys.strip_login(index).rstrip("/")
+        return self._get_door().get(f"{url}/pip/", {"Accept": _ACCEPT, "Accept-Encoding": "gzip"})
+
     def _list_project(self, index: str, pin: Pin) -> tuple[IndexFile, ...]:
         path = find_path(index)
         if path:

@@ -12,7 +12,7 @@ from __future__ import annotations
 import hashlib
 import json
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import TypeVar
@@ -81,6 +81,14 @@ class Memory:
     def keep_artefact(self, sha256: str, artefact: Artefact) -> None:
         """Remember what a RECORD file comes from."""
         self._write(self._record_path(sha256), json.dumps(asdict(artefact), default=_encode))
+
+    def list_artefacts(self) -> Iterator[Artefact]:
+        """Yield everything that is known of any RECORD file."""
+        for directory, names, files in os.walk(os.path.join(self._root, "records")):
+            names.sort()
+            for name in files:
+                if artefact := _read(os.path.join(directory, name), _parse_artefact):
+                    yield artefact
 
     def find_checked(self, site: str) -> Checked | None:
         """Return what the last comparison of a site directory found."""

@@ -10,7 +10,7 @@ from __future__ import annotations
 import os
 import shutil
 from collections.abc import Callable
-from contextlib import AbstractContextManager
+from contextlib import AbstractContextManager, suppress
 from pathlib import Path
 
 from repro.errors import ReproError
@@ -68,4 +68,6 @@ class Wheelhouse:
                 except OSError:
                     if self.find(sha256) is None:  # unless another process was faster
                         raise
+            with suppress(OSError):
+                os.utime(self.root / sha256)  # what is kept now must not be pruned as old
             return sha256

@@ -18,6 +18,9 @@ _OPTIONS = {
     "run": "--entry-point --param --restore --no-snapshot --no-observe --python --cache --json --verbose --help",
     "status": "--no-code --python --cache --json --verbose --help",
     "diff": "--python --cache --json --verbose --help",
+    "cache": "list info prune clear --older-than --max-size --unreferenced --kept --dry-run --yes --cache --json "
+    "--verbose --help",
+    "doctor": f"--deep --offline {_INDEXES} --cache --json --verbose --help",
     "completion": "bash zsh fish",
 }
 _EXAMPLES = """\

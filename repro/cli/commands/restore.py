@@ -40,7 +40,8 @@ def _find_ready(
         return None
     store.check()
     python = settings.locate_python(python, environ) if python else None
-    return look_up(store, content, name_options(python=python, allow_missing=allow_missing, used=used))
+    options = name_options(python=python, allow_missing=allow_missing, used=used)
+    return look_up(store, content, options, lock=lock)
 
 
 def _restore(options: argparse.Namespace, *, has_command: bool) -> Environment:

@@ -136,7 +136,13 @@ def find_mismatches(wanted: Sequence[Distribution], there: Sequence[Distribution
     return [_describe_mismatch(change) for change in drift.changes]
 
 
-def _verify(order: Order, trees: Sequence[Tree]) -> None:
+def open_source(machine: Machine, order: Order) -> Source:
+    """Return where the files of an order come from."""
+    return _make_source(machine, order, _make_environ(machine, order))
+
+
+def verify_trees(order: Order, trees: Sequence[Tree]) -> None:
+    """Refuse trees that are not what the lock says. Raises RestoreError, which names each."""
     locked, here = order.snapshot.interpreter, order.candidate.interpreter
     wanted: Sequence[Distribution] = order.wanted
     if locked and locked.platform != here.platform:
@@ -172,7 +178,7 @@ def _assemble(machine: Machine, order: Order, env_dir: str) -> Blueprint:
     env = _make_environ(machine, order)
     found = fetch_trees(_make_source(machine, order, env), order.wanted)
     trees = [found[name] for name in sorted(found)]
-    _verify(order, trees)
+    verify_trees(order, trees)
     machine.report(f"assembling {len(trees)} distributions")
     _choose_creator(machine, order.engine).create(env_dir, python=order.candidate.path, env=env)
     blueprint = plan_environment(

@@ -26,6 +26,7 @@ from repro.environments.lookup import (
 )
 from repro.environments.machine import Machine
 from repro.environments.ready import Ready, find_stamp
+from repro.environments.unbundle import take_bundle
 from repro.errors import RestoreError
 from repro.files import hold_lock
 from repro.formats.direct_url import Index, Vcs
@@ -38,7 +39,7 @@ ENGINES = ("uv", "pip")
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Request:
-    """What a caller asks for: `lock` is a lock file or the directory that holds one.
+    """What a caller asks for: `lock` is a lock file, the directory that holds one, or a bundle.
 
     With `used` only what its run has used is wanted, and what that requires.
     """
@@ -179,6 +180,8 @@ def _restore_loaded(machine: Machine, request: Request, loaded: Loaded) -> tuple
 def restore_environment(machine: Machine, request: Request) -> Environment:
     """Return the environment equal to a lock; one that was restored before is looked up.
 
+    A bundle's wheels are taken into the store first, and no network is touched.
+
     Raises SnapshotNotFoundError, InvalidSnapshotError, InterpreterNotFoundError and RestoreError, and NotObservedError
     where what was used is wanted and the lock does not say it.
     """
@@ -190,10 +193,14 @@ def restore_environment(machine: Machine, request: Request) -> Environment:
     if found := look_up(store, content, request.options):
         return found
     loaded = parse_lock(content, path=path)
+    from_bundle = take_bundle(machine, path, loaded.snapshot, python=request.python)
+    if from_bundle is not None:
+        request = replace(request, offline=True)
     if request.used:
         loaded = replace(loaded, snapshot=select_used(loaded.snapshot, where=str(path)))
     env_dir, ready, reused, notes = _restore_loaded(machine, request, loaded)
     if not notes:
         store.keep_look(name_look(content, request.options), ready.key)
     seconds = time.perf_counter() - started
+    notes += from_bundle or ()
     return make_environment(store, env_dir, ready, reused=reused, seconds=seconds, notes=tuple(notes))

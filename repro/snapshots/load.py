@@ -26,7 +26,14 @@ def locate_lock(path: str | os.PathLike[str]) -> Path:
 
 
 def read_lock(path: Path) -> bytes:
-    """Return a lock's bytes. Raises SnapshotNotFoundError."""
+    """Return a lock's bytes, of a bundle those of the lock in it. Raises SnapshotNotFoundError.
+
+    A bundle that cannot be trusted raises InvalidSnapshotError.
+    """
+    if path.name.lower().endswith(".zip"):
+        from repro.snapshots.bundled import read_bundled_lock
+
+        return read_bundled_lock(path)
     try:
         return path.read_bytes()
     except FileNotFoundError:

@@ -58,15 +58,22 @@ class Wheelhouse:
             copy = staged / path.name
             shutil.copyfile(path, copy)  # a link would follow what is later written into the file
             sha256 = sha256_file(copy)
-            if self.find(sha256) is None:
-                copy.chmod(0o444)
-                self.root.mkdir(parents=True, exist_ok=True)
-                target = self.root / sha256
-                try:
-                    os.rename(staged, target)
-                except OSError:
-                    if self.find(sha256) is None:  # unless another process was faster
-                        raise
+            self.adopt(copy, sha256)
             return sha256
         finally:
             shutil.rmtree(staged, ignore_errors=True)
+
+    def adopt(self, path: Path, sha256: str) -> None:
+        """Keep a wheel that lies alone in a directory on our file system, by moving that; its sha256 was just computed.
+
+        Where the wheel is kept already, the file stays where it is. Raises OSError.
+        """
+        if self.find(sha256) is not None:
+            return
+        path.chmod(0o444)
+        self.root.mkdir(parents=True, exist_ok=True)
+        try:
+            os.rename(path.parent, self.root / sha256)
+        except OSError:
+            if self.find(sha256) is None:  # unless another process was faster
+                raise

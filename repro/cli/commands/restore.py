@@ -21,6 +21,7 @@ _EXAMPLES = """\
   repro restore mlruns/0/RUN/artifacts --used   only what that run has used
   repro restore -- python train.py       run a command inside it
   repro restore --json | jq -r .python   its interpreter, for scripts
+  repro restore project.zip              of a bundle, with no network
 """
 
 
@@ -30,11 +31,18 @@ def _find_ready(
     """Return the environment where these bytes were restored before."""
     store = Store(locate_store(cache or settings.get_cache_dir(settings.own_environment())))
     lock = os.path.join(lock, "requirements-lock.txt") if os.path.isdir(lock) else lock
-    try:
-        with open(lock, "rb") as file:
-            content = file.read()
-    except OSError:
-        return None
+    if lock.lower().endswith(".zip"):
+        from pathlib import Path
+
+        from repro.snapshots.bundled import read_bundled_lock
+
+        content = read_bundled_lock(Path(lock))
+    else:
+        try:
+            with open(lock, "rb") as file:
+                content = file.read()
+        except OSError:
+            return None
     store.check()
     return look_up(store, content, name_options(python=python, allow_missing=allow_missing, used=used))
 
@@ -103,9 +111,13 @@ def run(arguments: list[str]) -> int:
         if not command:
             raise UsageError("there is no command behind `--`", hint="repro restore -- python train.py")
     parser = make_parser("restore", "Recreate the environment of a lock, read-only, in the cache.", _EXAMPLES)
-    parser.usage = "repro restore [options] [DIR|LOCK] [-- COMMAND ...]"
+    parser.usage = "repro restore [options] [DIR|LOCK|ZIP] [-- COMMAND ...]"
     parser.add_argument(
-        "lock", nargs="?", default=".", metavar="DIR|LOCK", help="a lock or its directory (default: here)"
+        "lock",
+        nargs="?",
+        default=".",
+        metavar="DIR|LOCK|ZIP",
+        help="a lock, its directory (default: here), or a bundle",
     )
     parser.add_argument("--offline", action="store_true", help="never touch the network")
     parser.add_argument("--allow-missing", action="store_true", help="leave out what the lock names no file for")

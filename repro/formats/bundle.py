@@ -146,7 +146,7 @@ def _find_kind_fault(member: Member) -> str | None:
     if kind in _KINDS:
         return f"is {_KINDS[kind]}"
     if member.is_directory:
-        return "is a directory with content" if member.size_bytes or member.packed_bytes else None
+        return "is a directory with content" if member.size_bytes else None
     return "is no file" if kind not in (0, stat.S_IFREG) else None
 
 
@@ -197,8 +197,8 @@ def find_faults(members: Sequence[Member], archive_bytes: int) -> Iterator[str]:
             yield f"{_show(member.name)} {fault}"
     yield from _find_twins(members)
     yield from _find_overlaps(members)
-    names = {member.name for member in members}
-    yield from (f"there is no `{name}` in it" for name in (MANIFEST, LOCK) if name not in names)
+    if all(member.name != LOCK for member in members):
+        yield f"there is no `{LOCK}` in it"
 
 
 def find_strangers(members: Sequence[Member], manifest: Manifest) -> Iterator[str]:

@@ -107,6 +107,11 @@ def open_bundle(path: Path) -> Iterator[OpenBundle]:
         archive = zipfile.ZipFile(path)
     with archive:
         members = tuple(map(_describe, archive.infolist()))
+        if all(member.name != MANIFEST for member in members):  # of one cut off, a wheel in it may be found
+            raise InvalidSnapshotError(
+                f"`{path}` is no bundle, or it is damaged or cut off: there is no `{MANIFEST}` in it",
+                hint="copy it again, or make it with `repro bundle`",
+            )
         _refuse(path, find_faults(members, os.stat(path).st_size))
         try:
             manifest = parse_manifest(_read_text(path, archive, members, MANIFEST))

@@ -23,12 +23,15 @@ from repro.environments.lookup import (
     make_environment,
     name_look,
     name_options,
+    stamp_bundle,
 )
 from repro.environments.machine import Machine
 from repro.environments.ready import Ready, find_stamp
+from repro.environments.store import Store
 from repro.environments.unbundle import take_bundle
 from repro.errors import RestoreError
 from repro.files import hold_lock
+from repro.formats.bundle import is_bundle_name
 from repro.formats.direct_url import Index, Vcs
 from repro.formats.lockfile import Distribution, Snapshot
 from repro.snapshots.load import Loaded, locate_lock, parse_lock, read_lock
@@ -177,6 +180,13 @@ def _restore_loaded(machine: Machine, request: Request, loaded: Loaded) -> tuple
     return env_dir, ready, reused, notes
 
 
+def _keep_looks(store: Store, key: str, request: Request, *contents: bytes | None) -> None:
+    """Remember what a lock's bytes, and the stamp of a bundle, led to."""
+    for content in contents:
+        if content:
+            store.keep_look(name_look(content, request.options), key)
+
+
 def restore_environment(machine: Machine, request: Request) -> Environment:
     """Return the environment equal to a lock; one that was restored before is looked up.
 
@@ -189,8 +199,10 @@ def restore_environment(machine: Machine, request: Request) -> Environment:
     store = machine.store
     store.check()
     path = locate_lock(request.lock)
+    stamp = stamp_bundle(str(path)) if is_bundle_name(path.name) else None
     content = read_lock(path)
     if found := look_up(store, content, request.options):
+        _keep_looks(store, found.key, request, stamp)
         return found
     loaded = parse_lock(content, path=path)
     from_bundle = take_bundle(machine, path, loaded.snapshot, python=request.python)
@@ -200,7 +212,7 @@ def restore_environment(machine: Machine, request: Request) -> Environment:
         loaded = replace(loaded, snapshot=select_used(loaded.snapshot, where=str(path)))
     env_dir, ready, reused, notes = _restore_loaded(machine, request, loaded)
     if not notes:
-        store.keep_look(name_look(content, request.options), ready.key)
+        _keep_looks(store, ready.key, request, content, stamp)
     seconds = time.perf_counter() - started
     notes += from_bundle or ()
     return make_environment(store, env_dir, ready, reused=reused, seconds=seconds, notes=tuple(notes))

@@ -85,6 +85,11 @@ def test_a_bundle_restores_elsewhere_without_a_network_and_the_second_time_is_a_
     again = json.loads(elsewhere("restore", "b.zip", "--json").stdout)
     assert (again["reused"], again["path"]) == (True, made["path"])
     assert made["path"] in elsewhere("restore", "b.zip").stdout
+    shutil.copyfile("b.zip", "copy.zip")
+    Path("b.zip").rename("moved.zip")
+    for name in ("copy.zip", "moved.zip"):
+        assert json.loads(elsewhere("restore", name, "--json").stdout)["path"] == made["path"]
+    os.rename("copy.zip", "b.zip")
     assert elsewhere("restore", "b.zip", "--", "python", "-c", "import mine; print(mine.VERSION)").stdout == "0.1\n"
 
 

@@ -323,6 +323,16 @@ def test_a_bundle_is_restored_from_wheels_that_are_there_without_taking_them_aga
     assert said.count("checking 2 wheels of b.zip") == 1
 
 
+def test_a_bundle_that_was_replaced_is_not_found_by_its_name(good: Members, cli: Cli) -> None:
+    cli("restore", str(pack(good)))
+    cli("restore", "b.zip")
+    before = Path("b.zip").stat()
+    pack({**good, ALPHA: good[ALPHA][:-1] + b"x", "requirements-lock.txt": good["requirements-lock.txt"][:-1] + b"#"})
+    os.utime("b.zip", ns=(before.st_atime_ns, before.st_mtime_ns))
+    assert Path("b.zip").stat().st_size == before.st_size
+    cli("restore", "b.zip", code=3)
+
+
 @pytest.mark.parametrize(
     ("make", "code", "sentence"),
     [

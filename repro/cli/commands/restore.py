@@ -6,7 +6,7 @@ import os
 
 from repro import settings
 from repro.cli import console
-from repro.environments.lookup import Environment, look_up, name_options
+from repro.environments.lookup import Environment, look_up, name_options, stamp_bundle
 from repro.environments.store import Store, locate_store
 from repro.errors import ExitCode, UsageError
 
@@ -32,11 +32,10 @@ def _find_ready(
     store = Store(locate_store(cache or settings.get_cache_dir(settings.own_environment())))
     lock = os.path.join(lock, "requirements-lock.txt") if os.path.isdir(lock) else lock
     if lock.lower().endswith(".zip"):
-        from pathlib import Path
-
-        from repro.snapshots.bundled import read_bundled_lock
-
-        content = read_bundled_lock(Path(lock))
+        stamp = stamp_bundle(lock)
+        if stamp is None:
+            return None
+        content = stamp
     else:
         try:
             with open(lock, "rb") as file:

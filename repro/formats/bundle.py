@@ -20,9 +20,9 @@ from dataclasses import dataclass
 from itertools import pairwise
 
 from repro.formats.lockfile import FILE_NAME as LOCK
-from repro.formats.pylock import FILE_NAME as PYLOCK
 
 MANIFEST = "bundle.json"
+PYLOCK = "pylock.toml"  # as pylock.py has it, which costs more to import than all of this
 WHEELS = "wheels"
 FORMAT_VERSION = 1
 CONTENTS = (PYLOCK, LOCK, WHEELS)
@@ -39,7 +39,7 @@ _KINDS = {
 _WHEEL = re.compile(r"[A-Za-z0-9][A-Za-z0-9._+!-]*\.whl")
 
 
-def is_bundle_name(name: str) -> bool:
+def is_bundle_name(name: str) -> bool:  # `repro restore` asks the same before it imports anything
     """Tell whether a file is a bundle by its name."""
     return name.lower().endswith(".zip")
 

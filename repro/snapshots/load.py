@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from repro.errors import InvalidSnapshotError, SnapshotNotFoundError
+from repro.formats.bundle import is_bundle_name
 from repro.formats.lockfile import FILE_NAME, Snapshot, has_header, parse_snapshot
 
 
@@ -30,7 +31,7 @@ def read_lock(path: Path) -> bytes:
 
     A bundle that cannot be trusted raises InvalidSnapshotError.
     """
-    if path.name.lower().endswith(".zip"):
+    if is_bundle_name(path.name):
         from repro.snapshots.bundled import read_bundled_lock
 
         return read_bundled_lock(path)

@@ -339,3 +339,11 @@ def test_each_bad_input_gets_one_sentence_and_its_exit_code(
 ) -> None:
     assert sentence in cli("bundle", *args, code=code).stderr
     assert not list(Path().glob("*.zip"))
+
+
+def test_a_lock_is_not_written_over_a_bundle(lock: Path, cli: Cli) -> None:
+    cli("bundle", "-o", "b.zip")
+    before = Path("b.zip").read_bytes()
+    refused = cli("lock", "r.in", "-o", "b.zip", code=2).stderr
+    assert "`b.zip` is the name of a bundle, not of a lock\nhint: `repro bundle` writes one" in refused
+    assert Path("b.zip").read_bytes() == before

@@ -21,12 +21,12 @@ from repro.environments.restore import Plan, plan_restore
 from repro.environments.trees import Tree, Trees
 from repro.errors import ReproError, RestoreError, UsageError
 from repro.files import BLOCK_BYTES, open_atomically
-from repro.formats.bundle import CONTENTS, MANIFEST, PYLOCK, WHEELS, Manifest, format_manifest, is_bundle_name
+from repro.formats.bundle import CONTENTS, MANIFEST, PYLOCK, WHEELS, Manifest, format_manifest
 from repro.formats.direct_url import Index
 from repro.formats.lockfile import FILE_NAME as LOCK
 from repro.formats.lockfile import Distribution, Interpreter, Snapshot, format_snapshot
 from repro.formats.pylock import LocalFile, format_pylock
-from repro.snapshots.load import Loaded, locate_lock, parse_lock, read_lock
+from repro.snapshots.load import Loaded, is_bundle_name, locate_lock, parse_lock, read_lock
 
 _EPOCH = (1980, 1, 1, 0, 0, 0)
 _MODE = 0o100644

@@ -31,10 +31,9 @@ from repro.environments.store import Store
 from repro.environments.unbundle import take_bundle
 from repro.errors import RestoreError
 from repro.files import hold_lock
-from repro.formats.bundle import is_bundle_name
 from repro.formats.direct_url import Index, Vcs
 from repro.formats.lockfile import Distribution, Snapshot
-from repro.snapshots.load import Loaded, locate_lock, parse_lock, read_lock
+from repro.snapshots.load import Loaded, is_bundle_name, locate_lock, parse_lock, read_lock
 from repro.snapshots.used import select_used
 
 ENGINES = ("uv", "pip")

@@ -11,10 +11,9 @@ from repro.environments.machine import Machine
 from repro.environments.retake import keep_sites, keep_take, list_options, name_take
 from repro.errors import InvalidSnapshotError, NotObservedError, ReproError, SnapshotNotFoundError, UsageError
 from repro.files import write_atomically
-from repro.formats.bundle import is_bundle_name
 from repro.formats.lockfile import Snapshot, format_snapshot
 from repro.snapshots.drift import Drift, compare
-from repro.snapshots.load import load_lock
+from repro.snapshots.load import is_bundle_name, load_lock
 from repro.snapshots.take import Taken, Thoroughness, take_snapshot
 from repro.snapshots.used import mark_used, select
 

@@ -12,9 +12,10 @@ from repro.environments.machine import Machine
 from repro.environments.tags import find_rank, rank_tags
 from repro.errors import InvalidSnapshotError, RestoreError
 from repro.files import new_nonce, remove_tree
-from repro.formats.bundle import Member, is_bundle_name
+from repro.formats.bundle import Member
 from repro.formats.lockfile import Distribution, Interpreter, Snapshot, canonicalize_name
 from repro.snapshots.bundled import OpenBundle, open_bundle
+from repro.snapshots.load import is_bundle_name
 from repro.snapshots.wheelhouse import Wheelhouse
 
 

@@ -39,11 +39,6 @@ _KINDS = {
 _WHEEL = re.compile(r"[A-Za-z0-9][A-Za-z0-9._+!-]*\.whl")
 
 
-def is_bundle_name(name: str) -> bool:  # `repro restore` asks the same before it imports anything
-    """Tell whether a file is a bundle by its name."""
-    return name.lower().endswith(".zip")
-
-
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Manifest:
     """What `bundle.json` says: the names at the top of the zip, the lock's digest, what was left out of it."""

@@ -7,7 +7,6 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from repro.errors import InvalidSnapshotError, SnapshotNotFoundError
-from repro.formats.bundle import is_bundle_name
 from repro.formats.lockfile import FILE_NAME, Snapshot, has_header, parse_snapshot
 
 
@@ -18,6 +17,11 @@ class Loaded:
     path: Path
     snapshot: Snapshot
     notes: tuple[str, ...]
+
+
+def is_bundle_name(name: str) -> bool:  # `repro restore` asks the same before it imports anything
+    """Tell whether a file is a bundle, which holds a lock, by its name."""
+    return name.lower().endswith(".zip")
 
 
 def locate_lock(path: str | os.PathLike[str]) -> Path:

@@ -12,6 +12,7 @@ from contextlib import contextmanager, suppress
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping
+    from typing import BinaryIO
 
 BLOCK_BYTES = 1 << 20
 
@@ -60,6 +61,26 @@ def write_atomically(
         os.replace(temporary, target)
     except BaseException:
         os.unlink(temporary)
+        raise
+
+
+@contextmanager
+def open_atomically(path: str | os.PathLike[str]) -> Iterator[BinaryIO]:
+    """Yield a file to write beside `path`, which is synced and moved into place where the block ends well.
+
+    A reader sees the old file or the whole new one; of a block that fails nothing stays. Raises OSError.
+    """
+    target = os.fspath(path)
+    temporary = os.path.join(os.path.dirname(target), f".{new_nonce()}.tmp")
+    try:
+        with open(temporary, "xb") as file:
+            yield file
+            file.flush()
+            os.fsync(file.fileno())
+        os.replace(temporary, target)
+    except BaseException:
+        with suppress(FileNotFoundError):
+            os.unlink(temporary)
         raise
 
 

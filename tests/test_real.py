@@ -121,3 +121,17 @@ def test_stock_uv_accepts_the_file_as_it_is(lock_of_every_kind: Path, tmp_path: 
     subprocess.run([get_uv(), *args], check=True, env=environ)
     machine = Machine.here(cache=str(tmp_path / "cache"))
     assert not compare(look_here(machine, science.python), look_here(machine, target.python))
+
+
+def test_a_bundle_restores_what_was_snapshotted_with_an_empty_cache_and_no_index(
+    project: tuple[Path, Cli], science: TestEnvironment, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path, cli = project
+    cli("bundle", str(path), "-o", "wine.zip")
+    monkeypatch.setenv("PIP_INDEX_URL", "http://127.0.0.1:9/simple/")
+    (tmp_path / "elsewhere").mkdir()
+    elsewhere = Cli(tmp_path / "elsewhere")
+    made = json.loads(elsewhere("restore", "wine.zip", "--json").stdout)
+    assert made["digest"] == load_lock(path).snapshot.compute_digest()
+    machine = Machine.here(cache=str(cli.cache))
+    assert not compare(look_here(machine, science.python), look_here(machine, made["python"]))

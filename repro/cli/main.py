@@ -28,6 +28,7 @@ COMMANDS = {
     "snapshot": "write requirements-lock.txt: the exact packages of an environment",
     "lock": "write the lock of what a project asks for: requirements.txt, pyproject.toml, pylock.toml, conda.yaml",
     "export": "write a lock as pylock.toml, requirements.txt, conda.yaml or python_env.yaml",
+    "bundle": "write a lock and its wheels into one zip, which restores anywhere without a network",
     "restore": "make the environment of a lock, or find the one that is there",
     "run": "run a project's entry point and keep the run with its snapshot",
     "status": "say what differs between a lock, an environment and the code",

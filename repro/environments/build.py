@@ -44,7 +44,8 @@ def _make_environ(machine: Machine, order: Order) -> dict[str, str]:
     return env
 
 
-def _make_source(machine: Machine, order: Order) -> Source:
+def open_source(machine: Machine, order: Order) -> Source:
+    """Return where the files of an order come from."""
     store = machine.store
     indexes = machine.find_indexes(order.project)
     known = {*indexes.extra_urls, *indexes.public_urls}
@@ -105,7 +106,8 @@ def find_mismatches(wanted: Sequence[Distribution], there: Sequence[Distribution
     return [_describe_mismatch(change) for change in drift.changes]
 
 
-def _verify(order: Order, trees: Sequence[Tree]) -> None:
+def verify_trees(order: Order, trees: Sequence[Tree]) -> None:
+    """Refuse trees that are not what the lock says. Raises RestoreError, which names each."""
     locked, here = order.snapshot.interpreter, order.candidate.interpreter
     wanted: Sequence[Distribution] = order.wanted
     if locked and locked.platform != here.platform:
@@ -146,9 +148,9 @@ def plan_order(machine: Machine, order: Order, env_dir: str) -> Blueprint:
 
     Raises RestoreError and OSError.
     """
-    found = fetch_trees(_make_source(machine, order), order.wanted)
+    found = fetch_trees(open_source(machine, order), order.wanted)
     trees = [found[name] for name in sorted(found)]
-    _verify(order, trees)
+    verify_trees(order, trees)
     return plan_environment(
         trees,
         env_dir=env_dir,

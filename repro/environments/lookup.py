@@ -75,6 +75,19 @@ def name_look(lock_bytes: bytes, options: tuple[str, ...]) -> str:
     return digest.hexdigest()
 
 
+def stamp_bundle(path: str) -> bytes | None:
+    """Return what tells a bundle from any other, and from itself after a change, without reading it.
+
+    The ctime is the kernel's: no program can set it back.
+    """
+    try:
+        found = os.stat(path)
+    except OSError:
+        return None
+    facts = (found.st_dev, found.st_ino, found.st_size, found.st_mtime_ns, found.st_ctime_ns, os.path.abspath(path))
+    return " ".join(["bundle", *map(str, facts)]).encode("utf-8", "surrogateescape")
+
+
 def is_intact(env_dir: str, ready: Ready) -> bool:
     """Tell whether interpreter, configuration and directories are as they were when an environment was marked ready."""
     if str(find_stamp(ready.interpreter.path)) != str(ready.interpreter) or not os.path.exists(f"{env_dir}/bin/python"):

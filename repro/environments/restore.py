@@ -23,6 +23,7 @@ from repro.environments.lookup import (
     make_environment,
     name_look,
     name_options,
+    stamp_bundle,
 )
 from repro.environments.machine import Machine
 from repro.environments.manifest import find_damage
@@ -30,11 +31,12 @@ from repro.environments.order import Order
 from repro.environments.ready import Ready, find_stamp
 from repro.environments.roots import Root, keep_root
 from repro.environments.store import Store
+from repro.environments.unbundle import take_bundle
 from repro.errors import RestoreError
 from repro.files import hold_lock, hold_shared, make_directory
 from repro.formats.direct_url import Index, Vcs
 from repro.formats.lockfile import Distribution, Snapshot
-from repro.snapshots.load import Loaded, locate_lock, parse_lock, read_lock
+from repro.snapshots.load import Loaded, is_bundle_name, locate_lock, parse_lock, read_lock
 from repro.snapshots.used import select_used
 
 ENGINES = ("uv", "pip")
@@ -53,9 +55,9 @@ class Check(Enum):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Request:
-    """What a caller asks for: `lock` is a lock file or the directory that holds one, `python` an absolute path.
+    """What a caller asks for: `lock` is a lock file, the directory that holds one, or a bundle.
 
-    With `used` only what its run has used is wanted, and what that requires. `check` is how a ready environment is
+    `python` is an absolute path. With `used` only what its run has used is wanted, and what that requires. `check` is how a ready environment is
     looked at; what was changed in it is mended.
     """
 
@@ -108,7 +110,7 @@ def _refuse_missing(plan: Plan, path: Path) -> None:
     if plan.missing:
         hint = "restore the others with `--allow-missing`"
         if any(each.kept for each in plan.missing):
-            hint += ", or copy `wheels/` from the cache of the machine that took the snapshot"
+            hint += ", or take it along from where it was taken with `repro bundle`"
         raise RestoreError(
             f"{len(plan.missing)} distribution(s) of `{path}` cannot be restored: there is no file of them",
             hint=hint,
@@ -228,8 +230,17 @@ def _restore_loaded(machine: Machine, request: Request, loaded: Loaded) -> tuple
     return _find_or_build(machine, order, request.check), notes
 
 
+def _keep_looks(store: Store, key: str, options: tuple[str, ...] | None, *contents: bytes | None) -> None:
+    """Remember what a lock's bytes, and the stamp of a bundle, led to."""
+    for content in contents:
+        if content and options:
+            store.keep_look(name_look(content, options), key)
+
+
 def restore_environment(machine: Machine, request: Request) -> Environment:
     """Return the environment equal to a lock; one that was restored before is looked up.
+
+    A bundle's wheels are taken into the store first, and no network is touched.
 
     Raises SnapshotNotFoundError, InvalidSnapshotError, InterpreterNotFoundError and RestoreError, and NotObservedError
     where what was used is wanted and the lock does not say it.
@@ -240,13 +251,18 @@ def restore_environment(machine: Machine, request: Request) -> Environment:
     if request.python:
         request = replace(request, python=settings.locate_python(request.python, machine.environ))
     path = locate_lock(request.lock)
+    stamp = stamp_bundle(str(path)) if is_bundle_name(path.name) else None
     content = read_lock(path)
     options = request.options
     found = look_up(store, content, options, lock=str(path))
     if found and _is_sound(found.path, request.check):
+        _keep_looks(store, found.key, options, stamp)
         return found
     find = machine.make_finder().find
     loaded = parse_lock(content, path=path, get_python=lambda: find(None, given=request.python).interpreter)
+    from_bundle = take_bundle(machine, path, loaded.snapshot, python=request.python)
+    if from_bundle is not None:
+        request = replace(request, offline=True)
     if request.used:
         loaded = replace(loaded, snapshot=select_used(loaded.snapshot, where=str(path)))
     outcome, notes = _restore_loaded(machine, request, loaded)
@@ -254,12 +270,12 @@ def restore_environment(machine: Machine, request: Request) -> Environment:
         look = name_look(content, options)
         keep_root(store, Root(key=outcome.ready.key, lock=str(path.absolute()), look=look, options=options))
         if not notes:
-            store.keep_look(look, outcome.ready.key)
+            _keep_looks(store, outcome.ready.key, options, content, stamp)
     return make_environment(
         store,
         outcome.env_dir,
         outcome.ready,
         reused=outcome.reused,
         seconds=time.perf_counter() - started,
-        notes=(*notes, *outcome.notes),
+        notes=(*notes, *(from_bundle or ()), *outcome.notes),
     )

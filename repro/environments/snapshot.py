@@ -9,11 +9,11 @@ from pathlib import Path
 
 from repro.environments.machine import Machine
 from repro.environments.retake import keep_sites, keep_take, list_options, name_take
-from repro.errors import InvalidSnapshotError, NotObservedError, ReproError, SnapshotNotFoundError
+from repro.errors import InvalidSnapshotError, NotObservedError, ReproError, SnapshotNotFoundError, UsageError
 from repro.files import overwrite
 from repro.formats.lockfile import Snapshot, format_snapshot
 from repro.snapshots.drift import Drift, compare
-from repro.snapshots.load import load_lock
+from repro.snapshots.load import is_bundle_name, load_lock
 from repro.snapshots.take import Taken, Thoroughness, take_snapshot
 from repro.snapshots.used import mark_used, select
 
@@ -125,8 +125,10 @@ def select_ring(outcome: Outcome, names: frozenset[str]) -> Outcome:
 def write_lock(snapshot: Snapshot, path: Path) -> None:
     """Write a snapshot as a project's lock file, all or nothing: no mark of what one run has used is in it.
 
-    Raises ReproError where it cannot be written.
+    Raises UsageError for the name of a bundle, which would be read as one, and ReproError where it cannot be written.
     """
+    if is_bundle_name(path.name):
+        raise UsageError(f"`{path}` is the name of a bundle, not of a lock", hint="`repro bundle` writes one")
     try:
         overwrite(path, format_snapshot(mark_used(snapshot, frozenset())))
     except OSError as error:

@@ -132,8 +132,12 @@ class Distribution:
 
     @property
     def identity(self) -> tuple[str, str, str, str | None]:
-        """What makes it this distribution and no other: its files, by the kept wheel where there is no RECORD."""
-        kept = self.hashes[0] if self.kept and self.hashes else None
+        """What makes it this distribution and no other: its files, by the kept wheel where there is no RECORD.
+
+        An archive and a commit without a record digest have other names than the wheel that may be kept of them.
+        """
+        is_its_name = self.kept and not isinstance(self.source, Archive | Vcs)
+        kept = self.hashes[0] if is_its_name and self.hashes else None
         origin = f"vcs@{self.source.commit}" if isinstance(self.source, Vcs) else self.source.kind
         return self.name, self.version, origin, self.record or kept
 

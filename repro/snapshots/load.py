@@ -20,6 +20,11 @@ class Loaded:
     notes: tuple[str, ...]
 
 
+def is_bundle_name(name: str) -> bool:  # `repro restore` asks the same before it imports anything
+    """Tell whether a file is a bundle, which holds a lock, by its name."""
+    return name.lower().endswith(".zip")
+
+
 def locate_lock(path: str | os.PathLike[str]) -> Path:
     """Return the lock file meant by a path: the file itself, or the one in that directory."""
     place = Path(path)
@@ -27,7 +32,14 @@ def locate_lock(path: str | os.PathLike[str]) -> Path:
 
 
 def read_lock(path: Path) -> bytes:
-    """Return a lock's bytes. Raises SnapshotNotFoundError."""
+    """Return a lock's bytes, of a bundle those of the lock in it. Raises SnapshotNotFoundError.
+
+    A bundle that cannot be trusted raises InvalidSnapshotError.
+    """
+    if is_bundle_name(path.name):
+        from repro.snapshots.bundled import read_bundled_lock
+
+        return read_bundled_lock(path)
     try:
         return path.read_bytes()
     except FileNotFoundError:

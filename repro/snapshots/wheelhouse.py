@@ -60,14 +60,21 @@ class Wheelhouse:
             copy = staged / path.name
             shutil.copyfile(path, copy)  # a link would follow what is later written into the file
             sha256 = sha256_file(copy)
-            if self.find(sha256) is None:
-                copy.chmod(0o444)
-                make_directory(self.root)
-                try:
-                    os.rename(staged, self.root / sha256)
-                except OSError:
-                    if self.find(sha256) is None:  # unless another process was faster
-                        raise
-            with suppress(OSError):
-                os.utime(self.root / sha256)  # what is kept now must not be pruned as old
+            self.adopt(copy, sha256)
             return sha256
+
+    def adopt(self, path: Path, sha256: str) -> None:
+        """Keep a wheel that lies alone in a directory on our file system, by moving that; its sha256 was just computed.
+
+        Where the wheel is kept already, the file stays where it is. Raises OSError.
+        """
+        if self.find(sha256) is None:
+            path.chmod(0o444)
+            make_directory(self.root)
+            try:
+                os.rename(path.parent, self.root / sha256)
+            except OSError:
+                if self.find(sha256) is None:  # unless another process was faster
+                    raise
+        with suppress(OSError):
+            os.utime(self.root / sha256)  # what is kept now must not be pruned as old

@@ -6,7 +6,7 @@ import os
 
 from repro import settings
 from repro.cli import console
-from repro.environments.lookup import Environment, look_up, name_options
+from repro.environments.lookup import Environment, look_up, name_options, stamp_bundle
 from repro.environments.store import Store, locate_store
 from repro.errors import ExitCode, UsageError
 
@@ -21,6 +21,7 @@ _EXAMPLES = """\
   repro restore mlruns/0/RUN/artifacts --used   only what that run has used
   repro restore -- python train.py       run a command inside it
   repro restore --json | jq -r .python   its interpreter, for scripts
+  repro restore project.zip              of a bundle, with no network
 """
 
 
@@ -31,13 +32,19 @@ def _find_ready(
     environ = settings.own_environment()
     store = Store(locate_store(cache or settings.get_cache_dir(environ)))
     lock = os.path.join(lock, "requirements-lock.txt") if os.path.isdir(lock) else lock
-    if not os.path.isfile(lock):
+    if lock.lower().endswith(".zip"):
+        stamp = stamp_bundle(lock)
+        if stamp is None:
+            return None
+        content = stamp
+    elif not os.path.isfile(lock):
         return None
-    try:
-        with open(lock, "rb") as file:
-            content = file.read()
-    except OSError:
-        return None
+    else:
+        try:
+            with open(lock, "rb") as file:
+                content = file.read()
+        except OSError:
+            return None
     store.check()
     python = settings.locate_python(python, environ) if python else None
     options = name_options(python=python, allow_missing=allow_missing, used=used)
@@ -133,9 +140,13 @@ def run(arguments: list[str]) -> int:
         if not command:
             raise UsageError("there is no command behind `--`", hint="repro restore -- python train.py")
     parser = make_parser("restore", "Recreate the environment of a lock, read-only, in the cache.", _EXAMPLES)
-    parser.usage = "repro restore [options] [DIR|LOCK] [-- COMMAND ...]"
+    parser.usage = "repro restore [options] [DIR|LOCK|ZIP] [-- COMMAND ...]"
     parser.add_argument(
-        "lock", nargs="?", default=".", metavar="DIR|LOCK", help="a lock or its directory (default: here)"
+        "lock",
+        nargs="?",
+        default=".",
+        metavar="DIR|LOCK|ZIP",
+        help="a lock, its directory (default: here), or a bundle",
     )
     parser.add_argument("--offline", action="store_true", help="never touch the network")
     parser.add_argument("--allow-missing", action="store_true", help="leave out what the lock names no file for")

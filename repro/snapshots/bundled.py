@@ -1,0 +1,129 @@
+"""Open a bundle: its members are checked before one is read, and none is read further than it says it goes."""
+
+from __future__ import annotations
+
+import os
+import struct
+import zipfile
+import zlib
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+from repro.errors import InvalidSnapshotError, SnapshotNotFoundError
+from repro.files import BLOCK_BYTES
+from repro.formats.bundle import MANIFEST, Manifest, Member, find_faults, find_strangers, parse_manifest
+from repro.formats.lockfile import FILE_NAME as LOCK
+
+_ENCRYPTED = 0x1 | 0x40 | 0x2000  # APPNOTE.TXT 4.4.4: encrypted, strongly, the directory too
+_BROKEN = (
+    zipfile.BadZipFile, zlib.error, struct.error, EOFError, RuntimeError, ValueError, OverflowError, MemoryError,
+)  # fmt: skip
+
+
+def _refuse(path: Path, faults: Iterator[str] | list[str]) -> None:
+    if found := tuple(faults):
+        raise InvalidSnapshotError(
+            f"`{path}` is no bundle that can be trusted: {len(found)} fault(s)",
+            hint="nothing of it was used; make it again with `repro bundle`",
+            details=found[:20],
+        )
+
+
+@contextmanager
+def _explain(path: Path) -> Iterator[None]:
+    """Turn what a broken zip raises into one sentence."""
+    try:
+        yield
+    except _BROKEN as error:
+        raise InvalidSnapshotError(
+            f"`{path}` is no zip, or it is damaged or cut off ({error})",
+            hint="copy it again, or make it again with `repro bundle`",
+        ) from error
+    except FileNotFoundError:
+        raise SnapshotNotFoundError(
+            f"there is no bundle at `{path}`", hint="make one with `repro bundle DIR -o FILE.zip`"
+        ) from None
+    except OSError as error:
+        raise SnapshotNotFoundError(f"`{path}` cannot be read ({error.strerror or error})") from error
+
+
+def _describe(info: zipfile.ZipInfo) -> Member:
+    return Member(
+        name=info.orig_filename,  # `filename` ends at a NUL
+        size_bytes=info.file_size,
+        packed_bytes=info.compress_size,
+        offset=info.header_offset,
+        mode=info.external_attr >> 16,
+        is_encrypted=bool(info.flag_bits & _ENCRYPTED),
+        method=info.compress_type,
+    )
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class OpenBundle:
+    """A bundle whose directory was checked; its content is checked as it is read."""
+
+    path: Path
+    members: tuple[Member, ...]
+    manifest: Manifest
+    _archive: zipfile.ZipFile
+
+    def read_blocks(self, member: Member) -> Iterator[bytes]:
+        """Yield the content of a member. Raises InvalidSnapshotError where it is not what the zip says of it."""
+        yield from _read_blocks(self.path, self._archive, member)
+
+    def read_lock(self) -> bytes:
+        """Return the lock's bytes."""
+        return _read_text(self.path, self._archive, self.members, LOCK)
+
+
+def _read_blocks(path: Path, archive: zipfile.ZipFile, member: Member) -> Iterator[bytes]:
+    with _explain(path):
+        size = 0
+        with archive.open(archive.getinfo(member.name)) as stream:  # compares both names, and at the end the CRC
+            while block := stream.read(BLOCK_BYTES):
+                size += len(block)
+                if size > member.size_bytes:
+                    raise ValueError(f"`{member.name}` goes on behind its end")
+                yield block
+        if size != member.size_bytes:
+            raise EOFError(f"`{member.name}` ends after {size} of {member.size_bytes} bytes")
+
+
+def _read_text(path: Path, archive: zipfile.ZipFile, members: tuple[Member, ...], name: str) -> bytes:
+    member = next(each for each in members if each.name == name)
+    return b"".join(_read_blocks(path, archive, member))
+
+
+@contextmanager
+def open_bundle(path: Path) -> Iterator[OpenBundle]:
+    """Open a bundle after checking every name, kind and size that its directory states.
+
+    Raises SnapshotNotFoundError, and InvalidSnapshotError, which names each fault.
+    """
+    with _explain(path):
+        archive = zipfile.ZipFile(path)
+    with archive:
+        members = tuple(map(_describe, archive.infolist()))
+        if all(member.name != MANIFEST for member in members):  # of one cut off, a wheel in it may be found
+            raise InvalidSnapshotError(
+                f"`{path}` is no bundle, or it is damaged or cut off: there is no `{MANIFEST}` in it",
+                hint="copy it again, or make it with `repro bundle`",
+            )
+        _refuse(path, find_faults(members, os.stat(path).st_size))
+        try:
+            manifest = parse_manifest(_read_text(path, archive, members, MANIFEST))
+        except ValueError as error:
+            raise InvalidSnapshotError(
+                f"`{path}` is no bundle that can be read: {error}", hint="install the newest repro, or make it again"
+            ) from error
+        _refuse(path, find_strangers(members, manifest))
+        yield OpenBundle(path=path, members=members, manifest=manifest, _archive=archive)
+
+
+def read_bundled_lock(path: Path) -> bytes:
+    """Return the bytes of a bundle's lock; of the rest only the directory is read. Raises as `open_bundle` does."""
+    with open_bundle(path) as bundle:
+        return bundle.read_lock()

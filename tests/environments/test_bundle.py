@@ -298,14 +298,14 @@ def test_status_and_diff_read_a_bundle_as_its_lock(lock: Path, cli: Cli) -> None
 
 
 def test_large_members_are_written_and_read_as_zip64(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(zipfile, "ZIP64_LIMIT", 1000)
     wheel = make_wheel(tmp_path, "large", "1.0", files={"large.py": "#" * 5000})
     texts = {"bundle.json": b'{"bundle": 1, "contents": []}', "requirements-lock.txt": b"a lock"}
-    for name in ("b.zip", "c.zip"):
-        write_bundle(Path(name), texts, [Wheel(path=wheel, sha256=sha256_file(wheel), record="sha256:" + "0" * 64)])
+    with monkeypatch.context() as patched:
+        patched.setattr(zipfile, "ZIP64_LIMIT", 1000)
+        for name in ("b.zip", "c.zip"):
+            write_bundle(Path(name), texts, [Wheel(path=wheel, sha256=sha256_file(wheel), record="sha256:" + "0" * 64)])
     assert Path("b.zip").read_bytes() == Path("c.zip").read_bytes()
     assert b"PK\x06\x06" in Path("b.zip").read_bytes()
-    monkeypatch.undo()
     with open_bundle(Path("b.zip")) as bundle:
         found = b"".join(bundle.read_blocks(bundle.members[-1]))
     assert hashlib.sha256(found).hexdigest() == sha256_file(wheel)

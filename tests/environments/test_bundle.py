@@ -27,7 +27,6 @@ from repro.formats.direct_url import Archive, Editable, Index, System, Vcs
 from repro.formats.lockfile import Distribution
 from repro.snapshots.bundled import open_bundle
 from repro.snapshots.load import load_lock
-from repro.snapshots.wheelhouse import Wheelhouse
 
 
 @pytest.fixture
@@ -56,8 +55,7 @@ def keep(cache: Path, directory: Path) -> Distribution:
     """Keep a wheel in the store, and return its entry."""
     directory.mkdir()
     wheel = make_wheel(directory, "mine", "0.1")
-    room = Machine.here(cache=str(cache)).store.room
-    sha256 = Wheelhouse(room("wheels"), staging_dir=room("tmp")).keep(wheel)
+    sha256 = Machine.here(cache=str(cache)).store.open_wheelhouse().keep(wheel)
     return Distribution(name="mine", version="0.1", source=Editable(), hashes=(f"sha256:{sha256}",), kept=True)
 
 

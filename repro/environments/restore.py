@@ -57,8 +57,8 @@ class Check(Enum):
 class Request:
     """What a caller asks for: `lock` is a lock file, the directory that holds one, or a bundle.
 
-    `python` is an absolute path. With `used` only what its run has used is wanted, and what that requires. `check` is how a ready environment is
-    looked at; what was changed in it is mended.
+    `python` is an absolute path. With `used` only what its run has used is wanted, and what that requires. `check` is
+    how a ready environment is looked at; what was changed in it is mended.
     """
 
     lock: Path

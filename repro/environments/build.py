@@ -37,7 +37,8 @@ from repro.snapshots.hashes import find_uv
 _SAME = Interpreter(implementation="any", version="0", abi="any", platform="any")  # files count on equal ones alone
 
 
-def _make_environ(machine: Machine, order: Order) -> dict[str, str]:
+def make_environ(machine: Machine, order: Order) -> dict[str, str]:
+    """Return the process environment of the tools that build for an order."""
     env = settings.make_installer_environment(machine.environ)
     env["PIP_CACHE_DIR"] = machine.store.room("pip")
     machine.find_indexes(order.project).write_to(env, more_urls=order.snapshot.index_urls)
@@ -55,7 +56,7 @@ def _make_source(machine: Machine, order: Order) -> Source:
         built_dir=Path(store.room("built")),
         indexes=replace(indexes, extra_urls=(*indexes.extra_urls, *more)),
         environ=machine.environ,
-        builder=PipBuilder(python=order.candidate.path, runner=machine.runner, env=_make_environ(machine, order)),
+        builder=PipBuilder(python=order.candidate.path, runner=machine.runner, env=make_environ(machine, order)),
         interpreter=order.candidate.interpreter,
         target=make_target(order.candidate.interpreter),
         offline=order.offline,
@@ -64,7 +65,8 @@ def _make_source(machine: Machine, order: Order) -> Source:
     )
 
 
-def _choose_creator(machine: Machine, engine: str | None) -> Creator:
+def choose_creator(machine: Machine, engine: str | None) -> Creator:
+    """Return what makes empty environments: uv where it is, else virtualenv. Raises RestoreError."""
     uv = find_uv() if engine in (None, "uv") else None
     if uv:
         return UvCreator(uv, runner=machine.runner, cache_dir=machine.store.room("uv"))
@@ -185,8 +187,8 @@ def build_environment(machine: Machine, order: Order) -> tuple[str, Ready]:
     try:
         blueprint = plan_order(machine, order, env_dir)
         machine.report(f"assembling {len(order.wanted)} distributions")
-        creator = _choose_creator(machine, order.engine)
-        creator.create(env_dir, python=order.candidate.path, env=_make_environ(machine, order))
+        creator = choose_creator(machine, order.engine)
+        creator.create(env_dir, python=order.candidate.path, env=make_environ(machine, order))
         perform(blueprint, env_dir)
         ready = finish_environment(machine, order, env_dir, blueprint)
         point_link(store.room("envs", order.key, "current"), nonce)

@@ -204,8 +204,14 @@ def _note_interpreter(lock: Snapshot, candidate: Candidate) -> list[str]:
     return notes
 
 
-def _restore_loaded(machine: Machine, request: Request, loaded: Loaded) -> tuple[_Outcome, list[str]]:
-    """Return the environment of a lock, and notes on the lock."""
+def _load(machine: Machine, request: Request, content: bytes, path: Path) -> Loaded:
+    find = machine.make_finder().find
+    loaded = parse_lock(content, path=path, get_python=lambda: find(None, given=request.python).interpreter)
+    return replace(loaded, snapshot=select_used(loaded.snapshot, where=str(path))) if request.used else loaded
+
+
+def _make_order(machine: Machine, request: Request, loaded: Loaded) -> tuple[Order, list[str]]:
+    """Return what is to be built for a lock, and notes on the lock."""
     snapshot = loaded.snapshot
     plan = plan_restore(snapshot, has=machine.store.has_wheel)
     if not request.allow_missing:
@@ -222,7 +228,25 @@ def _restore_loaded(machine: Machine, request: Request, loaded: Loaded) -> tuple
         engine=request.engine,
         offline=request.offline,
     )
-    return _find_or_build(machine, order, request.check), notes
+    return order, notes
+
+
+def _resolve_python(machine: Machine, request: Request) -> Request:
+    return (
+        replace(request, python=settings.locate_python(request.python, machine.environ)) if request.python else request
+    )
+
+
+def plan_request(machine: Machine, request: Request) -> tuple[Order, tuple[str, ...]]:
+    """Return what is to be built for a request, and what its user should know of the lock.
+
+    Raises what `restore_environment` raises.
+    """
+    machine.store.check()
+    request = _resolve_python(machine, request)
+    path = locate_lock(request.lock)
+    order, notes = _make_order(machine, request, _load(machine, request, read_lock(path), path))
+    return order, tuple(notes)
 
 
 def restore_environment(machine: Machine, request: Request) -> Environment:
@@ -234,19 +258,15 @@ def restore_environment(machine: Machine, request: Request) -> Environment:
     started = time.perf_counter()
     store = machine.store
     store.check()
-    if request.python:
-        request = replace(request, python=settings.locate_python(request.python, machine.environ))
+    request = _resolve_python(machine, request)
     path = locate_lock(request.lock)
     content = read_lock(path)
     options = request.options
     found = look_up(store, content, options)
     if found and _is_sound(found.path, request.check):
         return found
-    find = machine.make_finder().find
-    loaded = parse_lock(content, path=path, get_python=lambda: find(None, given=request.python).interpreter)
-    if request.used:
-        loaded = replace(loaded, snapshot=select_used(loaded.snapshot, where=str(path)))
-    outcome, notes = _restore_loaded(machine, request, loaded)
+    order, notes = _make_order(machine, request, _load(machine, request, content, path))
+    outcome = _find_or_build(machine, order, request.check)
     if options and not notes:
         store.keep_look(name_look(content, options), outcome.ready.key)
     return make_environment(

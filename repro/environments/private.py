@@ -41,7 +41,7 @@ from repro.environments.manifest import (
 from repro.environments.order import Order
 from repro.environments.restore import Request, plan_request
 from repro.environments.store import Store
-from repro.errors import RestoreError, UsageError
+from repro.errors import RestoreError, Terminated, UsageError
 from repro.files import BLOCK_BYTES, hold_lock, new_nonce, remove_tree, write_atomically
 from repro.formats.lockfile import Interpreter
 from repro.snapshots.load import locate_lock
@@ -317,16 +317,24 @@ def _put_back(place: str, stage: str) -> None:
         os.rename(f"{stage}/old", place)
 
 
+def _settle(place: str, stage: str) -> None:
+    _put_back(place, stage)
+    remove_tree(stage)
+
+
 @contextmanager
 def _open_stage(place: str) -> Iterator[str]:
     """Have a directory beside a place for the block; what was set aside in it and not replaced is put back."""
     stage = f"{_name_stage(place)}{new_nonce()}"
-    os.mkdir(stage, 0o700)
     try:
+        os.mkdir(stage, 0o700)
         yield stage
     finally:
-        _put_back(place, stage)
-        remove_tree(stage)
+        try:
+            _settle(place, stage)
+        except (KeyboardInterrupt, Terminated):  # what was interrupted is clearing up
+            _settle(place, stage)
+            raise
 
 
 def _settle_leftovers(place: str) -> None:
@@ -337,8 +345,7 @@ def _settle_leftovers(place: str) -> None:
     with os.scandir(os.path.dirname(place)) as entries:
         stages = [each.path for each in entries if each.name.startswith(start) and each.is_dir(follow_symlinks=False)]
     for stage in stages:
-        _put_back(place, stage)
-        remove_tree(stage)
+        _settle(place, stage)
 
 
 def _make_base(machine: Machine, order: Order, place: str, stage: str) -> None:

@@ -104,10 +104,17 @@ def _run_inside(environment: Environment, command: list[str], options: argparse.
         raise UsageError(f"`{command[0]}` cannot be started ({error.strerror})") from error
 
 
-def _show(environment: Environment) -> None:
+def _show(environment: Environment, *, link: str | None = None, is_private: bool = False) -> None:
     how = "was ready" if environment.reused else "restored"
     console.say(f"{environment.path} (Python {environment.python_version}) {how} in {environment.seconds:.2f} s")
-    console.say(f"  use it: {environment.python} SCRIPT, or `repro restore -- COMMAND`")
+    if is_private:
+        from shlex import quote
+
+        console.say(f"  use it: source {quote(environment.path)}/bin/activate")
+    else:
+        console.say(f"  use it: {environment.python} SCRIPT, or `repro restore -- COMMAND`")
+    if link:
+        console.say(f"  {link} leads to it")
 
 
 def _show_document(environment: Environment, *, into: bool, link: str | None, exit_code: int | None) -> None:
@@ -243,7 +250,5 @@ def run(arguments: list[str]) -> int:
     if options.json:
         _show_document(environment, into=bool(options.into), link=link, exit_code=exit_code)
     elif exit_code is None:
-        _show(environment)
-        if link:
-            console.say(f"  {link} leads to it")
+        _show(environment, link=link, is_private=bool(options.into))
     return exit_code or ExitCode.DONE

@@ -8,11 +8,14 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 
 from repro import settings
+from repro.environments.linked import FILE_NAME as LINK_NAME
+from repro.environments.linked import link_environment
 from repro.environments.lookup import Environment
 from repro.environments.machine import Machine
 from repro.environments.restore import Request, restore_environment
 from repro.environments.satisfy import restore_or_warn as _restore_or_warn
 from repro.environments.snapshot import select_ring, take_for, write_lock
+from repro.errors import UsageError
 from repro.formats.lockfile import Snapshot
 from repro.projects.run import RunRequest, RunResult, run_project
 from repro.snapshots.load import locate_lock
@@ -69,16 +72,33 @@ def restore(
     allow_missing: bool = False,
     engine: str | None = None,
     used: bool = False,
+    into: str | os.PathLike[str] | None = None,
+    link: bool | str | os.PathLike[str] = False,
+    force: bool = False,
 ) -> Environment:
     """Return the environment equal to the lock at `path` (a lock or its directory), made where it is not there yet.
 
     With `used`, `path` is the lock that a run keeps, and only what it has used is restored, and what that requires.
-    Raises SnapshotNotFoundError, InvalidSnapshotError, InterpreterNotFoundError and RestoreError.
+    With `into` it is a private, writable one in that directory; what was changed in it since, and an environment that
+    repro did not make, is replaced only by `force`. With `link` a symbolic link leads to it: `.venv` beside the lock,
+    or the path given.
+    Raises SnapshotNotFoundError, InvalidSnapshotError, InterpreterNotFoundError, RestoreError and UsageError.
     """
+    if into is not None and link is not False:
+        raise UsageError("`into` makes an environment of its own, which no `link` leads to")
     request = Request(
         lock=Path(path), python=python, offline=offline, allow_missing=allow_missing, engine=engine, used=used
     )
-    return restore_environment(_make_machine(cache), request)
+    machine = _make_machine(cache)
+    if into is not None:
+        from repro.environments.private import restore_into
+
+        return restore_into(machine, request, into, force=force)
+    environment = restore_environment(machine, request)
+    if link is not False:
+        place = locate_lock(path).parent / LINK_NAME if link is True else link
+        link_environment(machine.store, environment, place)
+    return environment
 
 
 def restore_or_warn(

@@ -17,6 +17,13 @@ if TYPE_CHECKING:
 # What steers an installer, a resolver or an interpreter from outside: none of it may decide what a restore installs.
 _STEERING_PREFIXES = ("PIP_", "UV_", "VIRTUALENV_", "PYTHON", "CONDA_", "_CONDA_")
 _STEERING_NAMES = ("VIRTUAL_ENV", "__PYVENV_LAUNCHER__", "SETUPTOOLS_USE_DISTUTILS")
+# What makes an interpreter import, or take for its own, what is not in its environment.
+_LEAKS = frozenset(
+    {
+        "PYTHONHOME", "PYTHONPATH", "PYTHONPLATLIBDIR", "PYTHONSTARTUP", "PYTHONUSERBASE", "PYTHONEXECUTABLE",
+        "__PYVENV_LAUNCHER__",
+    }
+)  # fmt: skip
 # What says where and how to reach an index: kept while fetching.
 _INDEX_NAMES = frozenset(
     {
@@ -284,11 +291,7 @@ def list_index_variables(environ: Mapping[str, str]) -> list[str]:
 
 def make_sealed_environment(environ: Mapping[str, str], *, bin_dir: str, prefix: str) -> dict[str, str]:
     """Return the environment for a command in a sealed environment: its `bin` first on PATH, nothing leaking in."""
-    kept = {
-        name: value
-        for name, value in environ.items()
-        if name not in ("PYTHONHOME", "PYTHONPATH", "PYTHONSTARTUP", "PYTHONUSERBASE", "__PYVENV_LAUNCHER__")
-    }
+    kept = {name: value for name, value in environ.items() if name not in _LEAKS}
     kept["PATH"] = os.pathsep.join([bin_dir, *get_search_path(environ)])
     kept["VIRTUAL_ENV"] = prefix
     kept["PYTHONNOUSERSITE"] = "1"

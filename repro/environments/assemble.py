@@ -146,8 +146,8 @@ def _format_record(tree: Tree, own: Sequence[OwnFile], site: str, minor: str) ->
     return "\n".join([*kept, table.getvalue() + f"{end},\n"])
 
 
-def _make_own_files(tree: Tree, *, env_dir: str, site: str, minor: str) -> list[OwnFile]:
-    """Return what a distribution has in this environment alone: its scripts, INSTALLER and RECORD."""
+def _make_own_files(tree: Tree, *, env_dir: str, site: str, minor: str, is_requested: bool) -> list[OwnFile]:
+    """Return what a distribution has in this environment alone: its scripts, INSTALLER, REQUESTED and RECORD."""
     python = f"{env_dir}/bin/python"
     own = [
         OwnFile(path=_place(tree, file, site, minor), content=content, mode=0o555)
@@ -158,6 +158,8 @@ def _make_own_files(tree: Tree, *, env_dir: str, site: str, minor: str) -> list[
         OwnFile(path=f"bin/{each.name}", content=_make_script(each, python), mode=0o555) for each in tree.entry_points
     ]
     own.append(OwnFile(path=f"{site}/{tree.info_dir}/INSTALLER", content=_INSTALLER))
+    if is_requested:
+        own.append(OwnFile(path=f"{site}/{tree.info_dir}/REQUESTED", content=b""))
     own.append(OwnFile(path=f"{site}/{tree.info_dir}/RECORD", content=_format_record(tree, own, site, minor).encode()))
     return own
 
@@ -195,8 +197,12 @@ def _with_parents(directories: set[str]) -> tuple[str, ...]:
     return tuple(sorted(found))
 
 
-def plan_environment(trees: Sequence[Tree], *, env_dir: str, minor: str, shared_dir: str) -> Blueprint:
+def plan_environment(
+    trees: Sequence[Tree], *, env_dir: str, minor: str, shared_dir: str, requested: Container[str] = ()
+) -> Blueprint:
     """Return what the environment at `env_dir` is made of; `minor` is its Python's X.Y.
+
+    `requested` are the distributions that somebody asked for by name (PEP 376's REQUESTED).
 
     Bytecode of directories that several trees have modules in lies in `shared_dir`.
 
@@ -208,7 +214,7 @@ def plan_environment(trees: Sequence[Tree], *, env_dir: str, minor: str, shared_
     own: dict[str, OwnFile] = {}
     notes = []
     for tree in trees:
-        made = _make_own_files(tree, env_dir=env_dir, site=site, minor=minor)
+        made = _make_own_files(tree, env_dir=env_dir, site=site, minor=minor, is_requested=tree.name in requested)
         replaced = {each.path for each in made}
         for file in tree.files:
             path = _place(tree, file, site, minor)

@@ -37,7 +37,8 @@ from repro.snapshots.hashes import find_uv
 _SAME = Interpreter(implementation="any", version="0", abi="any", platform="any")  # files count on equal ones alone
 
 
-def _make_environ(machine: Machine, order: Order) -> dict[str, str]:
+def make_environ(machine: Machine, order: Order) -> dict[str, str]:
+    """Return the process environment of the tools that build for an order."""
     env = settings.make_installer_environment(machine.environ)
     env["PIP_CACHE_DIR"] = machine.store.room("pip")
     machine.find_indexes(order.project).write_to(env, more_urls=order.snapshot.index_urls)
@@ -57,7 +58,7 @@ def open_source(machine: Machine, order: Order) -> Source:
         fetched_dir=Path(store.room("fetched")),
         indexes=replace(indexes, extra_urls=(*indexes.extra_urls, *more)),
         environ=machine.environ,
-        builder=PipBuilder(python=order.candidate.path, runner=machine.runner, env=_make_environ(machine, order)),
+        builder=PipBuilder(python=order.candidate.path, runner=machine.runner, env=make_environ(machine, order)),
         interpreter=order.candidate.interpreter,
         locked=order.snapshot.interpreter,
         offline=order.offline,
@@ -66,7 +67,8 @@ def open_source(machine: Machine, order: Order) -> Source:
     )
 
 
-def _choose_creator(machine: Machine, engine: str | None) -> Creator:
+def choose_creator(machine: Machine, engine: str | None) -> Creator:
+    """Return what makes empty environments: uv where it is, else virtualenv. Raises RestoreError."""
     uv = find_uv() if engine in (None, "uv") else None
     if uv:
         return UvCreator(uv, runner=machine.runner, cache_dir=machine.store.room("uv"))
@@ -156,6 +158,7 @@ def plan_order(machine: Machine, order: Order, env_dir: str) -> Blueprint:
         env_dir=env_dir,
         minor=order.candidate.interpreter.minor,
         shared_dir=machine.store.room("pycache", order.key),
+        requested={each.name for each in order.wanted if each.requested},
     )
 
 
@@ -192,7 +195,7 @@ def build_environment(machine: Machine, order: Order) -> tuple[str, Ready]:
     store.remove_dead_stages()
     nonce = new_nonce()
     env_dir = store.room("envs", order.key, nonce)
-    creator, env = _choose_creator(machine, order.engine), _make_environ(machine, order)
+    creator, env = choose_creator(machine, order.engine), make_environ(machine, order)
     try:
         with ThreadPoolExecutor(1) as meanwhile:  # starting the tool takes as long as reading the trees
             created = meanwhile.submit(creator.create, env_dir, python=order.candidate.path, env=env)

@@ -209,9 +209,14 @@ def _note_interpreter(lock: Snapshot, candidate: Candidate) -> list[str]:
     return notes
 
 
-def _restore_loaded(machine: Machine, request: Request, loaded: Loaded) -> tuple[_Outcome, list[str]]:
-    """Return the environment of a lock, and notes on the lock."""
-    snapshot = loaded.snapshot
+def _load(machine: Machine, request: Request, content: bytes, path: Path) -> Loaded:
+    find = machine.make_finder().find
+    return parse_lock(content, path=path, get_python=lambda: find(None, given=request.python).interpreter)
+
+
+def _make_order(machine: Machine, request: Request, loaded: Loaded) -> tuple[Order, list[str]]:
+    """Return what is to be built for a lock, and notes on the lock."""
+    snapshot = select_used(loaded.snapshot, where=str(loaded.path)) if request.used else loaded.snapshot
     plan = plan_restore(snapshot, has=machine.store.has_wheel)
     if not request.allow_missing:
         _refuse_missing(plan, loaded.path)
@@ -223,11 +228,29 @@ def _restore_loaded(machine: Machine, request: Request, loaded: Loaded) -> tuple
         wanted=(*plan.files, *plan.commits),
         candidate=candidate,
         key=_compute_key(snapshot, plan, candidate),
-        project=request.lock.parent,
+        project=locate_lock(request.lock).parent,
         engine=request.engine,
         offline=request.offline,
     )
-    return _find_or_build(machine, order, request.check), notes
+    return order, notes
+
+
+def _resolve_python(machine: Machine, request: Request) -> Request:
+    return (
+        replace(request, python=settings.locate_python(request.python, machine.environ)) if request.python else request
+    )
+
+
+def plan_request(machine: Machine, request: Request) -> tuple[Order, tuple[str, ...]]:
+    """Return what is to be built for a request, and what its user should know of the lock.
+
+    Raises what `restore_environment` raises.
+    """
+    machine.store.check()
+    request = _resolve_python(machine, request)
+    path = locate_lock(request.lock)
+    order, notes = _make_order(machine, request, _load(machine, request, read_lock(path), path))
+    return order, tuple(notes)
 
 
 def _keep_looks(store: Store, key: str, options: tuple[str, ...] | None, *contents: bytes | None) -> None:
@@ -248,8 +271,7 @@ def restore_environment(machine: Machine, request: Request) -> Environment:
     started = time.perf_counter()
     store = machine.store
     store.check()
-    if request.python:
-        request = replace(request, python=settings.locate_python(request.python, machine.environ))
+    request = _resolve_python(machine, request)
     path = locate_lock(request.lock)
     stamp = stamp_bundle(str(path)) if is_bundle_name(path.name) else None
     content = read_lock(path)
@@ -258,14 +280,12 @@ def restore_environment(machine: Machine, request: Request) -> Environment:
     if found and _is_sound(found.path, request.check):
         _keep_looks(store, found.key, options, stamp)
         return found
-    find = machine.make_finder().find
-    loaded = parse_lock(content, path=path, get_python=lambda: find(None, given=request.python).interpreter)
+    loaded = _load(machine, request, content, path)
     from_bundle = take_bundle(machine, path, loaded.snapshot, python=request.python)
     if from_bundle is not None:
         request = replace(request, offline=True)
-    if request.used:
-        loaded = replace(loaded, snapshot=select_used(loaded.snapshot, where=str(path)))
-    outcome, notes = _restore_loaded(machine, request, loaded)
+    order, notes = _make_order(machine, request, loaded)
+    outcome = _find_or_build(machine, order, request.check)
     if options:
         look = name_look(content, options)
         keep_root(store, Root(key=outcome.ready.key, lock=str(path.absolute()), look=look, options=options))

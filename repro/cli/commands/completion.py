@@ -15,7 +15,8 @@ _OPTIONS = {
     "lock": f"--output --check --as-of --extra --group --engine {_INDEXES} --python --cache --json --verbose --help",
     "export": f"--format --output --wheels --allow-missing {_INDEXES} --cache --json --verbose --help",
     "bundle": f"--output --offline --allow-missing --python --cache --json --verbose --help {_INDEXES}",
-    "restore": "--offline --allow-missing --used --verify --repair --engine --python --cache --json --verbose --help",
+    "restore": "--offline --allow-missing --used --verify --repair --into --force --link --engine --python --cache "
+    "--json --verbose --help",
     "run": "--entry-point --param --restore --no-snapshot --no-observe --python --cache --json --verbose --help",
     "status": "--no-code --python --cache --json --verbose --help",
     "diff": "--python --cache --json --verbose --help",

@@ -14,6 +14,7 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     import argparse
 
+    from repro.environments.restore import Request
 
 _EXAMPLES = """\
   repro restore                          the environment of ./requirements-lock.txt
@@ -22,6 +23,8 @@ _EXAMPLES = """\
   repro restore -- python train.py       run a command inside it
   repro restore --json | jq -r .python   its interpreter, for scripts
   repro restore project.zip              of a bundle, with no network
+  repro restore --link                   .venv here leads to it, for editors
+  repro restore --into .venv             a writable one of your own, which pip and uv may change
 """
 
 
@@ -51,14 +54,32 @@ def _find_ready(
     return look_up(store, content, options, lock=lock)
 
 
-def _restore(options: argparse.Namespace, *, has_command: bool) -> Environment:
+def _restore_into(options: argparse.Namespace) -> Environment:
+    """Make the private environment that is asked for, or find it."""
+    from repro.cli.options import make_machine
+    from repro.environments.private import restore_into
+
+    with console.Progress() as progress:
+        machine = make_machine(options, report=progress)
+        return restore_into(machine, _make_request(options), options.into, force=options.force)
+
+
+def _link(environment: Environment, options: argparse.Namespace) -> str:
+    """Make the link that is asked for, beside the lock where no other place is named, and return its path."""
+    from repro.environments.linked import FILE_NAME, link_environment
+
+    project = options.lock if os.path.isdir(options.lock) else os.path.dirname(options.lock)
+    store = Store(locate_store(options.cache or settings.get_cache_dir(settings.own_environment())))
+    return link_environment(store, environment, options.link or os.path.join(project, FILE_NAME))
+
+
+def _make_request(options: argparse.Namespace, *, has_command: bool = False) -> Request:
     from pathlib import Path
 
-    from repro.cli.options import make_machine
-    from repro.environments.restore import Check, Request, restore_environment
+    from repro.environments.restore import Check, Request
 
     check = Check.CONTENTS if options.repair else Check.FILES if has_command else Check.DIRECTORIES
-    request = Request(
+    return Request(
         lock=Path(options.lock),
         python=options.python,
         offline=options.offline,
@@ -67,8 +88,15 @@ def _restore(options: argparse.Namespace, *, has_command: bool) -> Environment:
         used=options.used,
         check=check,
     )
+
+
+def _restore(options: argparse.Namespace, *, has_command: bool) -> Environment:
+    from repro.cli.options import make_machine
+    from repro.environments.restore import restore_environment
+
     with console.Progress() as progress:
-        return restore_environment(make_machine(options, report=progress), request)
+        machine = make_machine(options, report=progress)
+        return restore_environment(machine, _make_request(options, has_command=has_command))
 
 
 def _run_inside(environment: Environment, command: list[str], options: argparse.Namespace) -> int:
@@ -84,10 +112,29 @@ def _run_inside(environment: Environment, command: list[str], options: argparse.
         raise UsageError(f"`{command[0]}` cannot be started ({error.strerror})") from error
 
 
-def _show(environment: Environment) -> None:
+def _show(environment: Environment, *, link: str | None = None, is_private: bool = False) -> None:
     how = "was ready" if environment.reused else "restored"
     console.say(f"{environment.path} (Python {environment.python_version}) {how} in {environment.seconds:.2f} s")
-    console.say(f"  use it: {environment.python} SCRIPT, or `repro restore -- COMMAND`")
+    if is_private:
+        from shlex import quote
+
+        console.say(f"  use it: source {quote(environment.path)}/bin/activate")
+    else:
+        console.say(f"  use it: {environment.python} SCRIPT, or `repro restore -- COMMAND`")
+    if link:
+        console.say(f"  {link} leads to it")
+
+
+def _show_document(environment: Environment, *, into: bool, link: str | None, exit_code: int | None) -> None:
+    """Print `--json`'s document; `exit_code` is that of the command, where there was one."""
+    outcome = environment.to_dict()
+    if into:
+        outcome["into"] = environment.path
+    if link:
+        outcome["link"] = link
+    if exit_code is not None:
+        outcome |= {"stage": "child", "exit_code": exit_code}
+    console.show_json(outcome)
 
 
 def _verify(environment: Environment, options: argparse.Namespace) -> int:
@@ -126,6 +173,45 @@ def _find_plainly(arguments: list[str]) -> Environment | None:
     return _find_ready(rest[0] if rest else ".", cache=cache)
 
 
+def _add_places(parser: argparse.ArgumentParser) -> None:
+    places = parser.add_mutually_exclusive_group()
+    places.add_argument(
+        "--into", metavar="DIR", help="make a private, writable environment at DIR, which pip and uv may change"
+    )
+    places.add_argument(
+        "--link", nargs="?", const="", metavar="=PATH", help="link the environment as .venv beside the lock, or at PATH"
+    )
+    parser.add_argument(
+        "--force", action="store_true", help="with --into: replace what was changed, and another tool's environment"
+    )
+
+
+def _check_places(options: argparse.Namespace) -> None:
+    if options.into == "":
+        raise UsageError("`--into` names no directory", hint="repro restore --into .venv")
+    if options.force and not options.into:
+        raise UsageError("`--force` is for `--into DIR` alone", hint="repro restore --into .venv --force")
+    if options.into and (options.verify or options.repair):
+        raise UsageError(
+            "`--verify` and `--repair` are for the environments of the cache",
+            hint="`repro restore --into DIR` says what was changed in one of your own",
+        )
+
+
+def _find_usable(options: argparse.Namespace, *, has_command: bool) -> Environment | None:
+    """Return the ready environment that the options ask for, unless it needs a closer look or mending."""
+    if options.repair:
+        return None
+    ready = _find_ready(
+        options.lock,
+        cache=options.cache,
+        python=options.python,
+        allow_missing=options.allow_missing,
+        used=options.used,
+    )
+    return None if ready and has_command and not _is_sound(ready) else ready
+
+
 def run(arguments: list[str]) -> int:
     """Restore, print where the environment is, or run a command inside it."""
     if plainly := _find_plainly(arguments):
@@ -158,27 +244,23 @@ def run(arguments: list[str]) -> int:
     parser.add_argument("--repair", action="store_true", help="the same, and mend what differs")
     add_python(parser, "the base interpreter (default: the lock's version, searched on this machine)")
     add_cache(parser)
-    options = parser.parse_args(arguments)
-    ready = _find_ready(
-        options.lock,
-        cache=options.cache,
-        python=options.python,
-        allow_missing=options.allow_missing,
-        used=options.used,
-    )
-    if ready and (options.repair or (command and not _is_sound(ready))):
-        ready = None
-    environment = ready or _restore(options, has_command=bool(command))
+    _add_places(parser)
+    # A `--link` without `=` takes no word: what follows it is the lock.
+    options = parser.parse_args(["--link=" if word == "--link" else word for word in arguments])
+    _check_places(options)
+    if options.into:
+        environment = _restore_into(options)
+    else:
+        has_command = bool(command)
+        environment = _find_usable(options, has_command=has_command) or _restore(options, has_command=has_command)
     for sentence in environment.notes:
         console.warn(sentence)
+    link = None if options.link is None else _link(environment, options)
     if options.verify:
         return _verify(environment, options)
-    exit_code = _run_inside(environment, command, options) if command else ExitCode.DONE
+    exit_code = _run_inside(environment, command, options) if command else None
     if options.json:
-        outcome = environment.to_dict()
-        if command:
-            outcome |= {"stage": "child", "exit_code": exit_code}
-        console.show_json(outcome)
-    elif not command:
-        _show(environment)
-    return exit_code
+        _show_document(environment, into=bool(options.into), link=link, exit_code=exit_code)
+    elif exit_code is None:
+        _show(environment, link=link, is_private=bool(options.into))
+    return exit_code or ExitCode.DONE

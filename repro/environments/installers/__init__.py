@@ -13,5 +13,9 @@ from typing import Protocol
 class Creator(Protocol):
     """A tool that makes environments."""
 
-    def create(self, env_dir: str, *, python: str, env: Mapping[str, str]) -> None:
-        """Make an environment without any distribution for the base interpreter `python`. Raises RestoreError."""
+    def create(self, env_dir: str, *, python: str, env: Mapping[str, str], stays: bool = False) -> None:
+        """Make an environment without any distribution for the base interpreter `python`.
+
+        One that `stays` where it is has scripts for every shell, which name that place; its directory may be there
+        already. Raises RestoreError.
+        """

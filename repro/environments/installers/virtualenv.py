@@ -16,7 +16,7 @@ class VirtualenvCreator:
         self._runner = runner
         self._app_data_dir = app_data_dir
 
-    def create(self, env_dir: str, *, python: str, env: Mapping[str, str]) -> None:
+    def create(self, env_dir: str, *, python: str, env: Mapping[str, str], stays: bool = False) -> None:
         """See Creator."""
         args = [sys.executable, "-m", "virtualenv", "--quiet", "--no-seed", "--no-periodic-update", "--no-vcs-ignore"]
         args += ["--app-data", self._app_data_dir, "--python", python, env_dir]

@@ -27,7 +27,7 @@ from repro.environments.ready import Ready, find_stamp, format_ready, stamp_conf
 from repro.environments.store import Store
 from repro.environments.trees import Tree
 from repro.errors import RestoreError
-from repro.files import directory_times, new_nonce, point_link, remove_tree, write_atomically
+from repro.files import directory_times, find_boot, new_nonce, point_link, remove_tree, write_atomically
 from repro.formats.direct_url import Index, Vcs
 from repro.formats.lockfile import Distribution, Interpreter, Proof, Snapshot
 from repro.formats.target import make_target
@@ -135,6 +135,8 @@ def _remove_leftovers(store: Store, key: str) -> None:
         for entry in entries:
             if entry.is_dir(follow_symlinks=False) and not os.path.exists(os.path.join(entry.path, READY)):
                 remove_tree(entry.path)
+            elif entry.name.endswith(".tmp"):
+                os.unlink(entry.path)  # a pointer that was not put into its place
 
 
 def plan_order(machine: Machine, order: Order, env_dir: str) -> Blueprint:
@@ -166,6 +168,7 @@ def finish_environment(machine: Machine, order: Order, env_dir: str, blueprint: 
         python_version=order.candidate.interpreter.version,
         interpreter=stamp,
         config=stamp_config(env_dir),
+        boot=find_boot(),
         directories=times,
     )
     write_atomically(os.path.join(env_dir, READY), format_ready(ready))
@@ -179,7 +182,6 @@ def build_environment(machine: Machine, order: Order) -> tuple[str, Ready]:
     """
     store = machine.store
     _remove_leftovers(store, order.key)
-    store.remove_dead_stages()
     nonce = new_nonce()
     env_dir = store.room("envs", order.key, nonce)
     try:

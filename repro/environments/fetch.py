@@ -83,11 +83,14 @@ def find_here(source: Source, distribution: Distribution) -> Tree | None:
         tree = source.trees.find(sha256)
         wheel = source.wheelhouse.find(sha256)
         if tree and (wheel is None or source.target.accepts(wheel.name)):
-            if tree.is_untouched():
+            if source.trees.is_sound(tree):
                 return tree
             source.trees.discard(sha256)
         if wheel and source.target.accepts(wheel.name):
-            return source.trees.unpack(sha256, source.wheelhouse.check(sha256))
+            if source.wheelhouse.is_sound(sha256):
+                return source.trees.unpack(sha256, wheel)
+            source.report(f"removing {wheel.name} from the store: it was changed there")
+            source.wheelhouse.discard(sha256)
     return None
 
 
@@ -199,6 +202,7 @@ def fetch_trees(source: Source, wanted: Sequence[Distribution]) -> dict[str, Tre
     files = [each for each in missing if each not in commits]
     try:
         trees |= _fetch(source, files) if files else {}
+        trees |= _build(source, [each for each in missing if each.name not in trees])
     except IndexUnreachableError as error:
         raise RestoreError(
             "the package index cannot be reached, and not every file of the lock is in the cache",
@@ -207,4 +211,4 @@ def fetch_trees(source: Source, wanted: Sequence[Distribution]) -> dict[str, Tre
         ) from error
     except ReproError as error:
         raise error if isinstance(error, RestoreError) else RestoreError(error.message, hint=error.hint) from error
-    return trees | _build(source, [each for each in missing if each.name not in trees])
+    return trees

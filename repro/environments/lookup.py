@@ -10,7 +10,7 @@ import os
 import time
 
 from repro.environments.ready import Ready, find_python_stamp, find_stamp, stamp_config
-from repro.files import find_changed_directories
+from repro.files import find_changed_directories, is_settled
 
 try:
     from _blake2 import blake2b  # what hashlib.blake2b is, without the 3 ms that loading OpenSSL takes
@@ -84,10 +84,13 @@ def is_intact(env_dir: str, ready: Ready) -> bool:
 
 
 def find_ready(store: Store, key: str) -> tuple[str, Ready] | None:
-    """Return the directory and marker of the ready and intact environment of `key`."""
+    """Return the directory and marker of the ready and intact environment of `key`.
+
+    One of an earlier boot that was not looked at since is left to `restore`: a power cut may have cut off its files.
+    """
     env_dir = store.find_current(key)
     ready = store.read_ready(env_dir) if env_dir else None
-    if env_dir and ready and is_intact(env_dir, ready):
+    if env_dir and ready and ready.key == key and is_settled(ready.boot) and is_intact(env_dir, ready):
         return env_dir, ready
     return None
 

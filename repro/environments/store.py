@@ -113,6 +113,10 @@ class Store:
                 hint="name another with `--cache DIR` or MLFLOW_SNAPSHOT_CACHE",
             ) from error
 
+    def is_writable(self) -> bool:
+        """Tell whether locks can be taken: a store that is read-only serves what it has."""
+        return os.access(self.room("flocks"), os.W_OK)
+
     @contextmanager
     def stage(self) -> Iterator[str]:
         """Have a directory below `tmp/` for the block; that of a process that died is told by its free lock."""
@@ -129,8 +133,9 @@ class Store:
                     os.unlink(lock)
 
     def remove_dead_stages(self) -> None:
-        """Remove what processes that were killed have left in `tmp/`."""
-        for name in os.listdir(self.room("tmp")):
+        """Remove what processes that were killed have left in `tmp/`, and their locks."""
+        locks = (name for name in os.listdir(self.room("flocks")) if name.startswith("stage-"))
+        for name in {*os.listdir(self.room("tmp")), *(name[len("stage-") : -len(".lock")] for name in locks)}:
             lock = self.room("flocks", f"stage-{name}.lock")
             with hold_free_lock(lock) as is_free:
                 if is_free:
@@ -170,6 +175,11 @@ class Store:
             return parse_ready(text) if text else None
         except ValueError:
             return None
+
+    def list_environments(self, key: str) -> list[str]:
+        """Return the directories of the environments of `key`, published or not."""
+        with os.scandir(self.room("envs", key)) as entries:
+            return sorted(entry.path for entry in entries if entry.is_dir(follow_symlinks=False))
 
     def find_look(self, look: str) -> str | None:
         """Return the key that an earlier restore of the same bytes led to."""

@@ -133,7 +133,7 @@ def _remove_leftovers(store: Store, key: str) -> None:
     """Remove what builds of `key` that were killed have left; the caller holds the key's lock."""
     with os.scandir(store.room("envs", key)) as entries:
         for entry in entries:
-            if entry.is_dir(follow_symlinks=False) and not os.path.exists(os.path.join(entry.path, READY)):
+            if entry.is_dir(follow_symlinks=False) and store.read_ready(entry.path) is None:
                 remove_tree(entry.path)
             elif entry.name.endswith(".tmp"):
                 os.unlink(entry.path)  # a pointer that was not put into its place

@@ -183,7 +183,8 @@ class Store:
 
     def find_look(self, look: str) -> str | None:
         """Return the key that an earlier restore of the same bytes led to."""
-        return _read(self.room("looks", look))
+        key = _read(self.room("looks", look))
+        return key if key and key.isalnum() else None  # a power cut may leave zeros
 
     def keep_look(self, look: str, key: str) -> None:
         """Remember the key that a lock's bytes led to; a store that cannot be written only costs time."""

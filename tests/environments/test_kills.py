@@ -92,6 +92,7 @@ def kill_many(cli: Cli, lock: Path, *, total: int, each: int, seed: int) -> Coun
         width_s[phase] *= 1.1 if hit == phase else 0.7
         if hit:
             hits[hit] += 1
+        print(f"seed {seed}, try {tries}: {dict(hits)}", flush=True)
         where = f"seed {seed}, try {tries}, aimed at {phase}, hit {hit}"
         outcome = json.loads(cli("restore", str(lock), "--json", "--verify").stdout)
         assert outcome["sound"], where
@@ -126,7 +127,6 @@ def test_a_restore_killed_in_any_phase_is_followed_by_a_good_one(tmp_path: Path,
     lock = take_lock(environment.python, tmp_path / "project" / "requirements-lock.txt")
     seed = pick_seed()
     hits = kill_many(cli, lock, total=10, each=1, seed=seed)
-    print(f"seed {seed}: {dict(hits)}")
     assert set(hits) == set(PHASES)
 
 
@@ -161,6 +161,5 @@ def test_two_hundred_kills_of_a_real_restore_leave_nothing(
     lock = take_lock(science.python, tmp_path / "project" / "requirements-lock.txt")
     seed = pick_seed()
     hits = kill_many(cli, lock, total=200, each=25, seed=seed)
-    print(f"seed {seed}: {dict(hits)}")
     assert hits.total() >= 200
     assert min(hits.values()) >= 25

@@ -15,6 +15,9 @@ if TYPE_CHECKING:
     from typing import BinaryIO
 
 BLOCK_BYTES = 1 << 20
+SETTLED = "settled"
+"""Instead of a boot: what was written is known to be on the disk, for it was read after another start."""
+_BOOT_ID = "/proc/sys/kernel/random/boot_id"
 
 
 def new_nonce() -> str:
@@ -236,6 +239,27 @@ def find_changed_directories(path: str | os.PathLike[str], times: Mapping[str, i
         if not unchanged:
             changed.append(name)
     return changed
+
+
+def find_boot() -> str:
+    """Return what names this start of the machine, `SETTLED` where nothing does: all that was written is synced then.
+
+    What was written without a sync may be lost or cut off when the machine starts again.
+    """
+    try:
+        descriptor = os.open(_BOOT_ID, os.O_RDONLY)
+    except OSError:
+        os.sync()
+        return SETTLED
+    try:
+        return os.read(descriptor, 64).decode().strip()
+    finally:
+        os.close(descriptor)
+
+
+def is_settled(boot: str) -> bool:
+    """Tell whether what was written in a boot is as it was written, for all that a power cut could have done to it."""
+    return boot == SETTLED or boot == find_boot()
 
 
 def sha256_file(path: str | os.PathLike[str]) -> str:

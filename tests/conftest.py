@@ -68,7 +68,7 @@ class LocalIndex:
 
     `delay_s` makes its files slow, `failures` lets that many next requests end with 503, `login` (`user:password`) is
     demanded where it is set, `yanked` has reasons by file name, `has_metadata` tells the sha256 of METADATA (PEP 714),
-    and without `ranges` a part of a file cannot be had.
+    without `ranges` a part of a file cannot be had, and one that `cuts_off` sends half of each wheel it promises.
     """
 
     def __init__(self, root: Path) -> None:
@@ -82,6 +82,7 @@ class LocalIndex:
         self.yanked: dict[str, str] = {}
         self.has_metadata = False
         self.ranges = True
+        self.cuts_off = False
         index = self
 
         class Handler(http.server.SimpleHTTPRequestHandler):
@@ -95,6 +96,9 @@ class LocalIndex:
                 if self.path.endswith(".whl"):
                     time.sleep(index.delay_s)
                 project = index.root / self.path.strip("/")
+                if index.cuts_off and self.path.endswith(".whl"):
+                    self._answer_half(project.read_bytes())
+                    return
                 if self.path.startswith("/simple/") and self.path.endswith("/") and project.is_dir():
                     self._answer(*index.format_page(project))
                 elif index.ranges and self.headers.get("Range") and project.is_file():
@@ -114,6 +118,13 @@ class LocalIndex:
                     self._answer(b"", "text/plain", 401, {"WWW-Authenticate": 'Basic realm="index"'})
                     return False
                 return True
+
+            def _answer_half(self, content: bytes) -> None:
+                self.send_response(200)
+                self.send_header("Content-Length", str(len(content)))
+                self.end_headers()
+                self.wfile.write(content[: len(content) // 2])
+                self.close_connection = True
 
             def _answer_range(self, content: bytes, stated: str) -> None:
                 first, _, last = stated.removeprefix("bytes=").partition("-")

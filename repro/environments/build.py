@@ -28,7 +28,7 @@ from repro.environments.ready import Ready, find_stamp, format_ready, stamp_conf
 from repro.environments.store import Store
 from repro.environments.trees import Tree, write_uses
 from repro.errors import RestoreError
-from repro.files import new_nonce, point_link, remove_tree, write_atomically
+from repro.files import find_boot, new_nonce, point_link, remove_tree, write_atomically
 from repro.formats.direct_url import Index, Vcs
 from repro.formats.lockfile import Distribution, Interpreter, Proof, Snapshot
 from repro.snapshots.drift import Change, compare
@@ -141,8 +141,10 @@ def _remove_leftovers(store: Store, key: str) -> None:
     """Remove what builds of `key` that were killed have left; the caller holds the key's lock."""
     with os.scandir(store.room("envs", key)) as entries:
         for entry in entries:
-            if entry.is_dir(follow_symlinks=False) and not os.path.exists(os.path.join(entry.path, READY)):
+            if entry.is_dir(follow_symlinks=False) and store.read_ready(entry.path) is None:
                 remove_tree(entry.path)
+            elif entry.name.endswith(".tmp"):
+                os.unlink(entry.path)  # a pointer that was not put into its place
 
 
 def plan_order(machine: Machine, order: Order, env_dir: str) -> Blueprint:
@@ -179,6 +181,7 @@ def finish_environment(order: Order, env_dir: str, blueprint: Blueprint, base: S
         python_version=order.candidate.interpreter.version,
         interpreter=stamp,
         config=stamp_config(env_dir),
+        boot=find_boot(),
         directories=times,
     )
     write_atomically(os.path.join(env_dir, READY), format_ready(ready))
@@ -192,7 +195,6 @@ def build_environment(machine: Machine, order: Order) -> tuple[str, Ready]:
     """
     store = machine.store
     _remove_leftovers(store, order.key)
-    store.remove_dead_stages()
     nonce = new_nonce()
     env_dir = store.room("envs", order.key, nonce)
     creator, env = choose_creator(machine, order.engine), make_environ(machine, order)

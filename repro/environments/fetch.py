@@ -106,12 +106,15 @@ def find_here(source: Source, distribution: Distribution) -> Tree | None:
         fits = _is_installed_here(source, distribution, sha256) or wheel is None
         if not fits and not _get_target(source.interpreter).accepts(wheel.name if wheel else ""):
             continue
-        if tree and tree.is_untouched():
+        if tree and source.trees.is_sound(tree):
             return tree
         if tree:
             source.trees.discard(sha256)
+        if wheel and source.wheelhouse.is_sound(sha256):
+            return source.trees.unpack(sha256, wheel)
         if wheel:
-            return source.trees.unpack(sha256, source.wheelhouse.check(sha256))
+            source.report(f"removing {wheel.name} from the store: it was changed there")
+            source.wheelhouse.discard(sha256)
     return None
 
 
@@ -233,6 +236,7 @@ def fetch_trees(source: Source, wanted: Sequence[Distribution]) -> dict[str, Tre
     files = [each for each in missing if each not in commits]
     try:
         trees |= _fetch(source, files) if files else {}
+        trees |= _build(source, [each for each in missing if each.name not in trees])
     except IndexUnreachableError as error:
         raise RestoreError(
             "the package index cannot be reached, and not every file of the lock is in the cache",
@@ -241,4 +245,4 @@ def fetch_trees(source: Source, wanted: Sequence[Distribution]) -> dict[str, Tre
         ) from error
     except ReproError as error:
         raise error if isinstance(error, RestoreError) else RestoreError(error.message, hint=error.hint) from error
-    return trees | _build(source, [each for each in missing if each.name not in trees])
+    return trees

@@ -11,7 +11,7 @@ import time
 
 from repro.environments.ready import Ready, find_python_stamp, find_stamp, stamp_config
 from repro.environments.roots import Root, keep_root, mark_used
-from repro.files import find_changed_directories
+from repro.files import find_changed_directories, is_settled
 
 try:
     from _blake2 import blake2b  # what hashlib.blake2b is, without the 3 ms that loading OpenSSL takes
@@ -98,10 +98,15 @@ def is_intact(env_dir: str, ready: Ready) -> bool:
 
 
 def find_ready(store: Store, key: str) -> tuple[str, Ready] | None:
-    """Return the directory and marker of the ready and intact environment of `key`, and note that it is used."""
+    """Return the directory and marker of the ready and intact environment of `key`, and note that it is used.
+
+    One of an earlier boot that was not looked at since is left to `restore`: a power cut may have cut off its files.
+    """
     env_dir = store.find_current(key)
     ready = store.read_ready(env_dir) if env_dir else None
-    if env_dir and ready and is_intact(env_dir, ready) and mark_used(env_dir):
+    if not (env_dir and ready and ready.key == key and is_settled(ready.boot) and is_intact(env_dir, ready)):
+        return None
+    if mark_used(env_dir):
         return env_dir, ready
     return None
 

@@ -2,9 +2,10 @@
 
 Plain lines, written before the environment is marked ready:
 
-    repro-manifest 1
+    repro-manifest 2
     file <size in bytes> <mtime in ns> <sha256> <path>
     link <target> <path>          a symbolic link; neither has a tab, which stands between them
+    end
 
 The fast comparison looks at sizes and mtimes of files and at links, the deep one at contents; both see what is missing.
 What is there beyond the manifest a walk finds.
@@ -14,12 +15,14 @@ from __future__ import annotations
 
 import os
 
+from repro.environments.ready import END, is_complete
+
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Sequence
 
 FILE_NAME = "repro-manifest"
-_TITLE = "repro-manifest 1"
+_TITLE = "repro-manifest 2"
 _OURS = frozenset({FILE_NAME, "repro-environment", "repro-trees"})
 
 
@@ -65,15 +68,15 @@ def format_manifest(entries: Iterable[Entry]) -> str:
             lines.append(f"file {each.size_bytes} {each.mtime_ns} {each.sha256} {each.path}")
         else:
             lines.append(f"link {each.target}\t{each.path}")
-    return "\n".join(lines) + "\n"
+    return "\n".join(lines) + END
 
 
 def parse_manifest(text: str) -> list[Entry]:
     """Return the entries of a manifest's text. Raises ValueError where it is none, or cut off."""
-    if not text.startswith(f"{_TITLE}\n") or not text.endswith("\n"):
+    if not text.startswith(f"{_TITLE}\n") or not is_complete(text):
         raise ValueError("no manifest, or one that is cut off")
     entries = []
-    for line in text[len(_TITLE) + 1 : -1].split("\n"):
+    for line in text[len(_TITLE) + 1 : -len(END)].split("\n"):
         if line.startswith("file "):
             _, size, mtime_ns, sha256, path = line.split(" ", 4)
             entries.append(Entry(path, size_bytes=int(size), mtime_ns=int(mtime_ns), sha256=sha256))

@@ -2,26 +2,32 @@
 
 Plain lines, so that a look-up needs neither json nor re, which together cost as much as starting Python:
 
-    repro-environment 2
+    repro-environment 3
     key <16 hex digits>
     digest sha256:<64 hex digits>
     python 3.11.7
     interpreter <mtime in ns> <size in bytes> <path>
     config <mtime in ns> <size in bytes> of pyvenv.cfg
+    boot <id of the boot it was made in, or `settled`>
     directory <mtime in ns> <path relative to the environment>/
     ...
+    end
 """
 
 from __future__ import annotations
 
 import os
 
+from repro.files import SETTLED
+
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
 FILE_NAME = "repro-environment"
-_TITLE = "repro-environment 2"
+_TITLE = "repro-environment 3"
+END = "\nend\n"
+"""What the store's own texts end with: one that was cut off, between two lines even, is told by it."""
 
 
 class Stamp:
@@ -67,13 +73,19 @@ def stamp_config(env_dir: str) -> str:
     return f"{stamp.mtime_ns} {stamp.size_bytes}" if stamp else ""
 
 
+def is_complete(text: str) -> bool:
+    """Tell whether a text of the store is there to its end, without the zeros that a power cut leaves."""
+    return text.endswith(END) and "\0" not in text
+
+
 class Ready:
     """What a marker says: key, digest of the lock, version of Python, its stamp, and what the environment was like.
 
-    That is the stamp of its pyvenv.cfg, which decides what it can import, and each directory's mtime in ns.
+    That is the stamp of its pyvenv.cfg, which decides what it can import, and each directory's mtime in ns. `boot` is
+    when it was made: its files are not synced, so one of an earlier boot is read through once (see `files.find_boot`).
     """
 
-    __slots__ = ("config", "digest", "directories", "interpreter", "key", "python_version")
+    __slots__ = ("boot", "config", "digest", "directories", "interpreter", "key", "python_version")
 
     def __init__(
         self,
@@ -83,6 +95,7 @@ class Ready:
         python_version: str,
         interpreter: Stamp,
         config: str,
+        boot: str,
         directories: Mapping[str, int],
     ) -> None:
         self.key = key
@@ -90,23 +103,37 @@ class Ready:
         self.python_version = python_version
         self.interpreter = interpreter
         self.config = config
+        self.boot = boot
         self.directories = directories
 
 
 def format_ready(ready: Ready) -> str:
     """Return a marker's text."""
     lines = [_TITLE, f"key {ready.key}", f"digest {ready.digest}", f"python {ready.python_version}"]
-    lines += [f"interpreter {ready.interpreter}", f"config {ready.config}"]
+    lines += [f"interpreter {ready.interpreter}", f"config {ready.config}", f"boot {ready.boot}"]
     lines += [f"directory {mtime_ns} {name}" for name, mtime_ns in sorted(ready.directories.items())]
-    return "\n".join(lines) + "\n"
+    return "\n".join(lines) + END
+
+
+def settle(ready: Ready) -> Ready:
+    """Return the marker of an environment that was found whole in a later boot."""
+    return Ready(
+        key=ready.key,
+        digest=ready.digest,
+        python_version=ready.python_version,
+        interpreter=ready.interpreter,
+        config=ready.config,
+        boot=SETTLED,
+        directories=ready.directories,
+    )
 
 
 def parse_ready(text: str) -> Ready:
     """Return what a marker's text says. Raises ValueError where it is none, or cut off."""
-    if not text.endswith("\n"):
+    if not is_complete(text):
         raise ValueError("the marker is cut off")
-    title, key, digest, version, interpreter, config, *directories = text[:-1].split("\n")
-    if title != _TITLE:
+    title, key, digest, version, interpreter, config, boot, *directories = text[: -len(END)].split("\n")
+    if title != _TITLE or not boot.startswith("boot "):
         raise ValueError(f"the marker begins with {title!r}")
     mtime_ns, size_bytes, path = interpreter.removeprefix("interpreter ").split(" ", 2)
     times = {}
@@ -119,5 +146,6 @@ def parse_ready(text: str) -> Ready:
         python_version=version.removeprefix("python "),
         interpreter=Stamp(path, int(mtime_ns), int(size_bytes)),
         config=config.removeprefix("config "),
+        boot=boot.removeprefix("boot "),
         directories=times,
     )

@@ -6,8 +6,10 @@ a build that fails leaves nothing.
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import json
+import os
 import time
 from collections.abc import Callable
 from dataclasses import dataclass, replace
@@ -19,6 +21,7 @@ from repro.environments.interpreters import Candidate
 from repro.environments.lookup import (
     Environment,
     find_ready,
+    is_intact,
     look_up,
     make_environment,
     name_look,
@@ -28,12 +31,13 @@ from repro.environments.lookup import (
 from repro.environments.machine import Machine
 from repro.environments.manifest import find_damage
 from repro.environments.order import Order
-from repro.environments.ready import Ready, find_stamp
+from repro.environments.ready import FILE_NAME as READY
+from repro.environments.ready import Ready, find_stamp, format_ready, settle
 from repro.environments.roots import Root, keep_root
 from repro.environments.store import Store
 from repro.environments.unbundle import take_bundle
 from repro.errors import RestoreError
-from repro.files import hold_lock, hold_shared, make_directory
+from repro.files import hold_lock, hold_shared, is_settled, make_directory, point_link, write_atomically
 from repro.formats.direct_url import Index, Vcs
 from repro.formats.lockfile import Distribution, Snapshot
 from repro.snapshots.load import Loaded, is_bundle_name, locate_lock, parse_lock, read_lock
@@ -152,25 +156,63 @@ def _find_sound(store: Store, key: str, check: Check) -> _Outcome | None:
     return _Outcome(env_dir=found[0], ready=found[1], reused=True) if found and _is_sound(found[0], check) else None
 
 
+def _settle(store: Store, key: str) -> _Outcome | None:
+    """Read an environment of an earlier boot through, once: what a power cut may do to files, no mtime shows."""
+    env_dir = store.find_current(key)
+    ready = store.read_ready(env_dir) if env_dir else None
+    if not env_dir or not ready or ready.key != key or is_settled(ready.boot) or not is_intact(env_dir, ready):
+        return None
+    if find_damage(env_dir, deep=True):
+        return None
+    settled = settle(ready)
+    with contextlib.suppress(OSError):
+        write_atomically(f"{env_dir}/{READY}", format_ready(settled))
+    return _Outcome(env_dir=env_dir, ready=settled, reused=True)
+
+
+def _publish_again(store: Store, key: str, check: Check) -> _Outcome | None:
+    """Point to a ready environment that is there without a pointer: its builder was killed, or the link was lost."""
+    for env_dir in store.list_environments(key):
+        ready = store.read_ready(env_dir)
+        is_ready = ready and ready.key == key and is_settled(ready.boot) and is_intact(env_dir, ready)
+        if ready and is_ready and _is_sound(env_dir, check):
+            point_link(store.room("envs", key, "current"), os.path.basename(env_dir))
+            return _Outcome(env_dir=env_dir, ready=ready, reused=True)
+    return None
+
+
 def _mend(machine: Machine, order: Order, check: Check) -> _Outcome | None:
     """Mend the environment that is there, where its interpreter is still the one it was made for."""
     env_dir = machine.store.find_current(order.key)
     ready = machine.store.read_ready(env_dir) if env_dir else None
-    if env_dir is None or ready is None or str(find_stamp(ready.interpreter.path)) != str(ready.interpreter):
+    if env_dir is None or ready is None or ready.key != order.key:
+        return None
+    if str(find_stamp(ready.interpreter.path)) != str(ready.interpreter):
         return None
     from repro.environments.repair import mend_environment
 
-    damage = find_damage(env_dir, deep=check is Check.CONTENTS)
+    damage = find_damage(env_dir, deep=check is Check.CONTENTS or not is_settled(ready.boot))
     machine.report("mending the environment: it was changed behind our back")
     mended = mend_environment(machine, order, env_dir, damage)
     notes = tuple(f"the environment was changed behind our back; mended {line}" for line in damage.describe())
     return _Outcome(env_dir=env_dir, ready=mended, reused=True, notes=notes) if mended else None
 
 
+def _find_there(machine: Machine, order: Order, check: Check) -> _Outcome | None:
+    """Return what is there of an environment, made good where it needs it; the caller holds the key's lock."""
+    store, key = machine.store, order.key
+    return (
+        _find_sound(store, key, check)
+        or _settle(store, key)
+        or _mend(machine, order, check)
+        or _publish_again(store, key, check)
+    )
+
+
 def _find_or_build(machine: Machine, order: Order, check: Check) -> _Outcome:
     """Return the environment; of two restores of one key, one builds or mends and the other waits."""
     store, key = machine.store, order.key
-    if found := _find_sound(store, key, check):
+    if found := _find_sound(store, key, check) or (None if store.is_writable() else _settle(store, key)):
         return found
     store.prepare()
     wait = lambda: machine.report(f"waiting: another process is restoring {key}")  # noqa: E731
@@ -178,7 +220,8 @@ def _find_or_build(machine: Machine, order: Order, check: Check) -> _Outcome:
     try:
         with hold_shared(store.gate, prune_ends), hold_lock(store.room("flocks", f"{key}.lock"), wait):
             make_directory(store.room("envs", key))
-            if found := _find_sound(store, key, check) or _mend(machine, order, check):
+            store.remove_dead_stages()
+            if found := _find_there(machine, order, check):
                 return found
             from repro.environments.build import build_environment
 

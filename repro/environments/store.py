@@ -128,6 +128,10 @@ class Store:
         if is_new:
             self.announce(f"the cache is made in `{self.root}`; `repro cache info` says what it holds")
 
+    def is_writable(self) -> bool:
+        """Tell whether locks can be taken: a store that is read-only serves what it has."""
+        return os.access(self.room("flocks"), os.W_OK)
+
     @contextmanager
     def stage(self) -> Iterator[str]:
         """Have a directory below `tmp/` for the block; that of a process that died is told by its free lock."""
@@ -144,8 +148,9 @@ class Store:
                     os.unlink(lock)
 
     def remove_dead_stages(self) -> None:
-        """Remove what processes that were killed have left in `tmp/`."""
-        for name in os.listdir(self.room("tmp")):
+        """Remove what processes that were killed have left in `tmp/`, and their locks."""
+        locks = (name for name in os.listdir(self.room("flocks")) if name.startswith("stage-"))
+        for name in {*os.listdir(self.room("tmp")), *(name[len("stage-") : -len(".lock")] for name in locks)}:
             if len(name) != 8 or name.strip("0123456789abcdef"):
                 continue  # not ours
             lock = self.room("flocks", f"stage-{name}.lock")
@@ -188,9 +193,15 @@ class Store:
         except ValueError:
             return None
 
+    def list_environments(self, key: str) -> list[str]:
+        """Return the directories of the environments of `key`, published or not."""
+        with os.scandir(self.room("envs", key)) as entries:
+            return sorted(entry.path for entry in entries if entry.is_dir(follow_symlinks=False))
+
     def find_look(self, look: str) -> str | None:
         """Return the key that an earlier restore of the same bytes led to."""
-        return _read(self.room("looks", look))
+        key = _read(self.room("looks", look))
+        return key if key and key.isalnum() else None  # a power cut may leave zeros
 
     def keep_look(self, look: str, key: str) -> None:
         """Remember the key that a lock's bytes led to; a store that cannot be written only costs time."""

@@ -16,13 +16,23 @@ import hashlib
 import os
 import zipfile
 from collections.abc import Callable, Iterable
-from contextlib import AbstractContextManager
-from dataclasses import dataclass
+from contextlib import AbstractContextManager, suppress
+from dataclasses import dataclass, replace
 from pathlib import Path, PurePosixPath
 from typing import TYPE_CHECKING, BinaryIO
 
+from repro.environments.ready import END, is_complete
 from repro.errors import RestoreError
-from repro.files import BLOCK_BYTES, hold_lock, make_directory, remove_tree, write_atomically
+from repro.files import (
+    BLOCK_BYTES,
+    SETTLED,
+    find_boot,
+    hold_lock,
+    is_settled,
+    make_directory,
+    sha256_file,
+    write_atomically,
+)
 from repro.formats.lockfile import canonicalize_name, is_version
 from repro.formats.record import digest_wheel_record
 
@@ -31,7 +41,7 @@ if TYPE_CHECKING:
     from installer.utils import Scheme
 
 _MARKER = "tree"
-_TITLE = "repro-tree 1"
+_TITLE = "repro-tree 2"
 USES = "repro-trees"
 _USES_TITLE = "repro-trees 1"
 _ROOMS = {"purelib": "site", "platlib": "site", "scripts": "scripts", "data": "data", "headers": "headers"}
@@ -61,7 +71,7 @@ class EntryPoint:
 class Tree:
     """An unpacked wheel at `path`: `info_dir` is its `.dist-info` directory, `record` its record digest.
 
-    `name` is canonical, `version` as METADATA has it.
+    `name` is canonical, `version` as METADATA has it; `boot` is when it was unpacked (see `files.find_boot`).
     """
 
     path: Path
@@ -70,6 +80,7 @@ class Tree:
     version: str
     info_dir: str
     record: str
+    boot: str
     files: tuple[TreeFile, ...]
     entry_points: tuple[EntryPoint, ...]
 
@@ -84,6 +95,15 @@ class Tree:
             return False
         return True
 
+    def is_whole(self) -> bool:
+        """Tell whether every file has the content it was unpacked with."""
+        try:
+            if digest_wheel_record(self.read_record()) != self.record:
+                return False
+            return all(sha256_file(self.path / each.path) == each.sha256 for each in self.files)
+        except (OSError, UnicodeDecodeError):
+            return False
+
     def read_record(self) -> str:
         """Return the wheel's own RECORD."""
         return (self.path / "RECORD").read_text(encoding="utf-8")
@@ -91,19 +111,26 @@ class Tree:
 
 def format_tree(tree: Tree) -> str:
     """Return the marker's text: a line for each fact, file and entry point."""
-    lines = [_TITLE, f"info {tree.info_dir}", f"record {tree.record}", f"is {tree.name} {tree.version}"]
+    lines = [
+        _TITLE,
+        f"info {tree.info_dir}",
+        f"record {tree.record}",
+        f"is {tree.name} {tree.version}",
+        f"boot {tree.boot}",
+    ]
     lines += [f"file {each.size_bytes} {each.mtime_ns} {each.sha256} {each.path}" for each in tree.files]
     lines += [f"script {each.section} {each.module} {each.attribute} {each.name}" for each in tree.entry_points]
-    return "\n".join(lines) + "\n"
+    return "\n".join(lines) + END
 
 
 def parse_tree(text: str, *, path: Path) -> Tree:
     """Return the tree at `path` that a marker describes. Raises ValueError where it is none, or cut off."""
-    if not text.endswith("\n"):
+    if not is_complete(text):
         raise ValueError("the marker is cut off")
-    title, info, record, named, *lines = text[:-1].split("\n")
+    title, info, record, named, boot, *lines = text[: -len(END)].split("\n")
     if title != _TITLE:
         raise ValueError(f"the marker begins with {title!r}")
+    _, name, version = named.split(" ")
     files, entry_points = [], []
     for line in lines:
         kind, first, second, third, rest = line.split(" ", 4)
@@ -116,10 +143,11 @@ def parse_tree(text: str, *, path: Path) -> Tree:
     return Tree(
         path=path,
         sha256=path.name,
-        name=named.split(" ")[1],
-        version=named.split(" ")[2],
+        name=name,
+        version=version,
         info_dir=info.removeprefix("info "),
         record=record.removeprefix("record "),
+        boot=boot.removeprefix("boot "),
         files=tuple(files),
         entry_points=tuple(entry_points),
     )
@@ -260,6 +288,7 @@ def _unpack(wheel: Path, target: Path, home: Path) -> Tree:
         version=version,
         info_dir=info_dir,
         record=digest_wheel_record(record),
+        boot=find_boot(),
         files=tuple(destination.files[path] for path in sorted(destination.files)),
         entry_points=tuple(sorted(destination.entry_points, key=lambda each: each.name)),
     )
@@ -306,7 +335,7 @@ class Trees:
                 staged = Path(directory, sha256)
                 make_directory(staged)
                 _unpack(wheel, staged, self.root / sha256)
-                self._discard(sha256)  # a tree whose marker is damaged
+                self._discard(sha256, directory)  # a tree whose marker is damaged
                 make_directory(self.root)
                 os.rename(staged, self.root / sha256)
         found = self.find(sha256)
@@ -314,14 +343,30 @@ class Trees:
             raise RestoreError(f"the tree of `{wheel.name}` was changed while it was made")
         return found
 
-    def _discard(self, sha256: str) -> None:
-        if (self.root / sha256).exists():
-            remove_tree(self.root / sha256)
+    def _discard(self, sha256: str, directory: str) -> None:
+        """Move a tree, which goes as a whole, into a staging directory, which is removed."""
+        with suppress(FileNotFoundError):
+            os.rename(self.root / sha256, Path(directory, "discarded"))
+
+    def is_sound(self, tree: Tree) -> bool:
+        """Tell whether a tree is as it was unpacked; the content of one of an earlier boot is read, once.
+
+        Its files are not synced, and after a power cut some may have their size and mtime, and zeros in them.
+        """
+        if not tree.is_untouched():
+            return False
+        if is_settled(tree.boot):
+            return True
+        if not tree.is_whole():
+            return False
+        with suppress(OSError):
+            write_atomically(tree.path / _MARKER, format_tree(replace(tree, boot=SETTLED)), keep_mode=0o444)
+        return True
 
     def discard(self, sha256: str) -> None:
         """Remove a tree with damaged files: the next use unpacks its wheel again. Environments keep their own links."""
-        with self._hold(sha256):
-            self._discard(sha256)
+        with self._hold(sha256), self.stage() as directory:
+            self._discard(sha256, directory)
 
     def _hold(self, sha256: str) -> AbstractContextManager[None]:
         return hold_lock(self.flocks_dir / f"tree-{sha256[:16]}.lock")

@@ -32,10 +32,20 @@ class Wheelhouse:
         except OSError:
             return None
 
+    def is_sound(self, sha256: str) -> bool:
+        """Tell whether the wheel with this sha256 is here and still has it. Raises OSError."""
+        wheel = self.find(sha256)
+        return wheel is not None and sha256_file(wheel) == sha256
+
+    def discard(self, sha256: str) -> None:
+        """Remove a wheel that is not what it was; it leaves its place in one step."""
+        with self._stage() as directory, suppress(FileNotFoundError):
+            os.rename(self.root / sha256, Path(directory, "discarded"))
+
     def check(self, sha256: str) -> Path:
         """Return the wheel with this sha256 after hashing it again. Raises ReproError where it is not that any more."""
         wheel = self.find(sha256)
-        if wheel is None or sha256_file(wheel) != sha256:
+        if wheel is None or not self.is_sound(sha256):
             name = wheel.name if wheel else sha256
             raise ReproError(
                 f"the kept wheel `{name}` was changed: its sha256 is not {sha256}",

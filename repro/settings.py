@@ -12,7 +12,7 @@ from repro.errors import UsageError
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Mapping, Sequence
 
 # What steers an installer, a resolver or an interpreter from outside: none of it may decide what a restore installs.
 _STEERING_PREFIXES = ("PIP_", "UV_", "VIRTUALENV_", "PYTHON", "CONDA_", "_CONDA_")
@@ -177,8 +177,6 @@ def make_installer_environment(environ: Mapping[str, str]) -> dict[str, str]:
         for name, value in environ.items()
         if not (name.startswith(_STEERING_PREFIXES) or name in _STEERING_NAMES) or _is_index_variable(name)
     }
-    if "SSL_CERT_FILE" not in kept and "PIP_CERT" in kept:
-        kept["SSL_CERT_FILE"] = kept["PIP_CERT"]
     kept |= {
         "PIP_DISABLE_PIP_VERSION_CHECK": "1",
         "PIP_NO_INPUT": "1",
@@ -199,57 +197,109 @@ def name_caches(environ: dict[str, str], directory: str | None) -> None:
     environ |= caches
 
 
-class NamedIndexes:
-    """What variables say of indexes: the default one, more of them (uv's may be `name=URL`), find-links, no index."""
-
-    __slots__ = ("default", "extra", "find_links", "no_index")
-
-    def __init__(
-        self, *, default: str | None, extra: tuple[str, ...], find_links: tuple[str, ...], no_index: bool
-    ) -> None:
-        self.default = default
-        self.extra = extra
-        self.find_links = find_links
-        self.no_index = no_index
-
-
-def _split(environ: Mapping[str, str], *names: str) -> tuple[str, ...]:
-    return tuple(word for name in names for word in environ.get(name, "").replace(",", " ").split())
-
-
-def get_named_indexes(environ: Mapping[str, str]) -> NamedIndexes:
-    """Return what the variables of uv and pip name; the default is uv's where both name one."""
-    default = environ.get("UV_DEFAULT_INDEX") or environ.get("UV_INDEX_URL") or environ.get("PIP_INDEX_URL")
-    name, separator, url = (default or "").partition("=")
-    off = ("", "0", "false", "no", "off")
-    return NamedIndexes(
-        default=(url if separator and "://" not in name else default) or None,
-        extra=_split(environ, "UV_INDEX", "UV_EXTRA_INDEX_URL", "PIP_EXTRA_INDEX_URL"),
-        find_links=_split(environ, "UV_FIND_LINKS", "PIP_FIND_LINKS"),
-        no_index=any(environ.get(name, "").lower() not in off for name in ("PIP_NO_INDEX", "UV_NO_INDEX")),
-    )
+# By pip's option names: the variables of pip and of uv that say the same.
+_INDEX_OPTIONS = {
+    "index-url": (("PIP_INDEX_URL",), ("UV_DEFAULT_INDEX", "UV_INDEX_URL")),
+    "extra-index-url": (("PIP_EXTRA_INDEX_URL",), ("UV_INDEX", "UV_EXTRA_INDEX_URL")),
+    "find-links": (("PIP_FIND_LINKS",), ("UV_FIND_LINKS",)),
+    "no-index": (("PIP_NO_INDEX",), ("UV_NO_INDEX",)),
+    "cert": (("PIP_CERT",), ()),
+    "client-cert": (("PIP_CLIENT_CERT",), ("SSL_CLIENT_CERT",)),
+    "trusted-host": (("PIP_TRUSTED_HOST",), ("UV_INSECURE_HOST",)),
+    "proxy": (("PIP_PROXY",), ()),
+    "timeout": (("PIP_TIMEOUT", "PIP_DEFAULT_TIMEOUT"), ("UV_HTTP_TIMEOUT",)),
+    "retries": (("PIP_RETRIES",), ("UV_HTTP_RETRIES",)),
+    "keyring-provider": (("PIP_KEYRING_PROVIDER",), ()),
+}
+_CERTIFICATES = ("SSL_CERT_FILE", "REQUESTS_CA_BUNDLE", "CURL_CA_BUNDLE")
+_LISTS = frozenset({"extra-index-url"})  # of these, all variables count, of others the first that is set
 
 
-def name_indexes(
-    environ: dict[str, str], *, default: str | None, extra: tuple[str, ...], find_links: tuple[str, ...], no_index: bool
-) -> None:
-    """Make pip and uv look at these places and, whatever the environment said before, at no others."""
-    for name in ("UV_INDEX_URL", "UV_EXTRA_INDEX_URL", "PIP_NO_INDEX", "UV_NO_INDEX"):
-        environ.pop(name, None)
-    wanted = {
-        "PIP_INDEX_URL": default,
-        "UV_DEFAULT_INDEX": default,
-        "PIP_EXTRA_INDEX_URL": " ".join(extra),
-        "UV_INDEX": " ".join(extra),
-        "PIP_FIND_LINKS": " ".join(find_links),
-        "UV_FIND_LINKS": ",".join(find_links),
-        **({"PIP_NO_INDEX": "1", "UV_NO_INDEX": "1"} if no_index else {}),
-    }
-    for name, value in wanted.items():
+def _read_index_options(environ: Mapping[str, str], column: int) -> dict[str, str]:
+    found = {}
+    for option, columns in _INDEX_OPTIONS.items():
+        values = [value for name in columns[column] if (value := environ.get(name))]
+        if values:
+            found[option] = " ".join(values) if option in _LISTS else values[0]
+    return found
+
+
+def get_pip_options(environ: Mapping[str, str]) -> dict[str, str]:
+    """Return what pip's variables say of indexes, by pip's option names; lists are separated by spaces."""
+    return _read_index_options(environ, 0)
+
+
+def get_uv_options(environ: Mapping[str, str]) -> dict[str, str]:
+    """Return what uv's variables say of indexes, by pip's option names; `find-links` is separated by commas.
+
+    A URL may be `name=URL`.
+    """
+    return _read_index_options(environ, 1)
+
+
+def is_true(text: str) -> bool:
+    """Tell whether a text of a configuration says yes, as pip and uv read it."""
+    return text.strip().lower() in ("1", "true", "yes", "y", "on", "t")
+
+
+def find_certificates(environ: Mapping[str, str]) -> str | None:
+    """Return the certificates that variables of all programs name; those that are not there do not count."""
+    named = (environ.get(name, "") for name in _CERTIFICATES)
+    return next((path for path in named if path and os.path.exists(path)), None)
+
+
+def find_index_login(environ: Mapping[str, str], name: str) -> tuple[str, str] | None:
+    """Return user and password of uv's index `name`: `UV_INDEX_<NAME>_USERNAME` and `_PASSWORD`."""
+    word = "".join(char if char.isalnum() else "_" for char in name).upper()
+    user, password = (environ.get(f"UV_INDEX_{word}_{what}", "") for what in ("USERNAME", "PASSWORD"))
+    return (user, password) if user or password else None
+
+
+def find_proxies(environ: Mapping[str, str]) -> dict[str, str]:
+    """Return the proxies that `http_proxy`, `https_proxy` and `all_proxy` name, by scheme; `no` is what needs none.
+
+    Names in lower case win; `HTTP_PROXY` of a web server's child is a header's, not the user's.
+    """
+    found = {}
+    for scheme in ("http", "https", "all", "no"):
+        is_header = scheme == "http" and "REQUEST_METHOD" in environ
+        value = environ.get(f"{scheme}_proxy") or ("" if is_header else environ.get(f"{scheme.upper()}_PROXY"))
         if value:
-            environ[name] = value
-        else:
+            found[scheme] = value
+    return found
+
+
+def get_netrc_path(environ: Mapping[str, str]) -> str:
+    """Return where logins are kept by host: `NETRC`, else `~/.netrc`."""
+    return environ.get("NETRC") or os.path.join(environ.get("HOME") or "/nonexistent", ".netrc")
+
+
+def name_indexes(environ: dict[str, str], options: Mapping[str, str], *, find_links: Sequence[str]) -> None:
+    """Make pip and uv look at the places of these options (as `get_pip_options` has them) and at no others.
+
+    Whatever environment and configuration files said before counts no more.
+    """
+    for option, (pip_names, uv_names) in _INDEX_OPTIONS.items():
+        for name in (*pip_names, *uv_names):
             environ.pop(name, None)
+        if option in options:
+            environ |= dict.fromkeys((*pip_names[:1], *uv_names[:1]), options[option])
+    for name, separator in (("PIP_FIND_LINKS", " "), ("UV_FIND_LINKS", ",")):
+        if find_links:
+            environ[name] = separator.join(find_links)
+    if options.get("retries") == "0":  # pip would not tell a server that is down from one without the file
+        environ["PIP_RETRIES"] = "1"
+    if cert := options.get("cert"):  # uv, and what builds, have no option of their own
+        environ |= dict.fromkeys(_CERTIFICATES, cert)
+    if proxy := options.get("proxy"):
+        environ |= dict.fromkeys(("http_proxy", "https_proxy", "HTTP_PROXY", "HTTPS_PROXY"), proxy)
+    environ["PIP_CONFIG_FILE"] = os.devnull
+
+
+def find_prefix(python: str) -> str | None:
+    """Return the virtual environment that an interpreter's path lies in."""
+    prefix = os.path.dirname(os.path.dirname(os.path.abspath(python)))
+    return prefix if os.path.isfile(os.path.join(prefix, "pyvenv.cfg")) else None
 
 
 def list_pip_files(environ: Mapping[str, str], prefix: str | None) -> list[str]:
@@ -259,29 +309,37 @@ def list_pip_files(environ: Mapping[str, str], prefix: str | None) -> list[str]:
         return []
     home = environ.get("HOME") or "/nonexistent"
     systems = (environ.get("XDG_CONFIG_DIRS") or "/etc/xdg").split(os.pathsep)
-    users = (f"{home}/.pip", f"{environ.get('XDG_CONFIG_HOME') or f'{home}/.config'}/pip")
-    directories = [*(f"{each}/pip" for each in systems), "/etc", *users, *([prefix] if prefix else [])]
+    users = [f"{home}/.pip", f"{environ.get('XDG_CONFIG_HOME') or f'{home}/.config'}/pip"]
+    if named and os.path.exists(named):
+        users = []
+    directories = [*(f"{each}/pip" for each in systems if each), "/etc", *users, *([prefix] if prefix else [])]
     return [*(f"{each}/pip.conf" for each in directories), *([named] if named else [])]
 
 
-def list_uv_files(environ: Mapping[str, str], project: str) -> list[str]:
-    """Return where uv's configuration may be, the weakest first (uv's documentation, "Configuration files").
+def list_uv_files(environ: Mapping[str, str], project: str) -> list[list[str]]:
+    """Return where uv's configuration may be, the strongest first (uv's documentation, "Configuration files").
 
-    The project's own is the nearest `uv.toml` or `pyproject.toml` above the directory `project`.
+    In groups, of each of which only the first file with a configuration counts: those of the project's directory and
+    of each above it, the user's, the system's.
     """
-    if environ.get("UV_NO_CONFIG", "").lower() not in ("", "0", "false"):
-        return []
     if named := environ.get("UV_CONFIG_FILE"):
-        return [named]
+        return [[named]]
+    if is_true(environ.get("UV_NO_CONFIG", "")):
+        return []
     user = environ.get("XDG_CONFIG_HOME") or f"{environ.get('HOME') or '/nonexistent'}/.config"
-    found = ["/etc/uv/uv.toml", f"{user}/uv/uv.toml"]
+    systems = (environ.get("XDG_CONFIG_DIRS") or "/etc/xdg").split(os.pathsep)
+    system = [f"{each}/uv/uv.toml" for each in systems if each]
+    return [_list_upwards(project, "uv.toml", "pyproject.toml"), [f"{user}/uv/uv.toml"], [*system, "/etc/uv/uv.toml"]]
+
+
+def _list_upwards(directory: str, *names: str) -> list[str]:
+    found = []
     while True:
-        for name in ("uv.toml", "pyproject.toml"):
-            if os.path.isfile(os.path.join(project, name)):
-                return [*found, os.path.join(project, name)]
-        if project == os.path.dirname(project):
+        found += [os.path.join(directory, name) for name in names]
+        above = os.path.dirname(directory)
+        if above == directory:
             return found
-        project = os.path.dirname(project)
+        directory = above
 
 
 def list_index_variables(environ: Mapping[str, str]) -> list[str]:

@@ -18,7 +18,9 @@ from functools import partial
 from pathlib import Path
 
 import pytest
+from servers import LoopbackServer
 
+from repro.formats.simple_index import expand_tags
 from repro.snapshots.hashes import find_uv
 
 REPOSITORY = Path(__file__).resolve().parent.parent
@@ -39,24 +41,32 @@ def no_home(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
 
 
 def make_wheel(
-    directory: Path, name: str, version: str, *, files: dict[str, str] | None = None, requires: tuple[str, ...] = ()
+    directory: Path,
+    name: str,
+    version: str,
+    *,
+    files: dict[str, str] | None = None,
+    requires: tuple[str, ...] = (),
+    tag: str = "py3-none-any",
+    build: str = "",
 ) -> Path:
-    """Write a pure-Python wheel (PEP 427) with one module and return its path."""
+    """Write a wheel (PEP 427) with one module and return its path; `tag` may be a compressed set."""
     stem = f"{name.replace('-', '_')}-{version}"
     info = f"{stem}.dist-info"
     metadata = f"Metadata-Version: 2.1\nName: {name}\nVersion: {version}\n"
+    tags = "".join(f"Tag: {each}\n" for each in sorted(expand_tags(tag)))
     content = {
         f"{name.replace('-', '_')}.py": f"VERSION = {version!r}\n",
         **(files or {}),
         f"{info}/METADATA": metadata + "".join(f"Requires-Dist: {each}\n" for each in requires),
-        f"{info}/WHEEL": "Wheel-Version: 1.0\nGenerator: test\nRoot-Is-Purelib: true\nTag: py3-none-any\n",
+        f"{info}/WHEEL": f"Wheel-Version: 1.0\nGenerator: test\nRoot-Is-Purelib: true\n{tags}",
     }
     rows = []
     for path, text in content.items():
         digest = base64.urlsafe_b64encode(hashlib.sha256(text.encode()).digest()).decode().rstrip("=")
         rows.append(f"{path},sha256={digest},{len(text.encode())}")
     content[f"{info}/RECORD"] = "\n".join([*rows, f"{info}/RECORD,,"]) + "\n"
-    wheel = directory / f"{stem}-py3-none-any.whl"
+    wheel = directory / f"{stem}-{f'{build}-' if build else ''}{tag}.whl"
     with zipfile.ZipFile(wheel, "w") as archive:
         for path, text in content.items():
             archive.writestr(zipfile.ZipInfo(path), text)
@@ -87,6 +97,7 @@ class LocalIndex:
 
         class Handler(http.server.SimpleHTTPRequestHandler):
             protocol_version = "HTTP/1.1"
+            disable_nagle_algorithm = True
 
             def do_GET(self) -> None:
                 index.requests += 1
@@ -149,8 +160,8 @@ class LocalIndex:
             def log_message(self, *args: object) -> None:
                 pass
 
-        self._server = http.server.ThreadingHTTPServer(("127.0.0.1", 0), partial(Handler, directory=str(root)))
-        threading.Thread(target=self._server.serve_forever, daemon=True).start()
+        self._server = LoopbackServer(("127.0.0.1", 0), partial(Handler, directory=str(root)))
+        threading.Thread(target=self._server.serve_forever, args=(0.02,), daemon=True).start()
         self.host = f"127.0.0.1:{self._server.server_address[1]}"
         self.url = f"http://{self.host}/simple/"
 
@@ -187,12 +198,19 @@ class LocalIndex:
         return self.has_metadata and file.suffix == ".whl"
 
     def add(
-        self, name: str, version: str, *, files: dict[str, str] | None = None, requires: tuple[str, ...] = ()
+        self,
+        name: str,
+        version: str,
+        *,
+        files: dict[str, str] | None = None,
+        requires: tuple[str, ...] = (),
+        tag: str = "py3-none-any",
+        build: str = "",
     ) -> Path:
         """Publish a wheel."""
         project = self.root / "simple" / name
         project.mkdir(parents=True, exist_ok=True)
-        return make_wheel(project, name, version, files=files, requires=requires)
+        return make_wheel(project, name, version, files=files, requires=requires, tag=tag, build=build)
 
     def add_sdist(self, source: Path, name: str, version: str) -> Path:
         """Publish the sdist of a directory, as it is."""

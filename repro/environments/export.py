@@ -17,7 +17,8 @@ from repro.formats.pylock import LocalFile, format_pylock, is_pylock_name
 from repro.formats.python_env import format_python_env
 from repro.formats.requirements import format_pins, format_requirements
 from repro.formats.simple_index import IndexFile
-from repro.snapshots.index_client import IndexClient, find_path
+from repro.snapshots.index_client import IndexClient
+from repro.snapshots.indexes import find_path
 from repro.snapshots.load import Loaded
 from repro.snapshots.pins import Pin
 

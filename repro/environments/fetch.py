@@ -23,7 +23,7 @@ from repro.formats.direct_url import Archive, Vcs, clean_url
 from repro.formats.lockfile import Distribution, Interpreter, format_requirement
 from repro.formats.simple_index import IndexFile
 from repro.snapshots.indexes import Indexes
-from repro.snapshots.pins import IndexUnreachableError, Pin
+from repro.snapshots.pins import FetchError, IndexUnreachableError, Pin
 from repro.snapshots.wheelhouse import Wheelhouse
 
 TYPE_CHECKING = False
@@ -177,7 +177,7 @@ def _make_archive(archive: Archive, distribution: Distribution) -> IndexFile:
 
 def _fetch(source: Source, wanted: Sequence[Distribution]) -> dict[str, Tree]:
     """Fetch what indexes have as wheels; what they have not, or let nobody in for, is left out."""
-    from repro.snapshots.index_client import FetchError, IndexClient
+    from repro.snapshots.index_client import IndexClient
 
     with IndexClient(source.indexes, environ=source.environ) as client:
         try:

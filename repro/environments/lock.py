@@ -82,7 +82,7 @@ def _name_indexes(wanted: Wanted, machine: Machine) -> Indexes:
         default_url=given.default_url or (values("--index-url") or (None,))[-1],
         extra_urls=(*given.extra_urls, *values("--extra-index-url")),
         find_links=(*given.find_links, *values("--find-links")),
-        no_index=given.no_index or bool(wanted.get_values("--no-index")),
+        no_index=True if wanted.get_values("--no-index") else given.no_index,
         trusted_hosts=(*given.trusted_hosts, *values("--trusted-host")),
     )
 

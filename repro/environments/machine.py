@@ -56,10 +56,14 @@ class Machine:
         store = Store(locate_store(cache or settings.get_cache_dir(environ)))
         return cls(store=store, runner=Runner(echo), environ=environ, report=report, indexes=indexes)
 
-    def find_indexes(self, project: Path, *, prefix: str | None = None) -> Indexes:
-        """Return where files may come from: what the user has named for a project. Raises ReproError."""
-        from repro.snapshots.indexes import find_indexes
+    def find_indexes(self, project: Path, *, python: str | None = None) -> Indexes:
+        """Return where files may come from: what the user has named for a project, and in the environment of `python`.
 
+        Raises ReproError.
+        """
+        from repro.snapshots.index_configuration import find_indexes
+
+        prefix = settings.find_prefix(python) if python else None
         return find_indexes(self.environ, project=project, prefix=prefix, given=self.indexes)
 
     def make_memory(self) -> Memory:
@@ -105,7 +109,7 @@ class Machine:
 
     def make_tools(self, *, project: Path, python: str, engine: str | None, must_prove: bool) -> Tools:
         """Return what a snapshot of `python` for a project may need."""
-        indexes = cache(lambda: self.find_indexes(project))
+        indexes = cache(lambda: self.find_indexes(project, python=python))
 
         def ask(pins: Sequence[Pin]) -> Hashes:
             from repro.snapshots.hashes import find_hashes
@@ -140,6 +144,6 @@ class Machine:
             python=python,
             runner=self.runner,
             environ=self.environ,
-            indexes=self.find_indexes(project),
+            indexes=self.find_indexes(project, python=python),
             caches_dir=self._find_caches_dir(),
         )

@@ -96,9 +96,10 @@ def find_sites(store: Store, python: str, environ: Mapping[str, str]) -> tuple[s
     return tuple(line[5:] for line in lines if line.startswith("site "))
 
 
-def list_options(environ: Mapping[str, str], project: str | os.PathLike[str]) -> list[str]:
+def list_options(environ: Mapping[str, str], project: str | os.PathLike[str], *, python: str) -> list[str]:
     """Return what else than environment and lock decides on a snapshot without options: version, indexes asked."""
-    files = [*settings.list_pip_files(environ, None), *settings.list_uv_files(environ, os.path.abspath(project))]
+    files = settings.list_pip_files(environ, settings.find_prefix(python))
+    files += [path for paths in settings.list_uv_files(environ, os.path.abspath(project)) for path in paths]
     return [repro.__version__, *settings.list_index_variables(environ), *map(_stamp, files)]
 
 

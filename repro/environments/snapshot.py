@@ -65,7 +65,7 @@ def take_for(
         tools=machine.make_tools(project=path.parent, python=python, engine=engine, must_prove=thoroughness.prove),
         thoroughness=thoroughness,
         old=old,
-        index_urls=machine.find_indexes(path.parent).public_urls,
+        index_urls=machine.find_indexes(path.parent, python=python).public_urls,
     )
     if taken.python == os.path.abspath(python):  # what a pyenv shim leads to depends on more than the shim
         keep_sites(machine.store, python, taken.sites, environ=machine.environ, since_ns=since_ns)
@@ -86,7 +86,7 @@ def take_for(
 def remember_outcome(machine: Machine, outcome: Outcome, said: str) -> None:
     """Let the next snapshot without options be a look-up, where this one gave the lock that is on disk."""
     taken = outcome.taken
-    if not taken.is_settled:
+    if not taken.is_settled or machine.indexes:  # without the options, others would be asked
         return
     lock = format_snapshot(taken.snapshot).encode()
     try:
@@ -94,7 +94,7 @@ def remember_outcome(machine: Machine, outcome: Outcome, said: str) -> None:
             return
     except OSError:
         return
-    options = list_options(machine.environ, outcome.path.parent)
+    options = list_options(machine.environ, outcome.path.parent, python=taken.python)
     keep_take(machine.store, name_take(taken.python, taken.sites, swept=taken.swept, lock=lock, options=options), said)
 
 

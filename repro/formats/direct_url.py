@@ -102,11 +102,17 @@ def clean_url(url: str) -> str:
     """Return a URL without password, user (but `git@` over ssh), query and fragment, quoted where it has to be."""
     from urllib.parse import quote, urlsplit, urlunsplit
 
-    parts = urlsplit(url)
-    user, _, host = parts.netloc.rpartition("@")
-    keeps_user = parts.scheme in ("ssh", "git+ssh") and user.partition(":")[0] == "git"
+    from repro.formats.redaction import drop_login
+
+    try:
+        parts = urlsplit(url)
+        user, _, host = parts.netloc.rpartition("@")
+        keeps_user = parts.scheme in ("ssh", "git+ssh") and user.partition(":")[0] == "git"
+        parts = parts._replace(netloc=f"git@{host}") if keeps_user else urlsplit(drop_login(url))
+    except ValueError:  # a host in brackets that is none
+        return drop_login(url).partition("?")[0].partition("#")[0]
     path = re.sub(r"[^!-~]+", lambda match: quote(match[0]), parts.path)
-    return urlunsplit((parts.scheme, f"git@{host}" if keeps_user else host, path, "", ""))
+    return urlunsplit((parts.scheme, parts.netloc, path, "", ""))
 
 
 def check_url(url: str) -> str:

@@ -1,16 +1,41 @@
-"""Take credentials out of text that other programs wrote, and tell what looks like one."""
+"""Take credentials out of URLs and out of text that other programs wrote, and tell what looks like one."""
 
 from __future__ import annotations
 
 import re
 
-_CREDENTIALS = re.compile(r"(\w+://)[^/\s@]+@")
-_QUERY = re.compile(r"(\w+://[^\s?]+)\?[^\s`'\")]*")
+_URL = re.compile(r"(?P<scheme>[A-Za-z][A-Za-z0-9+.-]*)://(?P<rest>\S+)")
+_CLOSING = re.compile(r"[`'\"\])>},.;:]*$")  # what stands around a URL in a sentence, not in it
+_PLAIN_HOST = re.compile(r"(\[[0-9A-Fa-f:.]*\]|[\w.-]*)(:\d*)?")
+_VERSION_CONTROL = ("git", "hg", "svn", "bzr", "ssh")
+
+
+def _drop_login(scheme: str, rest: str) -> str:
+    """Return what follows `://` without user info, in which a person may have left `/` and `@` as they are."""
+    authority = re.split(r"[/?#`'\"]", rest, maxsplit=1)[0]
+    path = rest[len(authority) :].partition("?")[0]
+    host = authority.rpartition("@")[2]
+    names_commit = scheme.partition("+")[0] in _VERSION_CONTROL
+    if _PLAIN_HOST.fullmatch(host) and (names_commit or "@" not in path):
+        return rest[len(authority) - len(host) :]
+    return rest.rpartition("@")[2]
+
+
+def _redact_url(found: re.Match[str]) -> str:
+    rest, question, query = _drop_login(found["scheme"], found["rest"]).partition("?")
+    closing = _CLOSING.search(query) if question else None
+    return f"{found['scheme']}://{rest}{closing[0] if closing else ''}"
+
+
+def drop_login(url: str) -> str:
+    """Return a URL without user info."""
+    scheme, separator, rest = url.partition("://")
+    return f"{scheme}://{_drop_login(scheme, rest)}" if separator else url
 
 
 def redact(text: str) -> str:
     """Return text without user info and query strings in its URLs."""
-    return _QUERY.sub(r"\1", _CREDENTIALS.sub(r"\1", text))
+    return _URL.sub(_redact_url, text)
 
 
 _SECRET_NAME = re.compile(r"TOKEN|KEY|SECRET|PASS|PWD|CREDENTIAL|AUTH|COOKIE|SESSION|PRIVATE", re.IGNORECASE)

@@ -22,6 +22,7 @@ from repro.formats.record import is_from_wheel, read_rows
 from repro.snapshots.installed import Installed
 
 _EPOCH = (1980, 1, 1, 0, 0, 0)
+_LARGEST_RECORD_BYTES = 1 << 26
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -136,10 +137,12 @@ def pack_wheel(installed: Installed, *, target_dir: Path) -> Path:
 
 
 def read_wheel_record(wheel: zipfile.ZipFile) -> str:
-    """Return the text of a wheel's RECORD. Raises ReproError where it has none."""
+    """Return the text of a wheel's RECORD. Raises ReproError where it has none that is one."""
     name = next(
         (each for each in wheel.namelist() if each.count("/") == 1 and each.endswith(".dist-info/RECORD")), None
     )
     if name is None:
         raise ReproError(f"`{wheel.filename}` has no RECORD")
+    if wheel.getinfo(name).file_size > _LARGEST_RECORD_BYTES:
+        raise ReproError(f"`{wheel.filename}` has a RECORD of more than {_LARGEST_RECORD_BYTES >> 20} MiB")
     return wheel.read(name).decode("utf-8", "replace")

@@ -27,4 +27,8 @@ class IndexUnreachableError(ReproError):
     """No index answered."""
 
 
+class FetchError(ReproError):
+    """A file or page cannot be read from where it should be."""
+
+
 AskHashes = Callable[[Sequence[Pin]], Hashes]

@@ -1,14 +1,16 @@
 """Find out which file of an index is installed.
 
-Candidates are the wheels of that version whose tags are those that WHEEL names. One candidate is identified, unless the
-index says that its METADATA is another; where several remain, where a local build could look the same, or on request,
-the RECORD inside each is read by range request and compared. Nothing of this needs to download a file.
+Candidates are the wheels of that version whose tags are those that WHEEL names. One candidate is identified, unless its
+METADATA is another; where several remain, where a build on this machine could look the same, where it costs nothing, or
+on request, the RECORD inside each is read, of a file elsewhere by range request, and compared.
 """
 
 from __future__ import annotations
 
-import hashlib
+import csv
+import struct
 import zipfile
+import zlib
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 
@@ -17,18 +19,31 @@ from repro.formats.lockfile import Proof
 from repro.formats.record import digest_wheel_record
 from repro.formats.simple_index import IndexFile
 from repro.snapshots.index_client import IndexClient
+from repro.snapshots.indexes import find_path
 from repro.snapshots.installed import Installed
 from repro.snapshots.pack import read_wheel_record
+from repro.snapshots.pins import FetchError, IndexUnreachableError
+
+_DAMAGED = (
+    zipfile.BadZipFile, zlib.error, struct.error, csv.Error, OSError, EOFError, LookupError, ValueError, RuntimeError,
+)  # fmt: skip
+_LEAST_TAIL_BYTES = 1 << 12
+_MOST_TAIL_BYTES = 1 << 20
+_BUILT_ELSEWHERE = ("manylinux", "musllinux")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Verdict:
-    """Which file is installed: `file` where it is known, `reason` where it is not, and the version's other files."""
+    """Which file is installed: `file` where it is known, `reason` where it is not, and the version's other files.
+
+    It is not final where a candidate could not be read.
+    """
 
     proof: Proof
     file: IndexFile | None = None
     reason: str | None = None
     others: tuple[IndexFile, ...] = ()
+    is_final: bool = True
 
     @property
     def hashes(self) -> tuple[str, ...]:
@@ -38,21 +53,40 @@ class Verdict:
         return tuple(f"sha256:{each}" for each in ([first] if first else []) + rest)
 
 
-def select_candidates(installed: Installed, files: Sequence[IndexFile]) -> tuple[IndexFile, ...]:
-    """Return the wheels whose tags are those of the installed WHEEL, else those that share one.
+def _split_tag(tag: str) -> tuple[str, str]:
+    """Return the interpreter and ABI of a tag, and the machine its platform is for."""
+    interpreter, abi, platform = tag.split("-", 2)
+    machine = next((each for each in ("x86_64", "i686", "aarch64", "armv7l", "arm64") if platform.endswith(each)), "")
+    return f"{interpreter}-{abi}", machine
 
-    They stand in the order of the listing; the same file at several places stands once.
+
+def select_candidates(installed: Installed, files: Sequence[IndexFile]) -> tuple[IndexFile, ...]:
+    """Return the wheels whose tags are those of the installed WHEEL, else those that share one, else those alike.
+
+    Some wheels were given other names after they were built; theirs are for the same interpreter and machine. They
+    stand in the order of the listing; the same file at several places stands once.
     """
     wheels = {(each.filename, each.sha256): each for each in reversed(files) if each.is_wheel}
-    tags = frozenset(installed.tags)
-    equal = [each for each in wheels.values() if each.tags == tags]
-    return tuple(reversed(equal or [each for each in wheels.values() if each.tags & tags]))
+    found = tuple(reversed(wheels.values()))
+    tags = frozenset(tag for tag in installed.tags if tag.count("-") == 2)
+    alike = {_split_tag(tag) for tag in tags}
+    equal = tuple(each for each in found if each.tags == tags)
+    shared = tuple(each for each in found if each.tags & tags)
+    return equal or shared or tuple(each for each in found if not alike.isdisjoint(map(_split_tag, each.tags)))
 
 
 def _could_be_built_here(files: Sequence[IndexFile], candidate: IndexFile) -> bool:
-    """Tell whether a local build of the version would carry the same tags: pure Python, and there is an sdist."""
-    is_pure = all(tag.endswith("-none-any") for tag in candidate.tags)
-    return is_pure and not candidate.metadata_sha256 and any(not each.is_wheel for each in files)
+    """Tell whether a build of the version's sdist on this machine would carry the same tags.
+
+    An equal METADATA does not tell them apart: most builders write the same one, and only WHEEL differs.
+    """
+    has_sdist = any(not each.is_wheel for each in files)
+    return has_sdist and not any(tag.split("-")[2].startswith(_BUILT_ELSEWHERE) for tag in candidate.tags)
+
+
+def _has_other_metadata(installed: Installed, file: IndexFile) -> bool:
+    stated = file.metadata_sha256
+    return bool(stated and installed.metadata_sha256 and stated != installed.metadata_sha256)
 
 
 def judge_by_listing(installed: Installed, files: Sequence[IndexFile]) -> Verdict | tuple[IndexFile, ...]:
@@ -61,49 +95,68 @@ def judge_by_listing(installed: Installed, files: Sequence[IndexFile]) -> Verdic
     if not candidates:
         what = "no wheel with these tags" if files else "no file of this version"
         return Verdict(proof=Proof.UNPROVEN, reason=f"{what} on any index that was asked")
-    if len(candidates) > 1 or _could_be_built_here(files, candidates[0]):
-        return candidates
-    (only,) = candidates
-    if only.metadata_sha256 and installed.metadata_sha256 and only.metadata_sha256 != installed.metadata_sha256:
-        return Verdict(proof=Proof.UNPROVEN, reason=f"`{only.filename}` of the index has other metadata")
+    left = tuple(each for each in candidates if not _has_other_metadata(installed, each))
+    if not left:
+        return Verdict(proof=Proof.UNPROVEN, reason=f"`{candidates[0].filename}` of the index has other metadata")
+    (only, *more) = left
+    is_alike = only.tags.isdisjoint(installed.tags)
+    if more or is_alike or not only.sha256 or find_path(only.url) or _could_be_built_here(files, only):
+        return left
     return Verdict(proof=Proof.IDENTIFIED, file=only, others=tuple(files))
 
 
-def _read_record_digest(client: IndexClient, file: IndexFile) -> str:
-    """Return the record digest of a wheel on an index, through parts of it alone. Raises ReproError."""
+def _guess_tail_bytes(installed: Installed) -> int:
+    """Return how much of a wheel's end holds its RECORD and the list of its members, which stands behind it.
+
+    Each member has 46 bytes and its name there, and in RECORD, compressed, its hash and some of its name.
+    """
+    rows = installed.record_text.count("\n")
+    members = len(installed.record_text) - 10 * rows
+    record = 52 * rows
+    return max(_LEAST_TAIL_BYTES, min(members + record + 2048, _MOST_TAIL_BYTES))
+
+
+def _read_record_digest(client: IndexClient, file: IndexFile, tail_bytes: int) -> str:
+    """Return the record digest of a wheel, through parts of it alone.
+
+    Raises FetchError, IndexUnreachableError, and ValueError where it is no wheel.
+    """
+    with client.open(file, tail_bytes=tail_bytes) as source:
+        try:
+            with zipfile.ZipFile(source) as wheel:
+                return digest_wheel_record(read_wheel_record(wheel))
+        except (FetchError, IndexUnreachableError):
+            raise
+        except (ReproError, *_DAMAGED) as error:
+            raise ValueError(f"`{file.filename}` of the index is no wheel ({type(error).__name__})") from error
+
+
+def _find_proved(client: IndexClient, installed: Installed, candidate: IndexFile) -> IndexFile | Verdict:
+    """Return a candidate with its sha256 where its RECORD is the installed one, else why it is not the file."""
     try:
-        with client.open(file) as source, zipfile.ZipFile(source) as wheel:
-            return digest_wheel_record(read_wheel_record(wheel))
-    except (zipfile.BadZipFile, OSError, EOFError, KeyError) as error:
-        raise ReproError(f"`{file.filename}` of the index is no wheel ({error})") from error
-
-
-def _add_sha256(client: IndexClient, file: IndexFile) -> IndexFile:
-    """Return a file with its sha256; where the place does not tell, the file is read for it."""
-    if file.sha256:
-        return file
-    digest = hashlib.sha256()
-    with client.open_whole(file) as source:
-        while block := source.read(1 << 20):
-            digest.update(block)
-    return replace(file, sha256=digest.hexdigest())
+        if _read_record_digest(client, candidate, _guess_tail_bytes(installed)) == installed.record:
+            return candidate if candidate.sha256 else replace(candidate, sha256=client.compute_sha256(candidate))
+    except FetchError as error:
+        return Verdict(proof=Proof.UNPROVEN, reason=error.message, is_final=False)
+    except ValueError as error:
+        return Verdict(proof=Proof.UNPROVEN, reason=str(error))
+    return Verdict(proof=Proof.UNPROVEN, reason="no wheel of this version on any index that was asked has these files")
 
 
 def _judge_by_record(
     client: IndexClient, installed: Installed, candidates: Sequence[IndexFile], files: Sequence[IndexFile]
 ) -> Verdict:
-    """Return what the RECORD inside each candidate shows; one that cannot be read proves nothing."""
-    unreadable = None
+    """Return what the RECORD inside each candidate shows; one that cannot be read proves nothing.
+
+    Raises IndexUnreachableError.
+    """
+    refusals = []
     for candidate in candidates:
-        try:
-            digest = _read_record_digest(client, candidate)
-        except ReproError as error:
-            unreadable = error.message
-            continue
-        if digest == installed.record:
-            return Verdict(proof=Proof.PROVED, file=_add_sha256(client, candidate), others=tuple(files))
-    reason = unreadable or "no wheel of this version on any index that was asked has these files"
-    return Verdict(proof=Proof.UNPROVEN, reason=reason)
+        found = _find_proved(client, installed, candidate)
+        if isinstance(found, IndexFile):
+            return Verdict(proof=Proof.PROVED, file=found, others=tuple(files))
+        refusals.append(found)
+    return min(refusals, key=lambda each: each.is_final)
 
 
 def prove_files(
@@ -120,10 +173,8 @@ def prove_files(
         verdict = judge_by_listing(mine, files)
         if not isinstance(verdict, Verdict):
             return _judge_by_record(client, mine, verdict, files)
-        if verdict.file and (must_prove or not verdict.file.sha256):
+        if verdict.file and must_prove:
             return _judge_by_record(client, mine, (verdict.file,), files)
-        if verdict.file:
-            return replace(verdict, file=_add_sha256(client, verdict.file))
         return verdict
 
     names = sorted(installed)

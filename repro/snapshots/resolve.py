@@ -11,50 +11,56 @@ from dataclasses import dataclass, replace
 from urllib.parse import unquote
 
 from repro.errors import ReproError
-from repro.formats.direct_url import Archive, clean_url, parse_direct_url
+from repro.formats.direct_url import Archive, parse_direct_url
 from repro.formats.lockfile import Proof
-from repro.formats.simple_index import IndexFile
-from repro.snapshots.index_client import FetchError, IndexClient, find_path
-from repro.snapshots.indexes import Indexes
+from repro.formats.simple_index import IndexFile, is_file_name
+from repro.snapshots.index_client import IndexClient
+from repro.snapshots.indexes import Indexes, find_path, make_public
 from repro.snapshots.installed import Installed
 from repro.snapshots.keep import Keeper
 from repro.snapshots.memory import Artefact
-from repro.snapshots.pins import AskHashes, Pin
+from repro.snapshots.pins import AskHashes, FetchError, IndexUnreachableError, Pin
 from repro.snapshots.prove import Verdict, prove_files
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Resolution:
-    """What was found, by canonical name, and sentences for the taker; `complete` where every index has answered."""
+    """What was found, by canonical name, sentences for the taker, and what may be answered otherwise next time."""
 
     artefacts: Mapping[str, Artefact]
     notes: tuple[str, ...] = ()
-    complete: bool = True
+    open_names: frozenset[str] = frozenset()
 
 
-def _make_artefact(
-    installed: Installed, verdict: Verdict, *, indexes: Indexes, keeper: Keeper, notes: list[str]
-) -> Artefact:
-    """Return the artefact of a verdict; a wheel that lies on this machine alone is kept, else a note is added."""
+def _make_artefact(installed: Installed, verdict: Verdict, *, indexes: Indexes, is_open: bool) -> Artefact:
+    """Return the artefact of a verdict.
+
+    What no index has is asked for again where others are named, or in any case where the answer `is_open`.
+    """
     file = verdict.file
     if file is None:
-        return Artefact(
-            record=installed.record, proof=Proof.UNPROVEN, local=True, reason=verdict.reason, scope=indexes.id
-        )
-    path = find_path(file.url)
-    if path:
-        try:
-            return replace(keeper.keep_file(path), record=installed.record, proof=verdict.proof)
-        except ReproError as error:
-            notes.append(f"`{installed.found.name}` cannot be kept: {error.message}")
-    first = indexes.urls[0] if indexes.urls else None
+        scope = None if is_open else indexes.id
+        return Artefact(record=installed.record, proof=Proof.UNPROVEN, local=True, reason=verdict.reason, scope=scope)
+    first = next(iter(indexes.urls), None)
     return Artefact(
         record=installed.record,
         proof=verdict.proof,
         file=file.filename,
         hashes=verdict.hashes,
-        index=None if file.index == first else clean_url(file.index),
+        index=None if file.index in ("", first) else make_public(file.index),
     )
+
+
+def _keep(installed: Installed, verdict: Verdict, keeper: Keeper) -> Artefact | str | None:
+    """Keep a wheel that lies on this machine alone, and return its artefact, else why it cannot be kept."""
+    path = find_path(verdict.file.url) if verdict.file else None
+    if path is None:
+        return None
+    try:
+        kept = keeper.keep_file(path)
+    except ReproError as error:
+        return error.message
+    return replace(kept, proof=verdict.proof) if kept.record == installed.record else "it was replaced meanwhile"
 
 
 def _note_yanked(name: str, file: IndexFile | None) -> list[str]:
@@ -70,9 +76,17 @@ def _find_archive(installed: Installed) -> IndexFile | None:
         source = parse_direct_url(installed.found.direct_url or "")
     except ValueError:
         return None
-    if not isinstance(source, Archive):
+    filename = unquote(source.url.rpartition("/")[2]) if isinstance(source, Archive) else ""
+    if not isinstance(source, Archive) or not is_file_name(filename) or find_path(source.url):
         return None
-    return IndexFile(filename=unquote(source.url.rpartition("/")[2]), url=source.url, sha256=source.sha256)
+    return IndexFile(filename=filename, url=source.url, sha256=source.sha256)
+
+
+def _find_open(verdicts: Mapping[str, Verdict], *, has_failures: bool) -> frozenset[str]:
+    """Return the names of what may be answered otherwise next time."""
+    return frozenset(
+        name for name, each in verdicts.items() if not each.is_final or (has_failures and each.file is None)
+    )
 
 
 def resolve_through_client(
@@ -83,7 +97,10 @@ def resolve_through_client(
     keeper: Keeper,
     must_prove: bool,
 ) -> Resolution:
-    """Return which files are installed. Raises IndexUnreachableError, and FetchError where no index lets us in."""
+    """Return which files are installed. Raises IndexUnreachableError, and FetchError where the first index has no page.
+
+    What a URL says it was installed from is looked for there alone.
+    """
     archives = {name: file for name, each in installed.items() if (file := _find_archive(each))}
     pins = [Pin(name=name, version=each.found.version) for name, each in installed.items() if name not in archives]
     with IndexClient(indexes, environ=environ) as client:
@@ -91,13 +108,18 @@ def resolve_through_client(
         files = {**listing.files, **{name: (file,) for name, file in archives.items()}}
         verdicts = prove_files(client, installed, files, must_prove=must_prove)
     notes = [note for name, verdict in verdicts.items() for note in _note_yanked(name, verdict.file)]
-    notes += [f"an index did not answer: {each}" for each in listing.failures]
-    unkept: list[str] = []
+    notes += [*listing.notes, *(f"an index was left out: {each}" for each in listing.failures)]
+    open_names = _find_open(verdicts, has_failures=bool(listing.failures))
+    kept = {name: _keep(installed[name], verdict, keeper) for name, verdict in verdicts.items()}
+    notes += [f"`{name}` cannot be kept: {why}" for name, why in kept.items() if isinstance(why, str)]
+    open_names |= {name for name, why in kept.items() if isinstance(why, str)}
     artefacts = {
-        name: _make_artefact(installed[name], verdict, indexes=indexes, keeper=keeper, notes=unkept)
+        name: each
+        if isinstance(each := kept[name], Artefact)
+        else _make_artefact(installed[name], verdict, indexes=indexes, is_open=name in open_names)
         for name, verdict in verdicts.items()
     }
-    return Resolution(artefacts=artefacts, notes=(*notes, *unkept), complete=not (listing.failures or unkept))
+    return Resolution(artefacts=artefacts, notes=tuple(notes), open_names=open_names)
 
 
 def resolve_through_tools(installed: Mapping[str, Installed], ask: AskHashes) -> Resolution:
@@ -111,7 +133,22 @@ def resolve_through_tools(installed: Mapping[str, Installed], ask: AskHashes) ->
         artefacts[name] = Artefact(
             record=each.record, proof=Proof.UNPROVEN, hashes=tuple(found), local=not found, reason=reason
         )
-    return Resolution(artefacts=artefacts, complete=False)
+    return Resolution(artefacts=artefacts, open_names=frozenset(artefacts))
+
+
+def _resolve_instead(installed: Mapping[str, Installed], ask: AskHashes, error: FetchError) -> Resolution:
+    """Return what a tool says where the client failed with `error`.
+
+    Raises IndexUnreachableError where the tool fails or finds nothing: then it was not let in either.
+    """
+    try:
+        resolution = resolve_through_tools(installed, ask)
+    except ReproError:
+        resolution = Resolution(artefacts={})
+    if not any(each.hashes for each in resolution.artefacts.values()):
+        raise IndexUnreachableError(error.message, hint=error.hint) from error
+    note = f"{error.message}: an installer was asked for hashes instead, nothing is proved"
+    return replace(resolution, notes=(note,))
 
 
 Resolve = Callable[[Mapping[str, Installed]], Resolution]
@@ -136,8 +173,6 @@ def make_resolver(
                 installed, indexes=indexes, environ=environ, keeper=keeper, must_prove=must_prove
             )
         except FetchError as error:
-            resolution = resolve_through_tools(installed, ask)
-            note = f"{error.message}: an installer was asked for hashes instead, nothing is proved"
-            return replace(resolution, notes=(note,))
+            return _resolve_instead(installed, ask, error)
 
     return resolve

@@ -6,14 +6,14 @@ from collections.abc import Mapping, Sequence
 
 from repro.errors import ReproError
 from repro.formats.compiled import Compiled
-from repro.formats.direct_url import Archive, Index, Vcs, clean_url
+from repro.formats.direct_url import Archive, Index, Vcs
 from repro.formats.lockfile import Distribution
 from repro.formats.moment import read_upload_time
 from repro.formats.simple_index import IndexFile
 from repro.process import Runner
 from repro.snapshots.choose import Question, describe_direct
 from repro.snapshots.index_client import IndexClient
-from repro.snapshots.indexes import Indexes
+from repro.snapshots.indexes import Indexes, make_public
 from repro.snapshots.pins import Pin
 
 
@@ -34,10 +34,9 @@ def _hash_files(client: IndexClient, files: Sequence[IndexFile]) -> tuple[str, .
 
 def _find_index(files: Sequence[IndexFile], indexes: Indexes) -> Index:
     """Return the index as a lock names it: only where it is not the first, and is one that others can ask too."""
-    first = files[0].index
-    if first in indexes.urls[1:] and not first.startswith("file:"):
-        return Index(url=clean_url(first))
-    return Index()
+    place = files[0].index
+    is_other = place in indexes.named_urls and place not in indexes.urls[:1]
+    return Index(url=make_public(place) if is_other else None)
 
 
 def _restrict(hashes: tuple[str, ...], name: str, question: Question) -> tuple[str, ...]:

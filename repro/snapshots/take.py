@@ -146,6 +146,8 @@ class _Work:
     checkouts: dict[str, Checkout] = field(default_factory=dict)
     notes: list[str] = field(default_factory=list)
     has_network: bool = True
+    is_open: bool = False
+    """Whether an index may answer otherwise next time."""
     _keeper: Keeper | None = None
 
     @property
@@ -204,18 +206,20 @@ def _resolve(work: _Work, snapshot: Snapshot) -> None:
         resolution = work.tools.make_resolver(work.get_keeper())(installed)
     except IndexUnreachableError as error:
         work.has_network = False
-        work.notes.append(f"{error.message}: the lock has plain pins only; run `repro snapshot` again with a network")
+        hint = error.hint or "run `repro snapshot` again with a network"
+        work.notes.append(f"{error.message}: the lock has plain pins only; {hint}")
         return
     _take_over(work, resolution)
 
 
 def _take_over(work: _Work, resolution: Resolution) -> None:
     work.notes += resolution.notes
+    work.is_open = bool(resolution.open_names)
     for name, artefact in resolution.artefacts.items():
-        if resolution.complete:
-            work.remember(name, artefact)
-        else:
+        if name in resolution.open_names:
             work.artefacts[name] = artefact
+        else:
+            work.remember(name, artefact)
 
 
 def _must_pack(work: _Work, each: Distribution) -> bool:
@@ -384,6 +388,6 @@ def take_snapshot(
         swept=work.swept,
         notes=tuple(notes),
         faults=faults,
-        is_settled=work.has_network and all(_lies_in_sites(each) for each in work.founds.values()),
+        is_settled=work.has_network and not work.is_open and all(_lies_in_sites(each) for each in work.founds.values()),
         found=report.found,
     )

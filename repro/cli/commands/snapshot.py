@@ -58,7 +58,7 @@ def _find_said(python: str, lock: bytes, *, project: str, cache: str | None, env
 
     store = Store(locate_store(cache or settings.get_cache_dir(environ)))
     store.check()
-    return find_take(store, python, lock=lock, options=list_options(environ, project), environ=environ)
+    return find_take(store, python, lock=lock, options=list_options(environ, project, python=python), environ=environ)
 
 
 def _say_again(path: str, said: str) -> None:

@@ -11,8 +11,9 @@ from repro.environments.housekeeping.checks import Check, Health
 from repro.environments.machine import Machine
 from repro.errors import ReproError
 from repro.formats.direct_url import clean_url
-from repro.snapshots.index_client import IndexClient, Response, find_path
-from repro.snapshots.indexes import Indexes
+from repro.snapshots.door import Response
+from repro.snapshots.index_client import IndexClient
+from repro.snapshots.indexes import Indexes, find_path
 
 _CLOCK_SLACK_S = 300.0
 _CREDENTIALS_HINT = "give the credentials in the index URL or in a netrc file"
@@ -59,8 +60,12 @@ def _check_index(client: IndexClient, place: str) -> Check:
     return _judge(response, subject, time.perf_counter() - started)
 
 
+def _list_places(indexes: Indexes) -> list[str]:
+    return list(dict.fromkeys((*indexes.urls, *indexes.named_urls, *indexes.find_links)))
+
+
 def _check_all(machine: Machine, indexes: Indexes) -> Sequence[Check]:
-    places = [*indexes.urls, *indexes.find_links]
+    places = _list_places(indexes)
     with IndexClient(indexes, environ=machine.environ) as client:
         return client.map(lambda place: _check_index(client, place), places)
 
@@ -69,6 +74,6 @@ def check_indexes(machine: Machine, indexes: Indexes, *, offline: bool) -> Seque
     """Return how each place is that files come from; without credentials. Nothing is asked offline."""
     if offline:
         text = "not asked (`--offline`)"
-        places = [clean_url(url) if "://" in url else url for url in (*indexes.urls, *indexes.find_links)]
+        places = [clean_url(url) if "://" in url else url for url in _list_places(indexes)]
         return [Check(about="index", subject=place, health=Health.GOOD, text=text) for place in places]
     return _check_all(machine, indexes)

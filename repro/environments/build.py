@@ -25,7 +25,6 @@ from repro.environments.manifest import find_extra, format_manifest
 from repro.environments.order import Order
 from repro.environments.ready import FILE_NAME as READY
 from repro.environments.ready import Ready, find_stamp, format_ready, stamp_config
-from repro.environments.store import Store
 from repro.environments.trees import Tree, write_uses
 from repro.errors import RestoreError
 from repro.files import find_boot, new_nonce, point_link, remove_tree, write_atomically
@@ -137,16 +136,6 @@ def _seal(env_dir: str, blueprint: Blueprint, base: Sequence[str]) -> dict[str, 
     return times
 
 
-def _remove_leftovers(store: Store, key: str) -> None:
-    """Remove what builds of `key` that were killed have left; the caller holds the key's lock."""
-    with os.scandir(store.room("envs", key)) as entries:
-        for entry in entries:
-            if entry.is_dir(follow_symlinks=False) and store.read_ready(entry.path) is None:
-                remove_tree(entry.path)
-            elif entry.name.endswith(".tmp"):
-                os.unlink(entry.path)  # a pointer that was not put into its place
-
-
 def plan_order(machine: Machine, order: Order, env_dir: str) -> Blueprint:
     """Fetch what an order needs, verify it against the lock, and return what its environment is made of.
 
@@ -194,7 +183,6 @@ def build_environment(machine: Machine, order: Order) -> tuple[str, Ready]:
     Raises RestoreError and OSError.
     """
     store = machine.store
-    _remove_leftovers(store, order.key)
     nonce = new_nonce()
     env_dir = store.room("envs", order.key, nonce)
     creator, env = choose_creator(machine, order.engine), make_environ(machine, order)

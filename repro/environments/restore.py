@@ -220,7 +220,7 @@ def _find_or_build(machine: Machine, order: Order, check: Check) -> _Outcome:
     try:
         with hold_shared(store.gate, prune_ends), hold_lock(store.room("flocks", f"{key}.lock"), wait):
             make_directory(store.room("envs", key))
-            store.remove_dead_stages()
+            store.remove_leftovers(key)
             if found := _find_there(machine, order, check):
                 return found
             from repro.environments.build import build_environment

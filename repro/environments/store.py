@@ -160,6 +160,16 @@ class Store:
                     with contextlib.suppress(OSError):
                         os.unlink(lock)
 
+    def remove_leftovers(self, key: str) -> None:
+        """Remove what restores of `key` that were killed have left; the caller holds the key's lock."""
+        self.remove_dead_stages()
+        with os.scandir(self.room("envs", key)) as entries:
+            for entry in entries:
+                if entry.is_dir(follow_symlinks=False) and self.read_ready(entry.path) is None:
+                    remove_tree(entry.path)
+                elif entry.name.endswith(".tmp"):
+                    os.unlink(entry.path)  # a pointer that was not put into its place
+
     def open_wheelhouse(self) -> Wheelhouse:
         """Return the kept wheels."""
         from repro.snapshots.wheelhouse import Wheelhouse

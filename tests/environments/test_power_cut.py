@@ -137,12 +137,14 @@ def test_an_environment_that_lost_its_pointer_is_published_again(target: str, lo
     env = make(cli, lock)
     pointer = env.parent / "current"
     pointer.unlink()
+    (env.parent / "current.12345678.tmp").symlink_to(env.name)
     if target == "loop":
         pointer.symlink_to("current")
     elif target:
         pointer.symlink_to(target)
     assert make(cli, lock) == env
     assert os.readlink(pointer) == env.name
+    check_store(open_store(cli.cache))
 
 
 def test_the_pointer_of_one_key_does_not_lead_to_another(

@@ -19,7 +19,7 @@ from typing import Protocol
 from repro.environments.trees import Tree, Trees
 from repro.errors import ReproError, RestoreError
 from repro.files import BLOCK_BYTES, make_directory, write_atomically
-from repro.formats.direct_url import Archive, Vcs, clean_url
+from repro.formats.direct_url import Archive, Vcs
 from repro.formats.lockfile import Distribution, Interpreter, format_requirement
 from repro.formats.simple_index import IndexFile
 from repro.snapshots.indexes import Indexes
@@ -123,9 +123,9 @@ def choose_file(distribution: Distribution, files: Sequence[IndexFile], target: 
     ranked = ((target.find_rank(each.filename), each) for each in files if each.is_wheel)
     fitting = [(rank, each.filename, each) for rank, each in ranked if rank is not None]
     if distribution.hashes:
-        fitting = [each for each in fitting if f"sha256:{each[2].sha256}" in distribution.hashes]
-        for _, _, file in fitting:
-            if f"sha256:{file.sha256}" == distribution.hashes[0]:
+        fitting = [each for each in fitting if not each[2].sha256 or f"sha256:{each[2].sha256}" in distribution.hashes]
+        for _, filename, file in fitting:
+            if f"sha256:{file.sha256}" == distribution.hashes[0] or filename == distribution.file:
                 return file
     return min(fitting, key=lambda each: each[:2])[2] if fitting else None
 
@@ -137,7 +137,7 @@ def _note_fetched(source: Source, sha256: str, file: IndexFile) -> None:
         write_atomically(source.fetched_dir / sha256, f"{clean_url(file.url)}\n", durable=False)
 
 
-def _download(source: Source, client: IndexClient, file: IndexFile) -> Tree:
+def _download(source: Source, client: IndexClient, file: IndexFile, distribution: Distribution) -> Tree:
     """Fetch one wheel, check its sha256 while it comes in, keep and unpack it."""
     source.report(f"fetching {file.filename}")
     with source.stage() as directory:
@@ -153,6 +153,12 @@ def _download(source: Source, client: IndexClient, file: IndexFile) -> Tree:
                 f"`{file.filename}` of the index has another sha256 than it says",
                 hint="do not install it; try again, or ask who runs the index",
                 details=(f"stated {file.sha256}", f"fetched {sha256}"),
+            )
+        if distribution.hashes and f"sha256:{sha256}" not in distribution.hashes:
+            raise RestoreError(
+                f"`{file.filename}` of the index has another sha256 than the lock",
+                hint="do not install it; if you trust the index, take the lock again with `repro snapshot --refresh`",
+                details=(f"locked {', '.join(distribution.hashes)}", f"fetched sha256:{sha256}"),
             )
         kept = source.wheelhouse.keep(path)
         _note_fetched(source, kept, file)
@@ -182,16 +188,19 @@ def _fetch(source: Source, wanted: Sequence[Distribution]) -> dict[str, Tree]:
     with IndexClient(source.indexes, environ=source.environ) as client:
         try:
             files = _list_candidates(client, wanted)
-        except FetchError:
+        except FetchError as error:
+            source.report(f"{error.message}: pip is asked instead")
             return {}
         chosen = {each.name: choose_file(each, files[each.name], _get_target(source.interpreter)) for each in wanted}
         names = [name for name, file in chosen.items() if file]
+        by_name = {each.name: each for each in wanted}
 
         def fetch_one(name: str) -> Tree | None:
             file = chosen[name]
             try:
-                return _download(source, client, file) if file else None
-            except FetchError:
+                return _download(source, client, file, by_name[name]) if file else None
+            except FetchError as error:
+                source.report(f"{error.message}: pip is asked instead")
                 return None
 
         trees = dict(zip(names, client.map(fetch_one, names), strict=True))

@@ -12,6 +12,7 @@ import pytest
 from conftest import Cli, LocalIndex, make_project
 
 from repro.environments.machine import Machine
+from repro.files import remove_tree
 
 
 def hash_of(path: Path) -> str:
@@ -48,7 +49,7 @@ def test_what_was_built_of_an_sdist_is_built_once(engine: str, cli: Cli, index: 
     cli(*args)
     for more in ((), ("--offline",)):
         for environment in (cli.cache / "repro" / "v1" / "envs").iterdir():
-            (environment / "current").unlink()
+            remove_tree(environment)
         if "--offline" in more:
             shutil.rmtree(index.root / "simple" / "zeta")
         made = json.loads(cli(*args, *more).stdout)

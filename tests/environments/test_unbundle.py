@@ -84,7 +84,7 @@ def patch(path: Path, name: str, *, central: int | None = None, local: int | Non
 
 def list_files(directory: Path) -> list[str]:
     """Return what a store holds but what it always does: its marker and what interpreters said."""
-    own = {"repro-store.json", "CACHEDIR.TAG"}
+    own = {"repro-store.json", "CACHEDIR.TAG", "README.txt"}
     return [
         str(each)
         for each in directory.rglob("*")

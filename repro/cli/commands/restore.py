@@ -182,7 +182,9 @@ def _add_places(parser: argparse.ArgumentParser) -> None:
         "--link", nargs="?", const="", metavar="=PATH", help="link the environment as .venv beside the lock, or at PATH"
     )
     parser.add_argument(
-        "--force", action="store_true", help="with --into: replace what was changed, and another tool's environment"
+        "--force",
+        action="store_true",
+        help="replace what was changed in DIR since, and another tool's environment",
     )
 
 

@@ -16,7 +16,9 @@ from repro.environments.roots import Root, format_root, parse_root
 from repro.errors import UsageError
 
 NOW_S = 1_000 * DAY_S
-READY = Ready(key="k", digest="d", python_version="3.11.7", interpreter=Stamp("/python", 1, 1), directories={})
+READY = Ready(
+    key="k", digest="d", python_version="3.11.7", interpreter=Stamp("/python", 1, 1), config="", boot="", directories={}
+)
 
 
 def make_stored(name: str, *, uses: tuple[str, ...] | None, age_days: float = 0, busy: str | None = None) -> Stored:

@@ -19,7 +19,7 @@ from typing import Protocol
 from repro.environments.trees import Tree, Trees
 from repro.errors import ReproError, RestoreError
 from repro.files import BLOCK_BYTES, make_directory, write_atomically
-from repro.formats.direct_url import Archive, Vcs
+from repro.formats.direct_url import Archive, Vcs, clean_url
 from repro.formats.lockfile import Distribution, Interpreter, format_requirement
 from repro.formats.simple_index import IndexFile
 from repro.snapshots.indexes import Indexes

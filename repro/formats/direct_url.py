@@ -119,6 +119,9 @@ def check_url(url: str) -> str:
     """Return a URL that can stand in a line of requirements. Raises ValueError."""
     if not _URL.fullmatch(url):
         raise ValueError(f"`{url}` is no URL: it has spaces, or characters that have to be quoted")
+    from urllib.parse import urlsplit
+
+    urlsplit(url)  # refuses a host in brackets that is none
     return url
 
 

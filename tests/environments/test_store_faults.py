@@ -255,7 +255,10 @@ def test_a_clock_that_jumped_changes_nothing(years: int, lock: Path, cli: Cli) -
     assert restore(cli, lock, "--verify")["sound"] is True
 
 
-def test_an_index_that_fails_for_a_moment_only_costs_time(lock: Path, cli: Cli, index: LocalIndex) -> None:
+def test_an_index_that_fails_for_a_moment_only_costs_time(
+    lock: Path, cli: Cli, index: LocalIndex, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.delenv("UV_HTTP_RETRIES")  # none for the other tests, and ours are as many
     index.failures = 3
     index.delay_s = 0.5
     assert restore(cli, lock, "--verify")["sound"] is True

@@ -197,36 +197,6 @@ def remove_tree(path: str | os.PathLike[str]) -> None:
     shutil.rmtree(root, ignore_errors=True)
 
 
-def make_read_only(path: str | os.PathLike[str]) -> None:
-    """Take the write permission from every file and directory of a tree, links not followed."""
-    for directory, _, names in os.walk(os.fspath(path)):
-        for name in names:
-            member = os.path.join(directory, name)
-            mode = os.lstat(member).st_mode
-            if stat.S_ISREG(mode):
-                os.chmod(member, mode & 0o555)
-        os.chmod(directory, os.lstat(directory).st_mode & 0o555)
-
-
-def directory_times(path: str | os.PathLike[str]) -> dict[str, int]:
-    """Return the mtime in ns of every directory below `path`, by its relative path.
-
-    A name added to, removed from or replaced in a directory changes that directory's mtime.
-    """
-    root = os.fspath(path)
-    times: dict[str, int] = {}
-    pending = [""]
-    while pending:
-        relative = pending.pop()
-        with os.scandir(os.path.join(root, relative)) as entries:
-            below = [entry for entry in entries if entry.is_dir(follow_symlinks=False)]
-        for entry in below:
-            name = f"{relative}{entry.name}/"
-            times[name] = entry.stat(follow_symlinks=False).st_mtime_ns
-            pending.append(name)
-    return times
-
-
 def find_changed_directories(path: str | os.PathLike[str], times: Mapping[str, int]) -> list[str]:
     """Return the directories of `times` that are gone or have another mtime now."""
     root = os.fspath(path)

@@ -7,6 +7,7 @@ import os
 import random
 import shutil
 import subprocess
+import sys
 import time
 from collections import Counter
 from pathlib import Path
@@ -47,14 +48,17 @@ class Round:
     def _lacks(self, room: str) -> bool:
         return any(not os.path.isdir(self._store.room(room, sha256)) for sha256 in self._wheels)
 
+    def _has_links(self) -> bool:
+        """Tell whether a distribution is there: the empty environment is made while the wheels are fetched."""
+        places = self._env.glob("*/lib/python*/site-packages/*")
+        return any(not path.name.startswith("_virtualenv") for path in places)
+
     def tell_phase(self) -> str:
         """Return the phase; between the last tree and the first file of the environment, the lock is verified."""
-        try:
-            made = [entry.path for entry in os.scandir(self._env) if entry.is_dir(follow_symlinks=False)]
-        except FileNotFoundError:
-            made = []
-        if made:
-            return "publish" if os.path.exists(f"{made[0]}/{MANIFEST}") else "link"
+        if any(self._env.glob(f"*/{MANIFEST}")):
+            return "publish"
+        if self._has_links():
+            return "link"
         if self._lacks("wheels"):
             return "unpack" if self._is_unpacking() else "fetch"
         return "unpack" if self._lacks("trees") else "verify"
@@ -74,6 +78,18 @@ def kill_at_random(round_: Round, process: subprocess.Popen[str], phase: str, de
     return "link" if hit == "verify" and "assembling" in stderr else hit
 
 
+def start_paused(cli: Cli, lock: Path) -> subprocess.Popen[str]:
+    """Start a restore that makes a pause before each of its short steps."""
+    return subprocess.Popen(
+        [sys.executable, str(Path(__file__).with_name("paused_repro.py")), "restore", str(lock)],
+        env={**os.environ, "MLFLOW_SNAPSHOT_CACHE": str(cli.cache)},
+        stdin=subprocess.DEVNULL,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+    )
+
+
 def kill_many(cli: Cli, lock: Path, *, total: int, each: int, seed: int) -> Counter[str]:
     """Kill restores until there were `total`, and `each` in each phase; after each one all must be well."""
     rng = random.Random(seed)
@@ -88,7 +104,7 @@ def kill_many(cli: Cli, lock: Path, *, total: int, each: int, seed: int) -> Coun
         assert tries < 4 * total, f"seed {seed}: only {hits}"
         phase = min(PHASES, key=lambda name: hits[name])
         round_.prepare(rng, phase)
-        hit = kill_at_random(round_, cli.start("restore", str(lock)), phase, rng.uniform(0, width_s[phase]))
+        hit = kill_at_random(round_, start_paused(cli, lock), phase, rng.uniform(0, width_s[phase]))
         width_s[phase] *= 1.1 if hit == phase else 0.7
         if hit:
             hits[hit] += 1

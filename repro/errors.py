@@ -80,7 +80,33 @@ class ProjectError(ReproError):
 
 
 class TrackingError(ReproError):
-    """A run, an experiment or one of their values cannot be read or written."""
+    """A run, an experiment or one of their values cannot be read or written; `error_code` is MLflow's word for why."""
+
+    error_code = "INVALID_PARAMETER_VALUE"
+
+
+class TrackingNotFoundError(TrackingError):
+    """There is no such run, experiment, artifact, model or version."""
+
+    error_code = "RESOURCE_DOES_NOT_EXIST"
+
+
+class TrackingExistsError(TrackingError):
+    """The name is taken."""
+
+    error_code = "RESOURCE_ALREADY_EXISTS"
+
+
+class TrackingRefusedError(TrackingError):
+    """A server knows who asks, or does not, and refuses."""
+
+    error_code = "PERMISSION_DENIED"
+
+
+class ServerUnavailableError(TrackingError):
+    """A tracking server gives no answer, or none that means anything; the same call may succeed later."""
+
+    error_code = "TEMPORARILY_UNAVAILABLE"
 
 
 class SnapshotNotRestoredWarning(UserWarning):

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import math
 import re
-from dataclasses import dataclass
-from enum import IntEnum
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from enum import Enum
 
 from repro.errors import ProjectError, TrackingError
 from repro.formats.fields import dump_mapping, load_mapping
@@ -13,14 +14,29 @@ from repro.formats.fields import dump_mapping, load_mapping
 _KEY = re.compile(r"[\w\-. :/]{1,250}")
 
 
-class RunStatus(IntEnum):
-    """How a run stands, with MLflow's numbers."""
+class RunStatus(str, Enum):
+    """How a run stands, equal to MLflow's word for it."""
 
-    RUNNING = 1
-    SCHEDULED = 2
-    FINISHED = 3
-    FAILED = 4
-    KILLED = 5
+    RUNNING = "RUNNING"
+    SCHEDULED = "SCHEDULED"
+    FINISHED = "FINISHED"
+    FAILED = "FAILED"
+    KILLED = "KILLED"
+
+    __str__ = str.__str__
+
+    @property
+    def number(self) -> int:
+        """What `meta.yaml` has in its place."""
+        return _STATUSES.index(self) + 1
+
+    @property
+    def is_final(self) -> bool:
+        """Whether a run that stands so has ended."""
+        return self in (RunStatus.FINISHED, RunStatus.FAILED, RunStatus.KILLED)
+
+
+_STATUSES = tuple(RunStatus)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -37,16 +53,38 @@ class RunInfo:
     artifact_uri: str
     lifecycle_stage: str = "active"
 
+    @property
+    def start_time(self) -> int:
+        """MLflow's name for `start_time_ms`."""
+        return self.start_time_ms
+
+    @property
+    def end_time(self) -> int | None:
+        """MLflow's name for `end_time_ms`."""
+        return self.end_time_ms
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class ExperimentInfo:
-    """What `meta.yaml` says of an experiment."""
+class Experiment:
+    """An experiment; times are milliseconds since the epoch. Its tags lie beside its `meta.yaml`."""
 
     experiment_id: str
     name: str
     artifact_location: str
     creation_time_ms: int
+    last_update_time_ms: int
     lifecycle_stage: str = "active"
+    tags: Mapping[str, str] = field(default_factory=dict)
+
+    @property
+    def creation_time(self) -> int:
+        """MLflow's name for `creation_time_ms`."""
+        return self.creation_time_ms
+
+    @property
+    def last_update_time(self) -> int:
+        """MLflow's name for `last_update_time_ms`."""
+        return self.last_update_time_ms
 
 
 def check_key(kind: str, key: str) -> None:
@@ -75,7 +113,7 @@ def format_run_meta(info: RunInfo) -> str:
             "source_type": 4,
             "source_version": "",
             "start_time": info.start_time_ms,
-            "status": int(info.status),
+            "status": info.status.number,
             "tags": [],
             "user_id": info.user_id,
         }
@@ -86,6 +124,16 @@ def _whole(value: object) -> int:
     if not isinstance(value, int | str):
         raise TypeError(f"{value!r} is no whole number")
     return int(value)
+
+
+def _parse_status(value: object) -> RunStatus:
+    """Return the status of a number, or of the word that some tools write."""
+    if isinstance(value, str) and not value.isdecimal():
+        return RunStatus(value)
+    number = _whole(value)
+    if not 1 <= number <= len(_STATUSES):
+        raise ValueError(f"{number} is no status")
+    return _STATUSES[number - 1]
 
 
 def _load(text: str, where: str) -> dict[str, object]:
@@ -105,7 +153,7 @@ def parse_run_meta(text: str, *, where: str = "meta.yaml") -> RunInfo:
             experiment_id=str(content["experiment_id"]),
             run_name=str(content.get("run_name") or ""),
             user_id=str(content.get("user_id") or ""),
-            status=RunStatus(_whole(content["status"])),
+            status=_parse_status(content["status"]),
             start_time_ms=_whole(content["start_time"]),
             end_time_ms=None if end is None else _whole(end),
             artifact_uri=str(content["artifact_uri"]),
@@ -115,29 +163,30 @@ def parse_run_meta(text: str, *, where: str = "meta.yaml") -> RunInfo:
         raise TrackingError(f"`{where}` is no run's meta.yaml ({error})") from error
 
 
-def format_experiment_meta(info: ExperimentInfo) -> str:
+def format_experiment_meta(info: Experiment) -> str:
     """Return the `meta.yaml` of an experiment."""
     return dump_mapping(
         {
             "artifact_location": info.artifact_location,
             "creation_time": info.creation_time_ms,
             "experiment_id": info.experiment_id,
-            "last_update_time": info.creation_time_ms,
+            "last_update_time": info.last_update_time_ms,
             "lifecycle_stage": info.lifecycle_stage,
             "name": info.name,
         }
     )
 
 
-def parse_experiment_meta(text: str, *, where: str = "meta.yaml") -> ExperimentInfo:
+def parse_experiment_meta(text: str, *, where: str = "meta.yaml") -> Experiment:
     """Return what an experiment's `meta.yaml` says. Raises TrackingError."""
     content = _load(text, where)
     try:
-        return ExperimentInfo(
+        return Experiment(
             experiment_id=str(content["experiment_id"]),
             name=str(content["name"]),
             artifact_location=str(content["artifact_location"]),
-            creation_time_ms=_whole(content.get("creation_time") or 0),
+            creation_time_ms=(created := _whole(content.get("creation_time") or 0)),
+            last_update_time_ms=_whole(content.get("last_update_time") or created),
             lifecycle_stage=str(content.get("lifecycle_stage", "active")),
         )
     except (KeyError, ValueError, TypeError) as error:

@@ -7,6 +7,7 @@ import hashlib
 import http.server
 import json
 import os
+import shutil
 import subprocess
 import sys
 import tarfile
@@ -392,24 +393,35 @@ def cli(cache: Path) -> Cli:
     return Cli(cache)
 
 
-@pytest.fixture(scope="session")
-def science() -> TestEnvironment:
-    """The environment of the wine project, made once from the real index."""
+def make_once(name: str, *requirements: str, python: str = sys.executable) -> TestEnvironment:
+    """Make an environment from the real index, with dependencies, for all tests of this and later sessions."""
     import filelock
 
-    path = TEST_HOME / "science"
+    path = TEST_HOME / name
     TEST_HOME.mkdir(exist_ok=True)
-    with filelock.FileLock(TEST_HOME / "science.lock"):
+    with filelock.FileLock(TEST_HOME / f"{name}.lock"):
         if (path / "complete").exists():
             return _reopen(path)
-        made = TestEnvironment(path)
+        shutil.rmtree(path, ignore_errors=True)
+        made = TestEnvironment(path, python=python)
         subprocess.run(
-            [get_uv(), "pip", "install", "--quiet", "--python", made.python, "-r",
-             str(REPOSITORY / "fixtures/projects/wine/requirements.in")],
+            [get_uv(), "pip", "install", "--quiet", "--python", made.python, *requirements],
             check=True, env={**os.environ, "UV_CACHE_DIR": str(TEST_HOME / "uv-cache")},
         )  # fmt: skip
         (path / "complete").touch()
     return made
+
+
+@pytest.fixture(scope="session")
+def science() -> TestEnvironment:
+    """The environment of the wine project."""
+    return make_once("science", "-r", str(REPOSITORY / "fixtures/projects/wine/requirements.in"))
+
+
+@pytest.fixture(scope="session")
+def mlflow() -> TestEnvironment:
+    """The newest MLflow, with scikit-learn and pandas."""
+    return make_once("mlflow", "mlflow==3.17.2", "scikit-learn", "pandas")
 
 
 def _reopen(path: Path) -> TestEnvironment:

@@ -10,7 +10,12 @@ from readable_store import ReadableStore
 
 from repro.formats.run_meta import RunInfo, RunStatus
 
-IMPORTS = "import sys, os\nfrom repro.tracking.active_run import *\nfrom repro.tracking.active_run import _stack\n"
+IMPORTS = (
+    "import sys, os\n"
+    "from repro.tracking.active_experiment import *\n"
+    "from repro.tracking.active_run import *\n"
+    "from repro.tracking.fluent import *\n"
+)
 
 
 @pytest.fixture
@@ -73,7 +78,7 @@ def test_a_run_of_the_scripts_own_ends_as_the_script_does(
 )
 def test_a_run_of_the_runners_is_resumed_and_never_finished(store: ReadableStore, body: str, status: str) -> None:
     run = store.get_info(store.start())
-    run_script(store, body, MLFLOW_RUN_ID=run.run_id)
+    run_script(store, body, MLFLOW_RUN_ID=run.run_id, REPRO_RUN=run.run_id)
     assert [each.run_id for each in list_runs(store)] == [run.run_id]
     assert store.read_metrics(run.run_id) == {"m": 1.0}
     assert store.get_info(run.run_id).status is RunStatus[status]
@@ -82,7 +87,7 @@ def test_a_run_of_the_runners_is_resumed_and_never_finished(store: ReadableStore
 def test_the_runners_run_is_resumed_once(store: ReadableStore) -> None:
     run = store.get_info(store.start(name="a"))
     body = "with start_run(): pass\nassert 'MLFLOW_RUN_ID' not in os.environ\nwith start_run(run_name='b'): pass"
-    assert run_script(store, body, MLFLOW_RUN_ID=run.run_id).returncode == 0
+    assert run_script(store, body, MLFLOW_RUN_ID=run.run_id, REPRO_RUN=run.run_id).returncode == 0
     assert [(each.run_name, each.status.name) for each in list_runs(store)] == [("a", "RUNNING"), ("b", "FINISHED")]
 
 

@@ -1,7 +1,8 @@
 """Know how the process ends: well, by an exception, by a code of its own, by ctrl-C or by SIGTERM.
 
-`atexit` does not say. So the excepthook is watched, and `sys.exit`, and SIGTERM where nobody handles it: that would end
-the process before anything could be written. What was there before is called as it was.
+`atexit` does not say. So the excepthook is watched, and `sys.exit` (not a bare `raise SystemExit`), and SIGTERM where
+nobody handles it: that would end the process before anything could be written. What was there before is called as it
+was.
 """
 
 from __future__ import annotations
@@ -18,6 +19,25 @@ from typing import NoReturn
 from repro.formats.run_meta import RunStatus
 
 OnEnd = Callable[[RunStatus], None]
+_EXIT = sys.exit
+
+
+class _NotedExit(SystemExit):
+    """What `sys.exit` raises while it is watched: one that is caught, and dropped by a program that goes on, says so.
+
+    The interpreter drops the one that ends it when no frame is left.
+    """
+
+    def __init__(self, watch: ExitWatch, code: object) -> None:
+        super().__init__(*([] if code is None else [code]))
+        self._watch = watch
+
+    def __del__(self) -> None:
+        try:
+            sys._getframe(1)
+        except ValueError:
+            return
+        self._watch.forget()
 
 
 class ExitWatch:
@@ -47,7 +67,9 @@ class ExitWatch:
 
     def _note_exit(self, code: object = None, /) -> NoReturn:
         self._status = RunStatus.FINISHED if code in (None, 0) else RunStatus.FAILED
-        self._before_exit(code)  # type: ignore[arg-type]
+        if self._before_exit is not _EXIT:
+            self._before_exit(code)  # type: ignore[arg-type]
+        raise _NotedExit(self, code)
 
     def _note_termination(self, number: int, frame: FrameType | None) -> None:
         """End the runs, and then the process as the signal would have."""

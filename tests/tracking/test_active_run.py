@@ -330,13 +330,13 @@ def test_many_processes_append_to_one_run_and_nothing_that_returned_is_lost(stor
     ]  # fmt: skip
     returned = []
     for number, process in enumerate(processes):
-        assert process.stdout
-        count = 0
-        if number % 2:
-            count = len(process.stdout.read(random.randrange(200, 4000)))
-            process.kill()
-        returned.append(count + len(process.stdout.read()))
-        process.wait()
+        with process:
+            assert process.stdout
+            count = 0
+            if number % 2:
+                count = len(process.stdout.read(random.randrange(200, 4000)))
+                process.kill()
+            returned.append(count + len(process.stdout.read()))
     shared = Counter(point.step for point in store.get_metric_history(run_id, "all"))
     for name, count in enumerate(returned):
         steps = [point.step for point in store.get_metric_history(run_id, str(name))]

@@ -172,7 +172,7 @@ def test_runs_are_compared_with_their_environments(
     assert "*  p" in shown
     assert "alpha" in shown
     compared = json.loads(cli("runs", "compare", first, second, "--json").stdout)
-    assert [change["name"] for change in compared["environments"][0]["changes"]] == ["alpha"]
+    assert [change["name"] for change in compared["environments"][0]["changed"]] == ["alpha"]
     third = make_run(store, "third")
     assert "not known, a run has no snapshot" in cli("runs", "compare", first, third).stdout
 

@@ -163,8 +163,10 @@ def test_many_new_files_have_a_bound(repository: Path) -> None:
 
 def test_a_script_keeps_its_diff_once_for_each_run(repository: Path) -> None:
     (repository / "train.py").write_text("import repro\nrepro.start_run(); repro.end_run()\nrepro.start_run()\n")
-    subprocess.run([sys.executable, "train.py"], cwd=repository, check=True, env={**os.environ, "REPRO_SNAPSHOT": "0"})
-    found = sorted((repository / "mlruns").rglob("code.diff"))
-    assert len(found) == 2
-    assert all("+import repro" in path.read_text() for path in found)
-    assert all("mlruns" not in path.read_text() for path in found)
+    for uri in ("mlruns", "mlruns", "my runs", "my runs"):  # at the second time there is a directory of runs
+        environ = {**os.environ, "REPRO_SNAPSHOT": "0", "MLFLOW_TRACKING_URI": uri}
+        subprocess.run([sys.executable, "train.py"], cwd=repository, check=True, env=environ)
+    for uri in ("mlruns", "my runs"):
+        found = [path.read_text() for path in (repository / uri).rglob("code.diff")]
+        assert len(found) == 4
+        assert all("+import repro" in text and f"b/{uri}/" not in text for text in found)

@@ -181,7 +181,7 @@ def parse_model_metric_line(key: str, line: str) -> ModelMetric:
 
 
 def format_registered_model_meta(model: RegisteredModel) -> str:
-    """Return the `meta.yaml` of a registered model, with the fields that MLflow writes and its file store never fills."""
+    """Return the `meta.yaml` of a registered model, with the fields that MLflow's own leaves empty."""
     return format_flat(
         {
             "creation_timestamp": model.created_ms,
@@ -210,7 +210,7 @@ def parse_registered_model_meta(text: str, *, where: str = "meta.yaml") -> Regis
 
 
 def format_model_version_meta(version: ModelVersion) -> str:
-    """Return the `meta.yaml` of a model version, with the fields that MLflow writes and its file store never fills."""
+    """Return the `meta.yaml` of a model version, with the fields that MLflow's own leaves empty."""
     return format_flat(
         {
             "creation_timestamp": version.created_ms,

@@ -10,6 +10,7 @@ import operator
 import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from typing import Any
 
 from repro.errors import TrackingError
 
@@ -32,7 +33,7 @@ _KINDS = {
     "metric": "metrics.", "metrics": "metrics.", "param": "params.", "params": "params.",
     "parameter": "params.", "parameters": "params.",
 }  # fmt: skip
-_COMPARISONS: Mapping[str, Callable[[object, object], bool]] = {
+_COMPARISONS: Mapping[str, Callable[[Any, Any], bool]] = {
     "=": operator.eq, "!=": operator.ne, "<": operator.lt, "<=": operator.le, ">": operator.gt, ">=": operator.ge,
 }  # fmt: skip
 

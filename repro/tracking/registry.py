@@ -113,10 +113,10 @@ class Registry:
             aliases={alias: int(version) for alias, version in aliases.items() if version.strip().isdecimal()},
         )
 
-    def _touch(self, name: str, **changes: object) -> RegisteredModel:
+    def _touch(self, named: str, **changes: object) -> RegisteredModel:
         """Change what a name's meta.yaml says, and when it was changed."""
-        directory = self._get_dir(name)
-        with explaining("model", name), hold_directory(directory):
+        directory = self._get_dir(named)
+        with explaining("model", named), hold_directory(directory):
             model = replace(self._read_model(directory), updated_ms=_now_ms(), **changes)  # type: ignore[arg-type]
             self._write_model(directory, model)
         return model

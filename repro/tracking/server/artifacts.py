@@ -92,7 +92,7 @@ def _check_experiment(directory: Path, experiment_id: str, owner: str) -> None:
 def _list(files: ArtifactFiles, path: str) -> list[Artifact]:
     """Return what lies in a directory, without links that lead out."""
     kept = []
-    for each in files.list(path):
+    for each in files.list_directory(path):
         try:
             files.locate(each.path)
         except TrackingError:

@@ -1,4 +1,4 @@
-"""The body of a request, read from the connection as it comes (RFC 9112, sections 6 and 7), and never beyond its end."""
+"""The body of a request, read as it comes and never beyond its end (RFC 9112, sections 6 and 7)."""
 
 from __future__ import annotations
 

@@ -69,7 +69,7 @@ def find_view(fields: Fields, key: str) -> ViewType:
     if value is None:
         return ViewType.ACTIVE_ONLY
     try:
-        return _VIEWS[int(value)] if isinstance(value, int) or str(value).isdecimal() else ViewType(str(value))
+        return _VIEWS[int(str(value))] if str(value).isdecimal() else ViewType(str(value))
     except (KeyError, ValueError) as error:
         raise TrackingError(f"`{key}` is {value!r}", hint=", ".join(ViewType)) from error
 

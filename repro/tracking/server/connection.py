@@ -1,7 +1,7 @@
 """One client's connection: requests are read, let in by the guard, and answered, one after the other.
 
-Python's own server reads requests and headers, with its bounds (64 KiB a line, 100 headers). A client that is silent for
-too long is hung up on; what is not read of a request's body is thrown away, or the connection with it.
+Python's own server reads requests and headers, with its bounds (64 KiB a line, 100 headers). A client that is
+silent for too long is hung up on; what is not read of a body is thrown away, or the connection with it.
 """
 
 from __future__ import annotations
@@ -24,6 +24,10 @@ from repro.tracking.server.replies import EmptyReply, FileReply, JsonReply, Repl
 from repro.tracking.server.routes import find_deed
 from repro.tracking.server.site import Site
 
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing_extensions import Buffer
+
 _IDLE_S = 120.0  # for a whole request but its body; clients keep connections for later
 _SILENCE_S = 60.0
 _DRAINED_BYTES = 16 << 20
@@ -42,14 +46,14 @@ class _Patience(io.RawIOBase):
     def readable(self) -> bool:
         return True
 
-    def readinto(self, buffer: object) -> int:
+    def readinto(self, buffer: Buffer) -> int:
         wait_s = _SILENCE_S
         if self.deadline is not None:
             wait_s = self.deadline - time.monotonic()
         if wait_s <= 0:
             raise TimeoutError
         self._connection.settimeout(wait_s)
-        received = self._connection.recv_into(buffer)  # type: ignore[call-overload]
+        received = self._connection.recv_into(buffer)
         self._connection.settimeout(_SILENCE_S)
         return int(received)
 
@@ -110,7 +114,7 @@ class Connection(BaseHTTPRequestHandler):
         self.close_connection = True
         self._send(JsonReply(fields={"error_code": "BAD_REQUEST", "message": message or responses[code]}, status=code))
 
-    def log_message(self, format: str, *args: object) -> None:
+    def log_message(self, format: str, *args: object) -> None:  # noqa: A002 # Python's name for it
         """Say nothing: `_log` does."""
 
     def _serve(self) -> None:

@@ -1,9 +1,9 @@
 """Where artifacts are, for those on this machine and for clients.
 
 On disk, `meta.yaml` says where the files are: `file:///.../mlruns/<experiment>/<run>/artifacts`, as MLflow's FileStore
-has it, so that the directory can be read without any server. Clients are told `mlflow-artifacts:/<experiment>/<run>/
-artifacts` instead, which every MLflow client turns into calls of the server that it logs to, on any machine. What is kept
-in neither (`s3://...`) is told as it stands: clients go there by themselves.
+has it, so that the directory can be read without any server. Clients are told
+`mlflow-artifacts:/<experiment>/<run>/artifacts` instead, which every MLflow client turns into calls of the server that
+it logs to, on any machine. What is kept elsewhere (`s3://...`) is told as it stands: clients go there by themselves.
 """
 
 from __future__ import annotations

@@ -94,7 +94,7 @@ def delete_model(site: Site, call: Call) -> JsonReply:
 
 
 def _select(rows: Sequence[tuple[Row, T]], fields: Fields, attributes: frozenset[str], default: list[str]) -> list[T]:
-    """Return what a search's filter keeps, in its order; prompts, which are models too, only where they are asked for."""
+    """Return what a search's filter keeps, in its order; prompts, which are models too, only if asked for."""
     text = find_text(fields, "filter") or ""
     clauses = parse_filter(text)
     check_keys(clauses, attributes)
@@ -115,7 +115,7 @@ def _reply_page(key: str, page: Page[T], formatted: list[Fields]) -> JsonReply:
 def search_models(site: Site, call: Call) -> JsonReply:
     """Return a page of registered models, by name where no order is given."""
     fields = call.read_fields()
-    rows = [
+    rows: list[tuple[Row, RegisteredModel]] = [
         (
             {
                 "name": each.name,
@@ -267,7 +267,7 @@ def delete_version(site: Site, call: Call) -> JsonReply:
 def search_versions(site: Site, call: Call) -> JsonReply:
     """Return a page of versions, the last changed first where no order is given."""
     fields = call.read_fields()
-    rows = [
+    rows: list[tuple[Row, ModelVersion]] = [
         (
             {
                 "name": each.name,

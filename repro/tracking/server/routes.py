@@ -1,4 +1,8 @@
-"""Which deed answers which method and path. `/ajax-api/`, the prefix of MLflow's pages, is another word for `/api/`."""
+"""Which deed answers which method and path.
+
+`/ajax-api/`, the prefix of MLflow's pages, is another word for `/api/`, and so is what clients of MLflow 1 have:
+`/api/2.0/preview/mlflow/`, and `list` for `search`; today's MLflow server no longer knows these two.
+"""
 
 from __future__ import annotations
 
@@ -30,6 +34,7 @@ _ROUTES: Mapping[str, Mapping[str, Deed]] = {
     f"{_API}/experiments/get": {"GET": experiments.get_experiment},
     f"{_API}/experiments/get-by-name": {"GET": experiments.find_experiment},
     f"{_API}/experiments/search": {"GET": experiments.search_experiments, "POST": experiments.search_experiments},
+    f"{_API}/experiments/list": {"GET": experiments.search_experiments},
     f"{_API}/experiments/update": {"POST": experiments.rename_experiment},
     f"{_API}/experiments/delete": {"POST": experiments.delete_experiment},
     f"{_API}/experiments/restore": {"POST": experiments.restore_experiment},
@@ -73,6 +78,7 @@ _ROUTES: Mapping[str, Mapping[str, Deed]] = {
     f"{_API}/registered-models/update": {"PATCH": registry.update_model},
     f"{_API}/registered-models/delete": {"DELETE": registry.delete_model},
     f"{_API}/registered-models/search": {"GET": registry.search_models},
+    f"{_API}/registered-models/list": {"GET": registry.search_models},
     f"{_API}/registered-models/get-latest-versions": {
         "GET": registry.list_latest_versions, "POST": registry.list_latest_versions,
     },
@@ -105,6 +111,10 @@ def _compile(route: str) -> re.Pattern[str]:
 _PATTERNS = [(_compile(route), deeds) for route, deeds in _ROUTES.items() if "{" in route]
 
 
+_PREFIXES = {"/ajax-api/": "/api/", "/api/2.0/preview/": "/api/2.0/", "/ajax-api/2.0/preview/": "/api/2.0/"}
+_ALIASES = re.compile("^(?:" + "|".join(sorted(_PREFIXES, key=len, reverse=True)) + ")")
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Match:
     """The deed of a request, and the parts of its path that vary, decoded."""
@@ -124,7 +134,7 @@ def _find_deeds(path: str) -> tuple[Mapping[str, Deed], Mapping[str, str]]:
 
 def find_deed(method: str, path: str) -> Match:
     """Return what answers a request for a path, as it was sent. Raises Refusal."""
-    known = "/api/" + path.removeprefix("/ajax-api/") if path.startswith("/ajax-api/") else path
+    known = _ALIASES.sub(lambda match: _PREFIXES[match[0]], path, count=1)
     try:
         deeds, places = _find_deeds(known.rstrip("/") or "/" if not known.startswith(_PROXY) else known)
     except UnicodeDecodeError as error:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 
 from repro.errors import TrackingError
+from repro.formats.run_meta import MetricPoint
 from repro.tracking.entities import Batch, Metric
 from repro.tracking.model_wire import find_model_metric
 from repro.tracking.pages import cut_page
@@ -39,13 +40,35 @@ def _keep_model_metrics(site: Site, run_id: str, metrics: list[Fields]) -> None:
             site.models.log_metric(*found)
 
 
+def _drop_known(site: Site, run_id: str, metrics: list[Fields]) -> list[Fields]:
+    """Return metrics without the points that a run has: MLflow 3 sends what it has logged again, now with a model."""
+    kept = []
+    known: dict[str, set[tuple[int, int, str]]] = {}
+    for fields in metrics:
+        if not find_text(fields, "model_id"):
+            kept.append(fields)
+            continue
+        metric = parse_metric(fields)
+        if metric.key not in known:
+            known[metric.key] = {_identify(point) for point in site.store.get_metric_history(run_id, metric.key)}
+        if _identify(metric.point) not in known[metric.key]:
+            known[metric.key].add(_identify(metric.point))
+            kept.append(fields)
+    return kept
+
+
+def _identify(point: MetricPoint) -> tuple[int, int, str]:
+    return point.step, point.timestamp_ms, repr(point.value)  # NaN is NaN
+
+
 def log_metric(site: Site, call: Call) -> JsonReply:
     """Log one point."""
     fields = call.read_fields()
     run_id = get_run_id(fields)
     site.permit.check_run(run_id)
     metric = parse_metric(fields)
-    site.store.log_metric(run_id, metric.key, metric.point)
+    if _drop_known(site, run_id, [fields]):
+        site.store.log_metric(run_id, metric.key, metric.point)
     _keep_model_metrics(site, run_id, [fields])
     return _DONE
 
@@ -67,7 +90,7 @@ def log_batch(site: Site, call: Call) -> JsonReply:
     site.permit.check_run(run_id)
     metrics = list_fields(fields, "metrics")
     check_batch(metrics, list_fields(fields, "params"), list_fields(fields, "tags"))
-    site.store.log_batch(run_id, cut_batch(parse_batch(fields)))
+    site.store.log_batch(run_id, cut_batch(parse_batch({**fields, "metrics": _drop_known(site, run_id, metrics)})))
     _keep_model_metrics(site, run_id, metrics)
     return _DONE
 

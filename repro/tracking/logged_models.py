@@ -143,7 +143,7 @@ class LoggedModels:
         """Return a model that is not deleted."""
         return self._read(self._find_active_dir(model_id))
 
-    def list(self, experiment_ids: tuple[str, ...]) -> list[LoggedModel]:
+    def list_models(self, experiment_ids: tuple[str, ...]) -> list[LoggedModel]:
         """Return the models of experiments that are not deleted; a damaged one is left out."""
         found = []
         for experiment_id in experiment_ids:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from repro.errors import TrackingError
 from repro.formats.model_meta import LoggedModel
-from repro.tracking.model_filter import Row, check_keys, parse_filter, parse_order, sort_rows
+from repro.tracking.model_search import DatasetFilter, find_logged_models, parse_logged_model_order
 from repro.tracking.model_wire import format_logged_model, parse_model_status
 from repro.tracking.pages import cut_page
 from repro.tracking.server.calls import Call, get_page_size, get_word
@@ -16,12 +16,6 @@ from repro.tracking.wire import Fields, find_text, list_fields, list_texts, pars
 
 _DONE = JsonReply(fields={})
 _MAX_FOUND = 1000
-_ATTRIBUTES = frozenset(
-    {
-        "name", "model_id", "model_type", "status", "source_run_id", "experiment_id", "creation_timestamp",
-        "creation_time", "last_updated_timestamp",
-    }
-)  # fmt: skip
 
 
 def _format(model: LoggedModel) -> Fields:
@@ -99,43 +93,23 @@ def log_params(site: Site, call: Call) -> JsonReply:
     return _DONE
 
 
-def _make_row(model: LoggedModel, datasets: list[Fields]) -> Row:
-    """Return what clauses look at; with datasets, of the metrics only those measured with one of them."""
-    row: dict[str, str | float | None] = {
-        "name": model.name,
-        "model_id": model.model_id,
-        "model_type": model.model_type,
-        "status": model.status.value.removeprefix("LOGGED_MODEL_"),
-        "source_run_id": model.source_run_id,
-        "experiment_id": model.experiment_id,
-        "creation_timestamp": model.created_ms,
-        "creation_time": model.created_ms,
-        "last_updated_timestamp": model.updated_ms,
-    }
-    row |= {f"tags.{key}": value for key, value in model.tags.items()}
-    row |= {f"params.{key}": value for key, value in model.params.items()}
-    for metric in model.metrics:
-        named = {"dataset_name": metric.dataset_name, "dataset_digest": metric.dataset_digest}
-        if not datasets or any(all(named.get(key) == value for key, value in each.items()) for each in datasets):
-            row[f"metrics.{metric.key}"] = metric.point.value
-    return row
+def _parse_datasets(fields: Fields) -> list[DatasetFilter]:
+    return [
+        DatasetFilter(name=get_word(each, "dataset_name"), digest=find_text(each, "dataset_digest") or None)
+        for each in list_fields(fields, "datasets")
+    ]
 
 
 def search_models(site: Site, call: Call) -> JsonReply:
     """Return a page of models, the newest first where no order is given."""
     fields = call.read_fields()
-    clauses = parse_filter(find_text(fields, "filter") or "")
-    check_keys(clauses, _ATTRIBUTES)
     orders = [
-        (parse_order(get_word(each, "field_name"), _ATTRIBUTES)[0], each.get("ascending") is False)
+        parse_logged_model_order(get_word(each, "field_name"), ascending=each.get("ascending") is not False)
         for each in list_fields(fields, "order_by")
     ]
-    models = site.models.list(list_texts(fields, "experiment_ids"))
-    rows = [_make_row(each, list_fields(fields, "datasets")) for each in models]
-    kept = [place for place, row in enumerate(rows) if all(clause.matches(row) for clause in clauses)]
-    order = sort_rows([rows[place] for place in kept], [*orders, ("creation_timestamp", True), ("model_id", False)])
+    models = site.models.list_models(list_texts(fields, "experiment_ids"))
+    found = find_logged_models(models, find_text(fields, "filter") or "", orders, _parse_datasets(fields))
     size = get_page_size(fields, 100, _MAX_FOUND)
-    found = [models[kept[place]] for place in order]
     page = cut_page(found, max_results=size, page_token=find_text(fields, "page_token"), most=_MAX_FOUND)
     token = {"next_page_token": page.token} if page.token else {}
     return JsonReply(fields={"models": [_format(each)["model"] for each in page], **token})

@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from dataclasses import replace
 from typing import TypeVar
 from urllib.parse import urlsplit
 
 from repro.errors import TrackingError
 from repro.formats.model_meta import ModelVersion, RegisteredModel
 from repro.tracking.entities import Page
-from repro.tracking.model_filter import Row, check_keys, parse_filter, parse_order, sort_rows
+from repro.tracking.model_search import find_registered_models, find_versions
 from repro.tracking.model_wire import format_model_version, format_registered_model
 from repro.tracking.pages import cut_page
 from repro.tracking.server.calls import Call, find_flag, get_page_size, get_word
@@ -23,12 +23,7 @@ T = TypeVar("T")
 _DONE = JsonReply(fields={})
 _MAX_MODELS = 1000
 _MAX_VERSIONS = 200_000
-_IS_PROMPT = "mlflow.prompt.is_prompt"
 _MODEL_VERSIONS = "mlflow.modelVersions"
-_MODEL_ATTRIBUTES = frozenset({"name", "creation_timestamp", "last_updated_timestamp"})
-_VERSION_ATTRIBUTES = frozenset(
-    {"name", "version_number", "run_id", "source_path", "creation_timestamp", "last_updated_timestamp"}
-)
 
 
 def _format_version(site: Site, version: ModelVersion) -> Fields:
@@ -93,21 +88,6 @@ def delete_model(site: Site, call: Call) -> JsonReply:
     return _DONE
 
 
-def _select(rows: Sequence[tuple[Row, T]], fields: Fields, attributes: frozenset[str], default: list[str]) -> list[T]:
-    """Return what a search's filter keeps, in its order; prompts, which are models too, only if asked for."""
-    text = find_text(fields, "filter") or ""
-    clauses = parse_filter(text)
-    check_keys(clauses, attributes)
-    orders = [parse_order(each, attributes) for each in (*list_texts(fields, "order_by"), *default)]
-    kept = [
-        (row, item)
-        for row, item in rows
-        if all(clause.matches({f"tags.{_IS_PROMPT}": "false", **row}) for clause in clauses)
-        and (_IS_PROMPT in text or row.get(f"tags.{_IS_PROMPT}") != "true")
-    ]
-    return [kept[place][1] for place in sort_rows([row for row, _ in kept], orders)]
-
-
 def _reply_page(key: str, page: Page[T], formatted: list[Fields]) -> JsonReply:
     return JsonReply(fields={key: formatted, **({"next_page_token": page.token} if page.token else {})})
 
@@ -115,19 +95,8 @@ def _reply_page(key: str, page: Page[T], formatted: list[Fields]) -> JsonReply:
 def search_models(site: Site, call: Call) -> JsonReply:
     """Return a page of registered models, by name where no order is given."""
     fields = call.read_fields()
-    rows: list[tuple[Row, RegisteredModel]] = [
-        (
-            {
-                "name": each.name,
-                "creation_timestamp": each.created_ms,
-                "last_updated_timestamp": each.updated_ms,
-                **{f"tags.{key}": value for key, value in each.tags.items()},
-            },
-            each,
-        )
-        for each in site.registry.list_models()
-    ]
-    found = _select(rows, fields, _MODEL_ATTRIBUTES, ["name"])
+    order_by = list_texts(fields, "order_by")
+    found = find_registered_models(site.registry.list_models(), find_text(fields, "filter") or "", order_by)
     size = get_page_size(fields, 100, _MAX_MODELS)
     page = cut_page(found, max_results=size, page_token=find_text(fields, "page_token"), most=_MAX_MODELS)
     return _reply_page("registered_models", page, [_format_model(site, each) for each in page])
@@ -267,23 +236,11 @@ def delete_version(site: Site, call: Call) -> JsonReply:
 def search_versions(site: Site, call: Call) -> JsonReply:
     """Return a page of versions, the last changed first where no order is given."""
     fields = call.read_fields()
-    rows: list[tuple[Row, ModelVersion]] = [
-        (
-            {
-                "name": each.name,
-                "version_number": each.version,
-                "run_id": each.run_id,
-                "source_path": tell_source(each.source, site.store.root),
-                "creation_timestamp": each.created_ms,
-                "last_updated_timestamp": each.updated_ms,
-                **{f"tags.{key}": value for key, value in each.tags.items()},
-            },
-            each,
-        )
-        for each in site.registry.list_versions()
+    order_by = list_texts(fields, "order_by")
+    versions = [
+        replace(each, source=tell_source(each.source, site.store.root)) for each in site.registry.list_versions()
     ]
-    default = ["last_updated_timestamp DESC", "name", "version_number DESC"]
-    found = _select(rows, fields, _VERSION_ATTRIBUTES, default)
+    found = find_versions(versions, find_text(fields, "filter") or "", order_by)
     size = get_page_size(fields, 10_000, _MAX_VERSIONS)
     page = cut_page(found, max_results=size, page_token=find_text(fields, "page_token"), most=_MAX_VERSIONS)
     return _reply_page("model_versions", page, [_format_version(site, each) for each in page])

@@ -53,19 +53,19 @@ class Api:
         finally:
             connection.close()
 
-    def post(self, path: str, **fields: Any) -> Any:
+    def post(self, path: str, /, **fields: Any) -> Any:
         """Post fields to a place of the API and return the answer's, which must be a good one."""
         return self._check(self.ask("POST", f"{API}/{path}", body=fields))
 
-    def change(self, method: str, path: str, **fields: Any) -> Any:
+    def change(self, method: str, path: str, /, **fields: Any) -> Any:
         """As `post`, with another method."""
         return self._check(self.ask(method, f"{API}/{path}", body=fields))
 
-    def get(self, path: str, **query: Any) -> Any:
+    def get(self, path: str, /, **query: Any) -> Any:
         """Get a place of the API and return the answer's fields, which must be a good one."""
         return self._check(self.ask("GET", f"{API}/{path}?{urlencode(query, doseq=True)}"))
 
-    def refuse(self, path: str, **fields: Any) -> str:
+    def refuse(self, path: str, /, **fields: Any) -> str:
         """Post what must be refused, and return the error code."""
         answer = self.ask("POST", f"{API}/{path}", body=fields)
         assert answer.status >= 400, answer

@@ -44,7 +44,12 @@ LOGGED_MODELS = Vocabulary(
 def _read_registered_model(model: RegisteredModel, entity: Entity, key: str) -> Value | None:
     if entity is Entity.TAG:
         return model.tags.get(key, "false" if key == _IS_PROMPT else None)
-    return {"name": model.name, "creation_timestamp": model.created_ms, "last_updated_timestamp": model.updated_ms}[key]
+    attributes: dict[str, Value | None] = {
+        "name": model.name,
+        "creation_timestamp": model.created_ms,
+        "last_updated_timestamp": model.updated_ms,
+    }
+    return attributes[key]
 
 
 def _read_version(version: ModelVersion, entity: Entity, key: str) -> Value | None:

@@ -28,33 +28,31 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from typing_extensions import Buffer
 
-_IDLE_S = 120.0  # for a whole request but its body; clients keep connections for later
-_SILENCE_S = 60.0
 _DRAINED_BYTES = 16 << 20
 _DRAIN_S = 5.0
 _MAX_TARGET = 16 << 10
-_METHODS = ("GET", "HEAD", "POST", "PUT", "PATCH", "DELETE")
 
 
 class _Patience(io.RawIOBase):
     """What a socket receives, until a deadline, and never silent for long. Raises TimeoutError."""
 
-    def __init__(self, connection: socket.socket) -> None:
+    def __init__(self, connection: socket.socket, silence_s: float) -> None:
         self._connection = connection
+        self._silence_s = silence_s
         self.deadline: float | None = None
 
     def readable(self) -> bool:
         return True
 
     def readinto(self, buffer: Buffer) -> int:
-        wait_s = _SILENCE_S
+        wait_s = self._silence_s
         if self.deadline is not None:
             wait_s = self.deadline - time.monotonic()
         if wait_s <= 0:
             raise TimeoutError
         self._connection.settimeout(wait_s)
         received = self._connection.recv_into(buffer)
-        self._connection.settimeout(_SILENCE_S)
+        self._connection.settimeout(self._silence_s)
         return int(received)
 
 
@@ -66,14 +64,14 @@ class Connection(BaseHTTPRequestHandler):
     def __init__(self, connection: socket.socket, client: str, site: Site) -> None:
         self._client = client
         self._site = site
-        self._patience = _Patience(connection)
+        self._patience = _Patience(connection, site.patience_s)
         super().__init__(connection, (client, 0), None)  # type: ignore[arg-type]
 
     def setup(self) -> None:
         """Open the streams."""
         self.connection = self.request
         self.connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
-        self.connection.settimeout(_SILENCE_S)
+        self.connection.settimeout(self._site.patience_s)
         self.rfile = io.BufferedReader(self._patience, 1 << 16)
         self.wfile = io.BytesIO()  # for `100 Continue` alone
 
@@ -90,7 +88,7 @@ class Connection(BaseHTTPRequestHandler):
 
     def handle_one_request(self) -> None:
         """Read one request and answer it."""
-        self._patience.deadline = time.monotonic() + _IDLE_S
+        self._patience.deadline = time.monotonic() + self._site.patience_s
         self.close_connection = True
         self.command, self.path, self.requestline, self.request_version = "", "", "", "HTTP/1.1"
         try:
@@ -250,7 +248,3 @@ class Connection(BaseHTTPRequestHandler):
             if self.command != "HEAD" and self.connection.sendfile(file, count=length or None) != length:
                 self.close_connection = True
         return 200
-
-
-for _method in _METHODS:
-    setattr(Connection, f"do_{_method}", Connection._serve)

@@ -21,7 +21,9 @@ if TYPE_CHECKING:
     from repro.tracking.server.site import Site
 
 _MAX_CONNECTIONS = 256
+_MAX_PORT = 65_535
 _GRACE_S = 5.0
+_PATIENCE_S = 120.0
 
 
 def is_loopback(host: str) -> bool:
@@ -38,13 +40,15 @@ def is_loopback(host: str) -> bool:
 
 def _bind(host: str, port: int) -> socket.socket:
     """Return a listening socket. Raises UsageError."""
+    if not 0 <= port <= _MAX_PORT:
+        raise UsageError(f"`{port}` is no port", hint=f"0 to {_MAX_PORT}, and 0 takes one that is free")
     family = socket.AF_INET6 if ":" in host else socket.AF_INET
     try:
         return socket.create_server((host, port), family=family, backlog=128)
-    except (OSError, OverflowError) as error:
-        reason = error.strerror if isinstance(error, OSError) else "there is no such port"
+    except OSError as error:
         raise UsageError(
-            f"`{host}` port {port} cannot be listened on ({reason})", hint="`--port 0` takes a port that is free"
+            f"`{host}` port {port} cannot be listened on ({error.strerror})",
+            hint="`--port 0` takes a port that is free",
         ) from error
 
 
@@ -150,12 +154,13 @@ def serve_in_background(
     host: str = "127.0.0.1",
     port: int = 0,
     allowed_hosts: tuple[str, ...] = (),
+    patience_s: float = _PATIENCE_S,
     log: Callable[[str], None] | None = None,
 ) -> Endpoint:
     """Serve a store in threads of this process and return where; port 0 is one that is free.
 
     With `allowed_run` clients may change that run, and runs that they make here, but no other. `allowed_hosts` are
-    further names in a request's Host. `log` gets a line for each request. Raises UsageError for a place that cannot
+    further names in a request's Host, `patience_s` is how long a silent client is waited for. `log` gets a line for each request. Raises UsageError for a place that cannot
     be listened on, and for one that others reach without a `token`.
     """
     if not token and not is_loopback(host):
@@ -176,6 +181,7 @@ def serve_in_background(
             permit=Permit(allowed_run),
             log=log,
             is_closing=lambda: endpoint.is_closing,
+            patience_s=patience_s,
         )
 
     return Endpoint(_bind(host, port), host, make_site)

@@ -20,7 +20,7 @@ _OPEN_PATHS = frozenset({"/health"})  # for those who watch whether it runs
 def _strip_port(host: str) -> str:
     """Return the name or address of a Host, in lower case and without its port and brackets."""
     if host.startswith("["):
-        return host[1:].partition("]")[0].lower()
+        return host[1:].partition("]")[0].lower() if "]" in host else ""
     name, _, port = host.rpartition(":")
     return (name if name and port.isdecimal() else host).lower()
 
@@ -33,15 +33,15 @@ def _is_address(name: str) -> bool:
     return True
 
 
-def _find_secret(authorization: str) -> str | None:
-    """Return the token of `Bearer TOKEN`, or the password of `Basic`."""
+def _find_secret(authorization: str) -> bytes | None:
+    """Return the token of `Bearer TOKEN`, or the password of `Basic`; headers are read as Latin-1."""
     scheme, _, value = authorization.strip().partition(" ")
     if scheme.lower() == "bearer":
-        return value.strip()
+        return value.strip().encode("latin-1", "replace")
     if scheme.lower() != "basic":
         return None
     try:
-        return base64.b64decode(value.strip(), validate=True).decode().partition(":")[2]
+        return base64.b64decode(value.strip(), validate=True).partition(b":")[2]
     except (binascii.Error, ValueError):
         return None
 
@@ -75,7 +75,7 @@ class Guard:
         if not self.token:
             return
         given = _find_secret(authorization or "")
-        if given is None or not hmac.compare_digest(given.encode(), self.token.encode()):
+        if given is None or not hmac.compare_digest(given, self.token.encode()):
             raise Refusal(
                 "UNAUTHENTICATED", "the token is missing or wrong; MLflow's clients take it from MLFLOW_TRACKING_TOKEN"
             )

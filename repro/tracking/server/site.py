@@ -15,13 +15,17 @@ from repro.tracking.server.permit import Permit
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Site:
-    """A store that is served, and to whom; `log` gets a line for each request."""
+    """A store that is served, and to whom; `log` gets a line for each request.
+
+    `patience_s` is how long a client may take for a request without its body, and be silent within one.
+    """
 
     store: FileStore
     guard: Guard
     permit: Permit
     log: Callable[[str], None] | None
     is_closing: Callable[[], bool]
+    patience_s: float
     tag_lock: Lock = field(default_factory=Lock)
 
     @property

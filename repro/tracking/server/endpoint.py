@@ -160,8 +160,9 @@ def serve_in_background(
     """Serve a store in threads of this process and return where; port 0 is one that is free.
 
     With `allowed_run` clients may change that run, and runs that they make here, but no other. `allowed_hosts` are
-    further names in a request's Host, `patience_s` is how long a silent client is waited for. `log` gets a line for each request. Raises UsageError for a place that cannot
-    be listened on, and for one that others reach without a `token`.
+    further names in a request's Host, `patience_s` is how long a silent client is waited for. `log` gets a line for
+    each request. Raises UsageError for a place that cannot be listened on, and for one that others reach without a
+    `token`.
     """
     if not token and not is_loopback(host):
         raise UsageError(

@@ -6,8 +6,8 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-
 from api_client import Api
+
 from repro.tracking.file_store import FileStore
 from repro.tracking.server import serve_in_background
 

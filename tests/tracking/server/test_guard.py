@@ -6,8 +6,8 @@ import base64
 from collections.abc import Iterator
 
 import pytest
-
 from api_client import API, PROXY, Api
+
 from repro.tracking.entities import NewRun
 from repro.tracking.file_store import FileStore
 from repro.tracking.server import serve_in_background
@@ -138,7 +138,8 @@ def test_a_client_of_one_run_changes_no_other(one_run: OneRun) -> None:
     api, other = one_run.api, one_run.other
     for path, fields in (
         ("runs/set-tag", {"key": "a", "value": "b"}), ("runs/delete-tag", {"key": "mlflow.user"}),
-        ("runs/log-metric", {"key": "m", "value": 1, "timestamp": 1}), ("runs/log-parameter", {"key": "a", "value": "b"}),
+        ("runs/log-metric", {"key": "m", "value": 1, "timestamp": 1}),
+        ("runs/log-parameter", {"key": "a", "value": "b"}),
         ("runs/log-batch", {"params": [{"key": "a", "value": "b"}]}), ("runs/update", {"status": "FINISHED"}),
         ("runs/delete", {}), ("runs/restore", {}), ("runs/log-inputs", {}), ("runs/outputs", {}),
         ("runs/log-model", {"model_json": "{}"}),

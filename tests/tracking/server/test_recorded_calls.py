@@ -1,4 +1,4 @@
-"""Calls that a real MLflow server has answered, asked again: status, error code and shape of the answers are the same."""
+"""Calls that a real MLflow server has answered, asked again: status, error code and shape are the same."""
 
 from __future__ import annotations
 
@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from api_client import Answer, Api
+
 from repro.tracking.file_store import FileStore
 
 CALLS = Path(__file__).resolve().parents[3] / "fixtures" / "rest_calls"

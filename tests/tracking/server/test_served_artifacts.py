@@ -7,8 +7,8 @@ from pathlib import Path
 from urllib.parse import quote
 
 import pytest
-
 from api_client import API, PROXY, Api
+
 from repro.tracking.entities import NewRun
 from repro.tracking.file_store import FileStore
 
@@ -152,7 +152,8 @@ def test_links_that_lead_out_are_neither_listed_nor_followed(
         assert api.ask("DELETE", f"{PROXY}/0/{run_id}/artifacts/{path}").status == 400
     assert [each["path"] for each in api.get("artifacts/list", run_id=run_id)["files"]] == ["inner", "own"]
     assert api.fetch(f"0/{run_id}/artifacts/inner").body == b"own"
-    assert os.listdir(secret) == ["key"] and (secret / "key").read_text() == "secret"
+    assert os.listdir(secret) == ["key"]
+    assert (secret / "key").read_text() == "secret"
 
 
 def test_parts_are_not_taken_and_clients_are_told(api: Api, run_id: str) -> None:
@@ -198,7 +199,8 @@ def test_artifacts_of_a_remote_place_are_left_to_clients(api: Api, store: FileSt
     uri = f"{location}/{run_id}/artifacts"
     assert api.get("runs/get", run_id=run_id)["run"]["info"]["artifact_uri"] == uri
     answer = api.put(f"{experiment_id}/{run_id}/artifacts/a", b"1")
-    assert answer.status == 400 and "elsewhere" in answer.json["message"]
+    assert answer.status == 400
+    assert "elsewhere" in answer.json["message"]
 
 
 @pytest.mark.parametrize(

@@ -14,7 +14,8 @@ from repro.formats.run_meta import Experiment, MetricPoint
 from repro.tracking.active_experiment import find_active_experiment_id, get_active_client
 from repro.tracking.active_run import active_run, require_run
 from repro.tracking.client import Client
-from repro.tracking.entities import MAX_RESULTS, MAX_RESULTS_DEFAULT, Artifact, Run, ViewType
+from repro.tracking.entities import MAX_RESULTS, Artifact, ExperimentQuery, Run, RunQuery, ViewType
+from repro.tracking.paging import find_experiments, find_runs
 
 
 def log_param(key: str, value: object) -> object:
@@ -208,16 +209,8 @@ def search_experiments(
     order_by: Sequence[str] = (),
 ) -> list[Experiment]:
     """Return experiments, all that there are unless `max_results` says how many; see docs/tracking.md."""
-    client = get_active_client()
-    found: list[Experiment] = []
-    token = None
-    while True:
-        size = MAX_RESULTS_DEFAULT if max_results is None else min(max_results - len(found), MAX_RESULTS_DEFAULT)
-        page = client.search_experiments(view_type, size, filter_string, order_by, token)
-        found += page.items
-        token = page.token
-        if token is None or (max_results is not None and len(found) >= max_results):
-            return found
+    query = ExperimentQuery(filter=filter_string or "", view=ViewType(view_type), order_by=tuple(order_by))
+    return find_experiments(get_active_client().store, query, limit=max_results)
 
 
 def rename_experiment(experiment_id: str, new_name: str) -> None:
@@ -280,16 +273,10 @@ def search_runs(
         raise TrackingError(f"runs cannot be given as `{output_format}`", hint="list or pandas")
     client = get_active_client()
     ids = _choose_experiments(client, experiment_ids, experiment_names, all_of_them=search_all_experiments)
-    found: list[Run] = []
-    token = None
-    while ids:
-        page = client.search_runs(
-            ids, filter_string, run_view_type, min(max_results - len(found), MAX_RESULTS), order_by, token
-        )
-        found += page.items
-        token = page.token
-        if token is None or len(found) >= max_results:
-            break
+    query = RunQuery(
+        experiment_ids=tuple(ids), filter=filter_string, view=ViewType(run_view_type), order_by=tuple(order_by)
+    )
+    found = find_runs(client.store, query, limit=max_results)
     if output_format == "list":
         return found
     from repro.tracking.frames import make_frame

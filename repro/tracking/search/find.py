@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 
 from repro.formats.run_meta import Experiment
-from repro.tracking.entities import ExperimentQuery, Page, Run, RunQuery
+from repro.tracking.entities import Dataset, ExperimentQuery, Page, Run, RunQuery
 from repro.tracking.search.clauses import EXPERIMENTS, RUNS, Entity, Value
 from repro.tracking.search.grammar import parse_filter, parse_orders
 from repro.tracking.search.match import select
@@ -20,10 +20,11 @@ def _read_attribute(item: object, key: str) -> Value | None:
     return value if value is None or isinstance(value, int | float) else str(value)
 
 
-def _read_datasets(run: Run, key: str) -> list[Value]:
+def read_datasets_key(datasets: Sequence[Dataset], key: str) -> list[Value]:
+    """Return what each of a run's datasets has for a key."""
     if key == "context":
-        return [each.tags[_DATASET_CONTEXT] for each in run.datasets if _DATASET_CONTEXT in each.tags]
-    return [each.name if key == "name" else each.digest for each in run.datasets]
+        return [each.tags[_DATASET_CONTEXT] for each in datasets if _DATASET_CONTEXT in each.tags]
+    return [each.name if key == "name" else each.digest for each in datasets]
 
 
 def read_run(run: Run, entity: Entity, key: str) -> Value | Sequence[Value] | None:
@@ -35,7 +36,7 @@ def read_run(run: Run, entity: Entity, key: str) -> Value | Sequence[Value] | No
         return run.data.params.get(key)
     if entity is Entity.TAG:
         return run.data.tags.get(key)
-    return _read_datasets(run, key) if entity is Entity.DATASET else _read_attribute(run.info, key)
+    return read_datasets_key(run.datasets, key) if entity is Entity.DATASET else _read_attribute(run.info, key)
 
 
 def read_experiment(experiment: Experiment, entity: Entity, key: str) -> Value | None:

@@ -144,6 +144,11 @@ def find_tracking_uri(environ: Mapping[str, str]) -> str | None:
     return environ.get("MLFLOW_TRACKING_URI") or None
 
 
+def find_tracking_token(environ: Mapping[str, str]) -> str | None:
+    """Return `MLFLOW_TRACKING_TOKEN`, which clients show to a tracking server."""
+    return environ.get("MLFLOW_TRACKING_TOKEN") or None
+
+
 def take_run_id() -> str | None:
     """Return `MLFLOW_RUN_ID`, the run that a started script belongs to, once: a second run is a new one."""
     return os.environ.pop("MLFLOW_RUN_ID", None) or None

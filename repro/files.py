@@ -186,6 +186,22 @@ def hold_shared(path: str | os.PathLike[str], on_wait: Callable[[], None] = lamb
 
 
 @contextmanager
+def hold_directory(path: str | os.PathLike[str]) -> Iterator[None]:
+    """Hold a directory's own lock for the block, which leaves no file: for a change of what lies in it.
+
+    Raises OSError.
+    """
+    import fcntl
+
+    descriptor = os.open(path, os.O_RDONLY | os.O_DIRECTORY)
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_EX)
+        yield
+    finally:
+        os.close(descriptor)
+
+
+@contextmanager
 def hold_alone(path: str | os.PathLike[str]) -> Iterator[None]:
     """Hold the file lock `path` alone for the block, waiting for whoever has it; needs the standard library only."""
     import fcntl

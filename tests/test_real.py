@@ -11,13 +11,13 @@ from pathlib import Path
 
 import pytest
 from conftest import REPOSITORY, TEST_HOME, Cli, TestEnvironment, get_uv
+from readable_store import ReadableStore
 
 from repro.environments.machine import Machine
 from repro.environments.satisfy import look_here
 from repro.formats.lockfile import format_snapshot
 from repro.snapshots.drift import compare
 from repro.snapshots.load import load_lock
-from repro.tracking.file_store import FileStore
 
 pytestmark = [pytest.mark.index, pytest.mark.xdist_group("real")]
 
@@ -67,12 +67,12 @@ def test_restore_of_snapshot_equals_the_environment(project: tuple[Path, Cli], s
 def test_the_wine_project_runs_restored_with_the_same_numbers(project: tuple[Path, Cli]) -> None:
     path, cli = project
     results = [json.loads(cli("run", str(path), "-P", "alpha=0.3", "--restore", "--json").stdout) for _ in range(2)]
-    store = FileStore(Path("mlruns"))
+    store = ReadableStore(Path("mlruns"))
     metrics = [store.read_metrics(result["run_id"]) for result in results]
     assert metrics[0].keys() == {"rmse", "mae", "r2"}
     assert metrics[0] == metrics[1]
     assert store.read_params(results[0]["run_id"]) == {"alpha": "0.3", "l1_ratio": "0.1"}
-    assert "predicted.png" in store.list_artifacts(results[0]["run_id"])
+    assert "predicted.png" in store.list_files(results[0]["run_id"])
 
 
 def test_the_iris_project_runs_without_mlproject(science: TestEnvironment, tmp_path: Path, shared_cache: Path) -> None:
@@ -80,7 +80,7 @@ def test_the_iris_project_runs_without_mlproject(science: TestEnvironment, tmp_p
     shutil.copytree(REPOSITORY / "fixtures" / "projects" / "iris", path)
     done = Cli(shared_cache)("run", str(path), "-e", "train.py", "--python", science.python, "--json")
     result = json.loads(done.stdout)
-    metrics = FileStore(Path("mlruns")).read_metrics(result["run_id"])
+    metrics = ReadableStore(Path("mlruns")).read_metrics(result["run_id"])
     assert metrics["rows"] == 150.0
     assert metrics["intercept"] == pytest.approx(3.157, abs=1e-3)
 

@@ -14,10 +14,11 @@ from pathlib import Path
 from repro import settings
 from repro.environments.machine import Machine
 from repro.environments.satisfy import look_here
-from repro.errors import InvalidSnapshotError, SnapshotNotFoundError, UsageError
+from repro.errors import InvalidSnapshotError, SnapshotNotFoundError, TrackingNotFoundError, UsageError
 from repro.formats.lockfile import FILE_NAME, Snapshot
 from repro.snapshots.load import load_lock, read_lock
-from repro.tracking.file_store import open_store
+from repro.tracking.file_store import FileStore
+from repro.tracking.store import open_store
 
 HERE = "."
 _RUN_ID = re.compile(r"[0-9a-f]{32}")
@@ -75,12 +76,16 @@ def _load_run(directory: Path, run_id: str) -> Operand:
 
 def _find_run_dir(run_id: str) -> Path:
     store = open_store(settings.find_tracking_uri(settings.own_environment()), cwd=Path.cwd())
-    if run_id.isalnum():
-        for meta in store.root.glob(f"*/{run_id}/meta.yaml"):
-            return meta.parent
-    raise SnapshotNotFoundError(
-        f"there is no run `{run_id}` in `{store.root}`", hint="MLFLOW_TRACKING_URI names the directory of the runs"
-    )
+    if not isinstance(store, FileStore):
+        raise SnapshotNotFoundError(
+            f"the run `{run_id}` is on a server", hint=f"repro artifacts download {run_id} {FILE_NAME}"
+        )
+    try:
+        return store.find_run_dir(run_id)
+    except TrackingNotFoundError as error:
+        raise SnapshotNotFoundError(
+            f"there is no run `{run_id}` in `{store.root}`", hint="MLFLOW_TRACKING_URI names the directory of the runs"
+        ) from error
 
 
 def _load_run_uri(run_id: str, artifact: str | None) -> Operand:

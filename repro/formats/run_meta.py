@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 from enum import Enum
 
 from repro.errors import ProjectError, TrackingError
-from repro.formats.fields import dump_mapping, load_mapping
+from repro.formats.flat_yaml import format_flat, parse_flat
 
 _KEY = re.compile(r"[\w\-. :/]{1,250}")
 
@@ -97,27 +97,38 @@ def check_key(kind: str, key: str) -> None:
         )
 
 
+_UNUSED: dict[str, object] = {
+    "entry_point_name": "",
+    "source_name": "",
+    "source_type": 4,
+    "source_version": "",
+    "tags": [],
+}
+
+
+def _list_run_fields(info: RunInfo) -> dict[str, object]:
+    return {
+        "artifact_uri": info.artifact_uri,
+        "end_time": info.end_time_ms,
+        "experiment_id": info.experiment_id,
+        "lifecycle_stage": info.lifecycle_stage,
+        "run_id": info.run_id,
+        "run_name": info.run_name,
+        "run_uuid": info.run_id,
+        "start_time": info.start_time_ms,
+        "status": info.status.number,
+        "user_id": info.user_id,
+    }
+
+
 def format_run_meta(info: RunInfo) -> str:
     """Return the `meta.yaml` of a run, with the fields that MLflow writes and no longer uses."""
-    return dump_mapping(
-        {
-            "artifact_uri": info.artifact_uri,
-            "end_time": info.end_time_ms,
-            "entry_point_name": "",
-            "experiment_id": info.experiment_id,
-            "lifecycle_stage": info.lifecycle_stage,
-            "run_id": info.run_id,
-            "run_name": info.run_name,
-            "run_uuid": info.run_id,
-            "source_name": "",
-            "source_type": 4,
-            "source_version": "",
-            "start_time": info.start_time_ms,
-            "status": info.status.number,
-            "tags": [],
-            "user_id": info.user_id,
-        }
-    )
+    return format_flat(_UNUSED | _list_run_fields(info))
+
+
+def edit_run_meta(text: str, info: RunInfo) -> str:
+    """Return a run's `meta.yaml` with what `info` says; fields that we do not know stay. Raises TrackingError."""
+    return format_flat(_load(text, "meta.yaml") | _list_run_fields(info))
 
 
 def _whole(value: object) -> int:
@@ -138,7 +149,7 @@ def _parse_status(value: object) -> RunStatus:
 
 def _load(text: str, where: str) -> dict[str, object]:
     try:
-        return load_mapping(text, where=where)
+        return parse_flat(text, where=where)
     except ProjectError as error:
         raise TrackingError(error.message) from error
 
@@ -163,18 +174,28 @@ def parse_run_meta(text: str, *, where: str = "meta.yaml") -> RunInfo:
         raise TrackingError(f"`{where}` is no run's meta.yaml ({error})") from error
 
 
-def format_experiment_meta(info: Experiment) -> str:
+def _list_experiment_fields(experiment: Experiment) -> dict[str, object]:
+    return {
+        "artifact_location": experiment.artifact_location,
+        "creation_time": experiment.creation_time_ms,
+        "experiment_id": experiment.experiment_id,
+        "last_update_time": experiment.last_update_time_ms,
+        "lifecycle_stage": experiment.lifecycle_stage,
+        "name": experiment.name,
+    }
+
+
+def format_experiment_meta(experiment: Experiment) -> str:
     """Return the `meta.yaml` of an experiment."""
-    return dump_mapping(
-        {
-            "artifact_location": info.artifact_location,
-            "creation_time": info.creation_time_ms,
-            "experiment_id": info.experiment_id,
-            "last_update_time": info.last_update_time_ms,
-            "lifecycle_stage": info.lifecycle_stage,
-            "name": info.name,
-        }
-    )
+    return format_flat(_list_experiment_fields(experiment))
+
+
+def edit_experiment_meta(text: str, experiment: Experiment) -> str:
+    """Return an experiment's `meta.yaml` with what `experiment` says; fields that we do not know stay.
+
+    Raises TrackingError.
+    """
+    return format_flat(_load(text, "meta.yaml") | _list_experiment_fields(experiment))
 
 
 def parse_experiment_meta(text: str, *, where: str = "meta.yaml") -> Experiment:

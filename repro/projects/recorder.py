@@ -12,7 +12,7 @@ from repro.errors import ReproError
 from repro.files import remove_tree
 from repro.process import Runner
 from repro.snapshots.take import Taken
-from repro.tracking.file_store import FileStore
+from repro.tracking.store import Store
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -41,7 +41,7 @@ class Recorder:
 
     runner: Runner
     taken: Taken | None
-    store: FileStore
+    store: Store
     run_id: str
     observe_dir: str | None
     say: Callable[[str], None]

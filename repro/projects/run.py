@@ -7,7 +7,6 @@ import os
 import re
 import shlex
 import tempfile
-import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
@@ -28,9 +27,11 @@ from repro.projects.project import Project, open_project
 from repro.projects.recorder import Recorder, make_observe_dir
 from repro.settings import choose_python
 from repro.snapshots.probe import probe
-from repro.tracking.file_store import FileStore, open_store
+from repro.tracking.entities import Batch, NewRun
+from repro.tracking.file_store import FileStore, now_ms
 from repro.tracking.git_source import find_git_source, format_git_tags
 from repro.tracking.snapshot_tags import make_snapshot_tags
+from repro.tracking.store import DEFAULT_EXPERIMENT, Store, open_store, write_text
 
 _LEADING_PYTHON = re.compile(r"^python3?(?=\s|$)")
 _PACKAGE_DIR = Path(__file__).resolve().parents[1]
@@ -62,7 +63,7 @@ class RunResult:
     experiment_id: str
     status: RunStatus
     exit_code: int
-    artifact_dir: Path
+    artifacts: str
     digest: str | None
     environment: Environment | None
     used: int | None = None
@@ -75,7 +76,7 @@ class RunResult:
             "status": self.status.name,
             "exit_code": self.exit_code,
             "stage": "child",
-            "artifacts": str(self.artifact_dir),
+            "artifacts": self.artifacts,
             "digest": self.digest,
             "used": self.used,
             "restored": self.environment is not None,
@@ -134,12 +135,12 @@ def _prepare(machine: Machine, request: RunRequest, project: Project, say: Calla
     return _Prepared(python=python, prefix=prefix, environment=environment, outcome=outcome)
 
 
-def _keep_snapshot(prepared: _Prepared, project: Project, store: FileStore, run_id: str) -> str | None:
+def _keep_snapshot(prepared: _Prepared, project: Project, store: Store, run_id: str) -> str | None:
     """Keep the snapshot with the run, and with the project where it has none; return its digest."""
     if prepared.outcome is None:
         return None
     snapshot = prepared.outcome.taken.snapshot
-    store.log_text(run_id, format_snapshot(snapshot), FILE_NAME)
+    write_text(store, run_id, FILE_NAME, format_snapshot(snapshot))
     lock = project.root / FILE_NAME
     if not lock.exists() and os.access(project.root, os.W_OK):
         write_lock(snapshot, lock)
@@ -164,7 +165,7 @@ def _make_tags(project: Project, entry: EntryPoint, prepared: _Prepared) -> dict
 
 
 def _make_environment(
-    machine: Machine, prepared: _Prepared, info: RunInfo, store: FileStore, *, observe_dir: str | None
+    machine: Machine, prepared: _Prepared, info: RunInfo, store: Store, *, observe_dir: str | None
 ) -> dict[str, str]:
     """Return the child's environment: its calls land in the run, and it can import repro."""
     environ = dict(machine.environ)
@@ -205,20 +206,21 @@ def _status_of(exit_code: int) -> RunStatus:
     return RunStatus.KILLED if exit_code > 128 else RunStatus.FAILED
 
 
-def _now_ms() -> int:
-    return time.time_ns() // 1_000_000
+def _locate_artifacts(store: Store, info: RunInfo) -> str:
+    """Return the directory of a run's artifacts, of a server's the URI."""
+    return str(store.open_artifacts(info.run_id).root) if isinstance(store, FileStore) else info.artifact_uri
 
 
-def _finish(store: FileStore, run_id: str, status: RunStatus) -> RunStatus:
+def _finish(store: Store, run_id: str, status: RunStatus) -> RunStatus:
     """Set the final status; what the script itself said of its failure wins."""
-    own = store.get_run(run_id).status
+    own = store.get_run(run_id).info.status
     final = own if own in (RunStatus.FAILED, RunStatus.KILLED) else status
-    store.set_status(run_id, final, end_time_ms=_now_ms())
+    store.update_run(run_id, status=final, end_time_ms=now_ms())
     return final
 
 
 @contextmanager
-def _finishing(store: FileStore, run_id: str, say: Callable[[str], None]) -> Iterator[None]:
+def _finishing(store: Store, run_id: str, say: Callable[[str], None]) -> Iterator[None]:
     """Leave no run RUNNING: what interrupts us kills it, any other error makes it FAILED."""
     try:
         yield
@@ -242,13 +244,13 @@ def run_project(machine: Machine, request: RunRequest, *, say: Callable[[str], N
     store = open_store(settings.find_tracking_uri(machine.environ), cwd=Path.cwd())
     prepared = _prepare(machine, request, project, say)
     command = _LEADING_PYTHON.sub(lambda _: shlex.quote(prepared.python), command)
-    info = store.create_run(
-        experiment_id=settings.find_experiment_id(machine.environ) or "0",
-        run_name=None,
-        user=settings.get_user(machine.environ),
-        start_time_ms=_now_ms(),
+    new = NewRun(
+        experiment_id=settings.find_experiment_id(machine.environ) or DEFAULT_EXPERIMENT,
+        user_id=settings.get_user(machine.environ),
+        start_time_ms=now_ms(),
         tags=_make_tags(project, entry, prepared),
     )
+    info = store.create_run(new).info
     observe = request.observe and settings.wants_observation(machine.environ)
     with (
         _finishing(store, info.run_id, say),
@@ -256,8 +258,7 @@ def run_project(machine: Machine, request: RunRequest, *, say: Callable[[str], N
         make_observe_dir(wanted=observe) as observe_dir,
     ):
         digest = _keep_snapshot(prepared, project, store, info.run_id)
-        for name, value in values.items():
-            store.log_param(info.run_id, name, value)
+        store.log_batch(info.run_id, Batch(params=values))
         environ = _make_environment(machine, prepared, info, store, observe_dir=observe_dir)
         taken = prepared.outcome.taken if prepared.outcome else None
         recorder = Recorder(
@@ -280,7 +281,7 @@ def run_project(machine: Machine, request: RunRequest, *, say: Callable[[str], N
         experiment_id=info.experiment_id,
         status=status,
         exit_code=exit_code,
-        artifact_dir=store.find_run_dir(info.run_id) / "artifacts",
+        artifacts=_locate_artifacts(store, info),
         digest=digest,
         environment=prepared.environment,
         used=recorder.used,

@@ -16,7 +16,8 @@ from types import TracebackType
 from repro import settings
 from repro.errors import Terminated, TrackingError
 from repro.formats.run_meta import MetricPoint, RunInfo, RunStatus
-from repro.tracking.file_store import DEFAULT_EXPERIMENT, FileStore, open_store
+from repro.tracking.entities import PARENT_RUN_ID, Batch, NewRun
+from repro.tracking.store import DEFAULT_EXPERIMENT, Store, open_store, write_text
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -27,7 +28,7 @@ class ActiveRun:
     """A run that is being logged to; as a context manager it ends with its block, truthfully."""
 
     def __init__(
-        self, info: RunInfo, store: FileStore, *, started_by_runner: bool, record: OwnRecord | None = None
+        self, info: RunInfo, store: Store, *, started_by_runner: bool, record: OwnRecord | None = None
     ) -> None:
         self.info = info
         self.store = store
@@ -65,7 +66,7 @@ class ActiveRun:
             self.record.finish()
         if self._started_by_runner and status is RunStatus.FINISHED:
             return
-        self.store.set_status(self.run_id, status, end_time_ms=time.time_ns() // 1_000_000)
+        self.store.update_run(self.run_id, status=status, end_time_ms=time.time_ns() // 1_000_000)
 
 
 _stack: list[ActiveRun] = []
@@ -108,13 +109,13 @@ def _make_tags(tags: Mapping[str, str] | None, parent: ActiveRun | None) -> dict
     script = Path(sys.argv[0] or "<console>")
     made = {"mlflow.source.name": str(script), "mlflow.source.type": "LOCAL"}
     if parent:
-        made["mlflow.parentRunId"] = parent.run_id
+        made[PARENT_RUN_ID] = parent.run_id
     source = find_git_source(script.parent if script.exists() else Path.cwd())
     return made | (format_git_tags(source) if source else {}) | dict(tags or {})
 
 
 def _start_record(
-    store: FileStore, run_id: str, *, environ: Mapping[str, str], parent: ActiveRun | None
+    store: Store, run_id: str, *, environ: Mapping[str, str], parent: ActiveRun | None
 ) -> OwnRecord | None:
     """Begin to keep what a run ran in, unless its runner does; whatever goes wrong, the script goes on."""
     if not settings.wants_snapshot(environ):
@@ -151,20 +152,20 @@ def start_run(
     store = open_store(settings.find_tracking_uri(environ), cwd=Path.cwd())
     given = None if run_id else settings.take_run_id()
     if run_id or given:
-        info = store.get_run(run_id or given or "")
+        info = store.get_run(run_id or given or "").info
         if not given:
-            store.set_status(info.run_id, RunStatus.RUNNING)
-            info = store.get_run(info.run_id)
+            info = store.update_run(info.run_id, status=RunStatus.RUNNING)
         for key, value in (tags or {}).items():
             store.set_tag(info.run_id, key, str(value))
     else:
-        info = store.create_run(
+        new = NewRun(
             experiment_id=experiment_id or settings.find_experiment_id(environ) or DEFAULT_EXPERIMENT,
             run_name=run_name,
-            user=settings.get_user(environ),
+            user_id=settings.get_user(environ),
             start_time_ms=time.time_ns() // 1_000_000,
             tags=_make_tags(tags, parent),
         )
+        info = store.create_run(new).info
     record = _start_record(store, info.run_id, environ=environ, parent=parent)
     run = ActiveRun(info, store, started_by_runner=bool(given), record=record)
     _stack.append(run)
@@ -186,7 +187,7 @@ def end_run(status: str = "FINISHED") -> None:
 def log_param(key: str, value: object) -> object:
     """Log a parameter as text and return its value."""
     run = _require_run()
-    run.store.log_param(run.run_id, key, str(value))
+    run.store.log_batch(run.run_id, Batch(params={key: str(value)}))
     return value
 
 
@@ -216,13 +217,13 @@ def log_metrics(metrics: Mapping[str, float], step: int = 0) -> None:
 def log_artifact(local_path: str | os.PathLike[str], artifact_path: str | None = None) -> None:
     """Keep a file or a directory with the run."""
     run = _require_run()
-    run.store.log_artifact(run.run_id, local_path, artifact_path)
+    run.store.log_artifact(run.run_id, Path(local_path), artifact_path or "")
 
 
 def log_text(text: str, artifact_file: str) -> None:
     """Keep a text with the run as the file `artifact_file`."""
     run = _require_run()
-    run.store.log_text(run.run_id, text, artifact_file)
+    write_text(run.store, run.run_id, artifact_file, text)
 
 
 def set_tag(key: str, value: object) -> None:

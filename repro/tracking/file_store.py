@@ -1,274 +1,484 @@
 """Runs as plain files, in MLflow's FileStore layout.
 
 <root>/<experiment id>/meta.yaml
-<root>/<experiment id>/<run id>/meta.yaml     written last: the run exists
-                               params/<key>   the value as text
-                               tags/<key>     the value as text
-                               metrics/<key>  a line `<ms> <value> <step>` for each point, appended
-                               artifacts/
+                       tags/<key>             the value as text
+                       datasets/<id>/         see dataset_files
+                       <run id>/meta.yaml     written last: the run exists
+                                params/ tags/ metrics/    see run_files
+                                inputs/       see dataset_files
+                                artifacts/
+       .trash/<experiment id>/                a deleted experiment
+
+A run's `meta.yaml` is changed under a lock of the run's directory, so that its runner and its script may both do so.
 """
 
 from __future__ import annotations
 
 import os
-import re
-import shutil
 import time
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
-from urllib.parse import unquote, urlsplit
 
-from repro.errors import TrackingError
-from repro.files import write_atomically
+from repro.errors import ReproError, TrackingError, TrackingExistsError, TrackingNotFoundError
+from repro.files import hold_directory, write_atomically
+from repro.formats.direct_url import clean_url
 from repro.formats.run_meta import (
-    ExperimentInfo,
+    Experiment,
     MetricPoint,
     RunInfo,
     RunStatus,
     check_key,
+    edit_experiment_meta,
+    edit_run_meta,
     format_experiment_meta,
-    format_metric_line,
     format_run_meta,
     parse_experiment_meta,
-    parse_metric_line,
     parse_run_meta,
 )
+from repro.tracking.artifact_files import ArtifactFiles
+from repro.tracking.dataset_files import keep_dataset, read_datasets
+from repro.tracking.entities import (
+    RUN_NAME,
+    USER,
+    Artifact,
+    Batch,
+    Dataset,
+    ExperimentQuery,
+    NewRun,
+    Page,
+    Run,
+    RunData,
+    RunQuery,
+)
+from repro.tracking.run_files import (
+    MetricFiles,
+    explaining,
+    keep_first_value,
+    read_latest,
+    read_points,
+    read_values,
+    remove_value,
+    write_value,
+)
+from repro.tracking.store import DEFAULT_EXPERIMENT, find_directory
 
-DEFAULT_EXPERIMENT = "0"
-_META = "meta.yaml"
-_HALF_WRITTEN = re.compile(r"\.[0-9a-f]{8}\.tmp")  # see repro.files.write_atomically
+META = "meta.yaml"
+TRASH = ".trash"
+NO_EXPERIMENTS = frozenset({TRASH, "models"})  # what the root holds beside experiments
+_METRIC_FILES = MetricFiles()
 
 
-def _read_keys(directory: Path) -> Iterator[tuple[str, Path]]:
-    """Yield each key of a directory with its file; a key with `/` lies in directories."""
-    for path in sorted(directory.rglob("*")):
-        if path.is_file() and not _HALF_WRITTEN.fullmatch(path.name):
-            yield path.relative_to(directory).as_posix(), path
+def now_ms() -> int:
+    """Return the time in milliseconds since the epoch."""
+    return time.time_ns() // 1_000_000
 
 
-def _read_text(path: Path) -> str:
-    """Return a value as it was written, line ends included."""
-    return path.read_bytes().decode()
-
-
-@contextmanager
-def _explaining(kind: str, key: str) -> Iterator[None]:
-    """Turn what the file system refuses into a TrackingError, e.g. `a` and then `a/b`."""
-    try:
-        yield
-    except OSError as error:
-        raise TrackingError(f"the {kind} `{key}` cannot be written ({error.strerror})") from error
+def _new_experiment_id() -> str:
+    """Return 18 digits, as MLflow has them."""
+    return str(10**17 + int.from_bytes(os.urandom(8), "big") % (9 * 10**17))
 
 
 class FileStore:
-    """The runs below one directory; every deed raises TrackingError for what does not exist or may not be."""
+    """The runs below one directory; see `repro.tracking.store.Store`."""
 
     def __init__(self, root: Path) -> None:
         self.root = root.absolute()
+        self._run_dirs: dict[str, str] = {}
 
     @property
     def uri(self) -> str:
         """The store's tracking URI."""
         return self.root.as_uri()
 
-    def _make_experiment(self, experiment_id: str, name: str) -> None:
-        directory = self.root / experiment_id
-        directory.mkdir(parents=True, exist_ok=True)
-        info = ExperimentInfo(
-            experiment_id=experiment_id,
-            name=name,
-            artifact_location=directory.as_uri(),
-            creation_time_ms=time.time_ns() // 1_000_000,
-        )
-        write_atomically(directory / _META, format_experiment_meta(info))
+    # experiments
 
-    def create_experiment(self, name: str) -> str:
-        """Make an experiment and return its id."""
-        self._require_experiment(DEFAULT_EXPERIMENT)
-        if self.find_experiment(name):
-            raise TrackingError(f"there is an experiment `{name}` already")
-        experiment_id = str(100_000_000_000_000_000 + int.from_bytes(os.urandom(7), "big") % 800_000_000_000_000_000)
-        self._make_experiment(experiment_id, name)
-        return experiment_id
+    def list_experiment_dirs(self, *, deleted: bool = False) -> list[Path]:
+        """Return the directories of the experiments that are there, or in the trash."""
+        try:
+            entries = list(os.scandir(self.root / TRASH if deleted else self.root))
+        except FileNotFoundError:
+            return []
+        names = sorted(entry.name for entry in entries if entry.name not in NO_EXPERIMENTS)
+        base = self.root / TRASH if deleted else self.root
+        return [base / name for name in names if (base / name / META).is_file()]
 
-    def find_experiment(self, name: str) -> ExperimentInfo | None:
-        """Return the experiment of that name."""
-        for path in self.root.glob(f"*/{_META}"):
-            info = parse_experiment_meta(path.read_text(encoding="utf-8"), where=str(path))
-            if info.name == name:
-                return info
-        return None
+    def _find_experiment_dir(self, experiment_id: str) -> Path:
+        """Return an experiment's directory, also in the trash; the default one is made when it is wanted."""
+        if experiment_id not in (*NO_EXPERIMENTS, "", ".", "..") and "/" not in experiment_id:
+            for directory in (self.root / experiment_id, self.root / TRASH / experiment_id):
+                if (directory / META).is_file():
+                    return directory
+            if experiment_id == DEFAULT_EXPERIMENT:
+                return self._make_experiment(DEFAULT_EXPERIMENT, "Default", None)
+        raise TrackingNotFoundError(f"there is no experiment `{experiment_id}` in `{self.root}`")
 
-    def _require_experiment(self, experiment_id: str) -> Path:
-        directory = self.root / experiment_id
-        if not (directory / _META).exists():
-            if experiment_id != DEFAULT_EXPERIMENT:
-                raise TrackingError(f"there is no experiment `{experiment_id}` in `{self.root}`")
-            self._make_experiment(DEFAULT_EXPERIMENT, "Default")
+    def _get_active_experiment_dir(self, experiment_id: str) -> Path:
+        directory = self._find_experiment_dir(experiment_id)
+        if directory.parent.name == TRASH:
+            raise TrackingNotFoundError(
+                f"the experiment `{experiment_id}` is deleted", hint=f"repro experiments restore {experiment_id}"
+            )
         return directory
 
-    def create_run(
-        self, *, experiment_id: str, run_name: str | None, user: str, start_time_ms: int, tags: Mapping[str, str]
-    ) -> RunInfo:
-        """Make a run that is RUNNING; without a name it gets one of its id."""
+    def _make_experiment(self, experiment_id: str, name: str, artifact_location: str | None) -> Path:
+        directory = self.root / experiment_id
+        with explaining("experiment", name):
+            directory.mkdir(parents=True, exist_ok=True)
+            created_ms = now_ms()
+            experiment = Experiment(
+                experiment_id=experiment_id,
+                name=name,
+                artifact_location=artifact_location or directory.as_uri(),
+                creation_time_ms=created_ms,
+                last_update_time_ms=created_ms,
+            )
+            write_atomically(directory / META, format_experiment_meta(experiment))
+        return directory
+
+    def _read_experiment(self, directory: Path) -> Experiment:
+        path = directory / META
+        stage = "deleted" if directory.parent.name == TRASH else "active"
+        experiment = parse_experiment_meta(path.read_text(encoding="utf-8"), where=str(path))
+        return replace(experiment, lifecycle_stage=stage, tags=read_values(str(directory / "tags")))
+
+    def _write_experiment(self, directory: Path, experiment: Experiment) -> None:
+        path = directory / META
+        text = path.read_text(encoding="utf-8")
+        write_atomically(path, edit_experiment_meta(text, replace(experiment, last_update_time_ms=now_ms())))
+
+    def create_experiment(
+        self, name: str, *, artifact_location: str | None = None, tags: dict[str, str] | None = None
+    ) -> str:
+        """Make an experiment and return its id."""
+        if not name.strip():
+            raise TrackingError("an experiment needs a name")
+        for key in tags or {}:
+            check_key("tag", key)
+        self._find_experiment_dir(DEFAULT_EXPERIMENT)
+        with hold_directory(self.root):
+            if there := self.find_experiment(name):
+                is_deleted = there.lifecycle_stage == "deleted"
+                raise TrackingExistsError(
+                    f"there is an experiment `{name}` already" + (", deleted" if is_deleted else ""),
+                    hint=f"repro experiments restore {there.experiment_id}" if is_deleted else None,
+                )
+            experiment_id = _new_experiment_id()
+            directory = self._make_experiment(experiment_id, name, artifact_location)
+        for key, value in (tags or {}).items():
+            write_value(str(directory / "tags"), "tag", key, value)
+        return experiment_id
+
+    def get_experiment(self, experiment_id: str) -> Experiment:
+        """Return an experiment, also a deleted one."""
+        return self._read_experiment(self._find_experiment_dir(experiment_id))
+
+    def find_experiment(self, name: str) -> Experiment | None:
+        """Return the experiment of a name, also a deleted one."""
+        if name == "Default":
+            self._find_experiment_dir(DEFAULT_EXPERIMENT)
+        for directory in (*self.list_experiment_dirs(), *self.list_experiment_dirs(deleted=True)):
+            try:
+                experiment = self._read_experiment(directory)
+            except (ReproError, OSError):
+                continue  # a damaged neighbour, or one that goes away, hides no other
+            if experiment.name == name:
+                return experiment
+        return None
+
+    def rename_experiment(self, experiment_id: str, name: str) -> None:
+        """Give an active experiment another name."""
+        directory = self._get_active_experiment_dir(experiment_id)
+        if not name.strip():
+            raise TrackingError("an experiment needs a name")
+        with hold_directory(self.root):
+            there = self.find_experiment(name)
+            if there and there.experiment_id != experiment_id:
+                raise TrackingExistsError(f"there is an experiment `{name}` already")
+            self._write_experiment(directory, replace(self._read_experiment(directory), name=name))
+
+    def _move_experiment(self, directory: Path, target: Path, stage: str) -> None:
+        """Move an experiment into or out of the trash, and mark it and its runs."""
+        with explaining("experiment", directory.name):
+            target.mkdir(exist_ok=True)
+            os.rename(directory, target / directory.name)
+        self._run_dirs.clear()
+        moved = target / directory.name
+        self._write_experiment(moved, replace(self._read_experiment(moved), lifecycle_stage=stage))
+        for run_dir in self.list_run_dirs(moved):
+            self._change(run_dir, lifecycle_stage=stage)
+
+    def delete_experiment(self, experiment_id: str) -> None:
+        """Mark an active experiment and its runs as deleted."""
+        if experiment_id == DEFAULT_EXPERIMENT:
+            raise TrackingError("the default experiment cannot be deleted")
+        self._move_experiment(self._get_active_experiment_dir(experiment_id), self.root / TRASH, "deleted")
+
+    def restore_experiment(self, experiment_id: str) -> None:
+        """Make a deleted experiment active again, with its runs."""
+        directory = self._find_experiment_dir(experiment_id)
+        if directory.parent.name != TRASH:
+            raise TrackingNotFoundError(f"the experiment `{experiment_id}` is not deleted")
+        self._move_experiment(directory, self.root, "active")
+
+    def set_experiment_tag(self, experiment_id: str, key: str, value: str) -> None:
+        """Set a tag of an experiment."""
+        write_value(str(self._get_active_experiment_dir(experiment_id) / "tags"), "tag", key, value)
+
+    def delete_experiment_tag(self, experiment_id: str, key: str) -> None:
+        """Remove a tag of an experiment."""
+        if not remove_value(str(self._get_active_experiment_dir(experiment_id) / "tags"), "tag", key):
+            raise TrackingNotFoundError(f"the experiment `{experiment_id}` has no tag `{key}`")
+
+    def search_experiments(self, query: ExperimentQuery) -> Page[Experiment]:
+        """Return experiments, the newest first where the query has no order."""
+        found = [
+            self._read_experiment(directory)
+            for deleted in (False, True)
+            for directory in self.list_experiment_dirs(deleted=deleted)
+            if query.view.shows("deleted" if deleted else "active")
+        ]
+        newest_first = sorted(found, key=lambda each: each.creation_time_ms, reverse=True)
+        return Page(items=tuple(newest_first[: query.max_results]))
+
+    # runs
+
+    def list_run_dirs(self, experiment_dir: Path) -> list[Path]:
+        """Return the directories of an experiment's runs."""
+        return [path.parent for path in experiment_dir.glob(f"*/{META}")]
+
+    def create_run(self, new: NewRun) -> Run:
+        """Make a run that is RUNNING."""
+        directory = self._get_active_experiment_dir(new.experiment_id or DEFAULT_EXPERIMENT)
         run_id = os.urandom(16).hex()
-        name = run_name or f"run-{run_id[:8]}"
-        directory = self._require_experiment(experiment_id) / run_id
-        for part in ("params", "metrics", "tags", "artifacts"):
-            (directory / part).mkdir(parents=True)
+        tagged = new.tags.get(RUN_NAME)
+        if new.run_name and tagged and new.run_name != tagged:
+            raise TrackingError(f"the run is named `{new.run_name}`, and `{tagged}` by its tag `{RUN_NAME}`")
+        name = new.run_name or tagged or f"run-{run_id[:8]}"
+        tags = {RUN_NAME: name, **({USER: new.user_id} if new.user_id else {}), **new.tags}
+        for key in tags:
+            check_key("tag", key)
+        run_dir = directory / run_id
+        location = self._read_experiment_location(directory)
         info = RunInfo(
             run_id=run_id,
-            experiment_id=experiment_id,
+            experiment_id=directory.name,
             run_name=name,
-            user_id=user,
+            user_id=new.user_id,
             status=RunStatus.RUNNING,
-            start_time_ms=start_time_ms,
+            start_time_ms=new.start_time_ms,
             end_time_ms=None,
-            artifact_uri=(directory / "artifacts").as_uri(),
+            artifact_uri=f"{location.rstrip('/')}/{run_id}/artifacts",
         )
-        for key, value in {"mlflow.runName": name, "mlflow.user": user, **tags}.items():
-            self._write(directory / "tags", "tag", key, value)
-        write_atomically(directory / _META, format_run_meta(info))
-        return info
+        with explaining("run", name):
+            for part in ("params", "metrics", "tags", "artifacts"):
+                os.makedirs(run_dir / part)
+            for key, value in tags.items():
+                write_value(f"{run_dir}/tags", "tag", key, value)
+            write_atomically(run_dir / META, format_run_meta(info), durable=False)
+        self._run_dirs[run_id] = str(run_dir)
+        return Run(info=info, data=RunData(tags=tags))
+
+    def _read_experiment_location(self, directory: Path) -> str:
+        """Return where an experiment keeps artifacts; of one that lies where it was made, below itself."""
+        path = directory / META
+        return parse_experiment_meta(path.read_text(encoding="utf-8"), where=str(path)).artifact_location
 
     def find_run_dir(self, run_id: str) -> Path:
-        """Return the directory of a run."""
-        if run_id.isalnum():
-            for path in self.root.glob(f"*/{run_id}/{_META}"):
-                return path.parent
-        raise TrackingError(f"there is no run `{run_id}` in `{self.root}`", hint="MLFLOW_TRACKING_URI names the store")
+        """Return the directory of a run, also of a deleted one."""
+        known = self._run_dirs.get(run_id)
+        if known and os.path.isfile(f"{known}/{META}"):
+            return Path(known)
+        if run_id.isalnum() and run_id.isascii():
+            for directory in self._iterate_experiment_names():
+                if os.path.isfile(f"{directory}/{run_id}/{META}"):
+                    self._run_dirs[run_id] = f"{directory}/{run_id}"
+                    return Path(f"{directory}/{run_id}")
+        raise TrackingNotFoundError(
+            f"there is no run `{run_id}` in `{self.root}`", hint="MLFLOW_TRACKING_URI names the store"
+        )
 
-    def get_run(self, run_id: str) -> RunInfo:
+    def _iterate_experiment_names(self) -> Iterator[str]:
+        for base in (str(self.root), f"{self.root}/{TRASH}"):
+            try:
+                names = [entry.name for entry in os.scandir(base) if entry.name not in NO_EXPERIMENTS]
+            except FileNotFoundError:
+                continue
+            yield from (f"{base}/{name}" for name in names)
+
+    def get_info(self, run_id: str) -> RunInfo:
         """Return what a run's meta.yaml says."""
-        path = self.find_run_dir(run_id) / _META
+        return self._read_info(self.find_run_dir(run_id))
+
+    def _read_info(self, run_dir: Path) -> RunInfo:
+        path = run_dir / META
         return parse_run_meta(path.read_text(encoding="utf-8"), where=str(path))
 
-    def list_runs(self, experiment_id: str) -> list[RunInfo]:
-        """Return the runs of an experiment, the newest first."""
-        runs = [self.get_run(path.parent.name) for path in (self.root / experiment_id).glob(f"*/{_META}")]
-        return sorted(runs, key=lambda run: run.start_time_ms, reverse=True)
+    def read_run(self, run_dir: Path) -> Run:
+        """Return the run of a directory. Raises TrackingError and OSError."""
+        info = self._read_info(run_dir)
+        tags = read_values(f"{run_dir}/tags")
+        data = RunData(points=read_latest(f"{run_dir}/metrics"), params=read_values(f"{run_dir}/params"), tags=tags)
+        if not info.run_name and RUN_NAME in tags:
+            info = replace(info, run_name=tags[RUN_NAME])
+        return Run(info=info, data=data, datasets=read_datasets(run_dir))
 
-    def _write(self, directory: Path, kind: str, key: str, value: str) -> None:
-        check_key(kind, key)
-        path = directory / key
-        with _explaining(kind, key):
-            path.parent.mkdir(parents=True, exist_ok=True)
-            write_atomically(path, value, durable=False)
+    def get_run(self, run_id: str) -> Run:
+        """Return a run, also a deleted one."""
+        return self.read_run(self.find_run_dir(run_id))
 
-    def log_param(self, run_id: str, key: str, value: str) -> None:
-        """Keep a parameter; the same value again is fine, another is refused."""
-        directory = self.find_run_dir(run_id) / "params"
-        check_key("parameter", key)
-        path = directory / key
-        if path.is_file():
-            if (before := _read_text(path)) != value:
-                raise TrackingError(
-                    f"the parameter `{key}` of run `{run_id}` is `{before}` and cannot become `{value}`"
-                )
-            return
-        self._write(directory, "parameter", key, value)
+    def _change(self, run_dir: Path, **changes: object) -> RunInfo:
+        """Change what a run's meta.yaml says; fields that we do not know stay."""
+        path = run_dir / META
+        with explaining("run", run_dir.name), hold_directory(run_dir):
+            text = path.read_text(encoding="utf-8")
+            info = replace(parse_run_meta(text, where=str(path)), **changes)  # type: ignore[arg-type]
+            write_atomically(path, edit_run_meta(text, info), durable=info.status.is_final)
+        return info
 
-    def log_metric(self, run_id: str, key: str, point: MetricPoint) -> None:
-        """Append a point to a metric: one write, so that points of several processes do not mix."""
-        check_key("metric", key)
-        path = self.find_run_dir(run_id) / "metrics" / key
-        with _explaining("metric", key):
-            path.parent.mkdir(parents=True, exist_ok=True)
-            descriptor = os.open(path, os.O_WRONLY | os.O_APPEND | os.O_CREAT, 0o644)
-        try:
-            os.write(descriptor, format_metric_line(point).encode())
-        finally:
-            os.close(descriptor)
+    def _get_active_run_dir(self, run_id: str) -> Path:
+        run_dir = self.find_run_dir(run_id)
+        if self._read_info(run_dir).lifecycle_stage != "active":
+            raise TrackingError(f"the run `{run_id}` is deleted", hint=f"repro runs restore {run_id}")
+        return run_dir
 
-    def set_tag(self, run_id: str, key: str, value: str) -> None:
-        """Set a tag, replacing its value."""
-        self._write(self.find_run_dir(run_id) / "tags", "tag", key, value)
+    def update_run(
+        self, run_id: str, *, status: RunStatus | None = None, end_time_ms: int | None = None, name: str | None = None
+    ) -> RunInfo:
+        """Change what is given; a run whose status is not final has no end time."""
+        run_dir = self._get_active_run_dir(run_id)
+        changes: dict[str, object] = {}
+        if status is not None:
+            changes = {"status": status, "end_time_ms": end_time_ms if status.is_final else None}
+        elif end_time_ms is not None:
+            changes = {"end_time_ms": end_time_ms}
+        if name:
+            write_value(f"{run_dir}/tags", "tag", RUN_NAME, name)
+            changes["run_name"] = name
+        if status is not None and status.is_final:
+            _METRIC_FILES.close(str(run_dir))
+        return self._change(run_dir, **changes)
 
-    def _artifact_place(self, run_id: str, artifact_path: str | None) -> Path:
-        root = self.find_run_dir(run_id) / "artifacts"
-        place = (root / (artifact_path or "")).resolve()
-        if not place.is_relative_to(root.resolve()):
-            raise TrackingError(f"the artifact path `{artifact_path}` leads out of the run")
-        return place
+    def delete_run(self, run_id: str) -> None:
+        """Mark a run as deleted."""
+        self._change(self._get_active_run_dir(run_id), lifecycle_stage="deleted")
 
-    def log_artifact(self, run_id: str, local_path: str | os.PathLike[str], artifact_path: str | None = None) -> None:
-        """Copy a file, or a directory with its content, into the run's artifacts, below `artifact_path`."""
-        source = Path(local_path).resolve()
-        place = self._artifact_place(run_id, artifact_path)
-        if not source.exists():
-            raise TrackingError(f"there is no file `{local_path}` to keep")
-        if place.is_relative_to(source):
-            raise TrackingError(f"`{source}` cannot be kept: it holds the run itself")
-        place.mkdir(parents=True, exist_ok=True)
-        if source.is_dir():
-            shutil.copytree(source, place / source.name, dirs_exist_ok=True)
-        else:
-            shutil.copyfile(source, place / source.name)
+    def restore_run(self, run_id: str) -> None:
+        """Make a deleted run active again."""
+        run_dir = self.find_run_dir(run_id)
+        self._get_active_experiment_dir(self._read_info(run_dir).experiment_id)
+        self._change(run_dir, lifecycle_stage="active")
 
-    def log_text(self, run_id: str, text: str, artifact_file: str) -> None:
-        """Keep a text as an artifact."""
-        place = self._artifact_place(run_id, artifact_file)
-        with _explaining("artifact", artifact_file):
-            place.parent.mkdir(parents=True, exist_ok=True)
-            write_atomically(place, text)
-
-    def read_artifact(self, run_id: str, artifact_file: str) -> str | None:
-        """Return the text of an artifact, None where there is none that can be read."""
-        try:
-            return _read_text(self._artifact_place(run_id, artifact_file))
-        except (OSError, UnicodeDecodeError):
-            return None
+    def search_runs(self, query: RunQuery) -> Page[Run]:
+        """Return runs, the newest first where the query has no order."""
+        found = [
+            run
+            for experiment_id in query.experiment_ids
+            for run_dir in self.list_run_dirs(self._find_experiment_dir(experiment_id))
+            if query.view.shows((run := self.read_run(run_dir)).info.lifecycle_stage)
+        ]
+        newest_first = sorted(found, key=lambda run: run.info.start_time_ms, reverse=True)
+        return Page(items=tuple(newest_first[: query.max_results]))
 
     def find_tagged(self, key: str) -> list[RunInfo]:
         """Return the runs of all experiments that have a tag and are not deleted, the newest first."""
         check_key("tag", key)
-        paths = self.root.glob(f"*/*/tags/{key}")
-        runs = [self.get_run(path.parents[1].name) for path in paths if (path.parents[1] / _META).exists()]
-        active = [run for run in runs if run.lifecycle_stage == "active"]
-        return sorted(active, key=lambda run: run.start_time_ms, reverse=True)
+        infos = [self._read_info(path.parents[1]) for path in self.root.glob(f"*/*/tags/{key}")]
+        active = [info for info in infos if info.lifecycle_stage == "active"]
+        return sorted(active, key=lambda info: info.start_time_ms, reverse=True)
 
-    def set_status(self, run_id: str, status: RunStatus, *, end_time_ms: int | None = None) -> None:
-        """Set a run's status; a time ends it."""
-        info = replace(self.get_run(run_id), status=status, end_time_ms=end_time_ms)
-        write_atomically(self.find_run_dir(run_id) / _META, format_run_meta(info))
+    # what is logged
 
-    def read_params(self, run_id: str) -> dict[str, str]:
-        """Return the parameters."""
-        return {key: _read_text(path) for key, path in _read_keys(self.find_run_dir(run_id) / "params")}
+    def log_batch(self, run_id: str, batch: Batch) -> None:
+        """Log to an active run; nothing of a batch with an impossible key or parameter is kept."""
+        run_dir = str(self._get_active_run_dir(run_id))
+        for kind, keys in (
+            ("metric", [each.key for each in batch.metrics]), ("parameter", batch.params), ("tag", batch.tags)
+        ):  # fmt: skip
+            for key in keys:
+                check_key(kind, key)
+        for key, value in batch.params.items():
+            self._log_param(run_dir, run_id, key, value)
+        for metric in batch.metrics:
+            _METRIC_FILES.append(run_dir, metric.key, metric.point)
+        for key, value in batch.tags.items():
+            self._set_tag(run_dir, key, value)
 
-    def read_tags(self, run_id: str) -> dict[str, str]:
-        """Return the tags."""
-        return {key: _read_text(path) for key, path in _read_keys(self.find_run_dir(run_id) / "tags")}
+    def _log_param(self, run_dir: str, run_id: str, key: str, value: str) -> None:
+        before = keep_first_value(f"{run_dir}/params", "parameter", key, value)
+        if before != value:
+            raise TrackingError(f"the parameter `{key}` of run `{run_id}` is `{before}` and cannot become `{value}`")
 
-    def read_metrics(self, run_id: str) -> dict[str, float]:
-        """Return the latest value of each metric: that of the highest step, then time, then value."""
-        latest = {}
-        for key, path in _read_keys(self.find_run_dir(run_id) / "metrics"):
-            points = [parse_metric_line(line) for line in path.read_text().splitlines() if line.strip()]
-            if points:
-                latest[key] = max(points, key=lambda point: point.order).value
-        return latest
+    def log_metric(self, run_id: str, key: str, point: MetricPoint) -> None:
+        """Append a point to a metric: one write, so that points of several processes do not mix."""
+        run_dir = self._run_dirs.get(run_id)
+        if run_dir is None or not _METRIC_FILES.holds(run_dir, key):
+            run_dir = str(self._get_active_run_dir(run_id))
+        _METRIC_FILES.append(run_dir, key, point)
 
-    def list_artifacts(self, run_id: str) -> list[str]:
-        """Return the files among a run's artifacts, by their paths in it."""
-        return [name for name, _ in _read_keys(self.find_run_dir(run_id) / "artifacts")]
+    def _set_tag(self, run_dir: str, key: str, value: str) -> None:
+        write_value(f"{run_dir}/tags", "tag", key, value)
+        if key == RUN_NAME:
+            self._change(Path(run_dir), run_name=value)
 
+    def set_tag(self, run_id: str, key: str, value: str) -> None:
+        """Set a tag, replacing its value; that of the name renames the run."""
+        self._set_tag(str(self._get_active_run_dir(run_id)), key, value)
 
-def open_store(uri: str | None, *, cwd: Path) -> FileStore:
-    """Return the store of a tracking URI: a path, a `file:` URI, or without one `mlruns` in `cwd`.
+    def delete_tag(self, run_id: str, key: str) -> None:
+        """Remove a tag."""
+        if not remove_value(f"{self._get_active_run_dir(run_id)}/tags", "tag", key):
+            raise TrackingNotFoundError(f"the run `{run_id}` has no tag `{key}`")
 
-    Raises TrackingError for what is no directory.
-    """
-    if not uri:
-        return FileStore(cwd / "mlruns")
-    parts = urlsplit(uri)
-    if parts.scheme == "file":
-        return FileStore(Path(unquote(parts.path)))
-    if parts.scheme:
-        raise TrackingError(
-            f"the tracking URI `{parts.scheme}:...` is not supported by this version of repro",
-            hint="use a directory: MLFLOW_TRACKING_URI=./mlruns",
-        )
-    return FileStore(cwd / Path(uri).expanduser())
+    def get_metric_history(self, run_id: str, key: str) -> list[MetricPoint]:
+        """Return every point of a metric, in the order they were logged."""
+        check_key("metric", key)
+        try:
+            return read_points(f"{self.find_run_dir(run_id)}/metrics/{key}")
+        except (FileNotFoundError, IsADirectoryError, NotADirectoryError):
+            return []
+
+    def log_datasets(self, run_id: str, datasets: tuple[Dataset, ...]) -> None:
+        """Keep which datasets a run has read."""
+        run_dir = self._get_active_run_dir(run_id)
+        for dataset in datasets:
+            keep_dataset(run_dir, dataset)
+
+    # artifacts
+
+    def open_artifacts(self, run_id: str) -> ArtifactFiles:
+        """Return the artifacts of a run, where its store has them: with the run, wherever the directory was moved.
+
+        Raises TrackingError for artifacts that are kept elsewhere, which is not a directory.
+        """
+        run_dir = self.find_run_dir(run_id)
+        uri = self._read_info(run_dir).artifact_uri
+        if uri.endswith(f"{run_dir.parent.name}/{run_id}/artifacts") or uri.startswith("mlflow-artifacts:"):
+            return ArtifactFiles(run_dir / "artifacts")
+        place = find_directory(uri, cwd=Path.cwd())
+        if place is None:
+            raise TrackingError(f"the artifacts of run `{run_id}` are kept elsewhere: `{clean_url(uri)}`")
+        return ArtifactFiles(place)
+
+    def list_artifacts(self, run_id: str, path: str = "") -> list[Artifact]:
+        """Return what lies directly in a directory of a run's artifacts."""
+        return self.open_artifacts(run_id).list_directory(path)
+
+    def log_artifact(self, run_id: str, local_path: Path, artifact_dir: str = "") -> None:
+        """Keep a file, or a directory with its content, below a directory of the run's artifacts."""
+        self.open_artifacts(run_id).put(local_path, artifact_dir)
+
+    def write_artifact(self, run_id: str, path: str, content: bytes) -> None:
+        """Keep bytes as an artifact."""
+        self.open_artifacts(run_id).write(path, content)
+
+    def read_artifact(self, run_id: str, path: str) -> bytes:
+        """Return the bytes of an artifact."""
+        return self.open_artifacts(run_id).read(path)
+
+    def download_artifacts(self, run_id: str, path: str, target_dir: Path) -> Path:
+        """Copy a file or directory of the artifacts below a directory, and return where it is."""
+        return self.open_artifacts(run_id).copy_to(path, target_dir)
+
+    def flush(self) -> None:
+        """Do nothing: what was logged is in its files."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from urllib.parse import unquote, urlsplit
@@ -10,7 +11,8 @@ from urllib.parse import unquote, urlsplit
 from repro import settings
 from repro.errors import NotObservedError, ReproError, UsageError
 from repro.formats.lockfile import FILE_NAME, Snapshot, parse_snapshot
-from repro.tracking.file_store import FileStore, open_store
+from repro.tracking.entities import MAX_RESULTS, ExperimentQuery, Run, RunQuery
+from repro.tracking.store import Store, find_text, open_store
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -28,9 +30,8 @@ class ObservedRun:
     used: frozenset[str]
 
 
-def _find_source(store: FileStore, run_id: str, *, cwd: Path) -> tuple[str, Path] | None:
-    """Return what kind of source a run has, and where it lies."""
-    tags = store.read_tags(run_id)
+def _find_source(tags: Mapping[str, str], *, cwd: Path) -> tuple[str, Path] | None:
+    """Return what kind of source a run with these tags has, and where it lies."""
     name = tags.get("mlflow.source.name", "")
     if not name or name.startswith("<"):
         return None
@@ -38,39 +39,48 @@ def _find_source(store: FileStore, run_id: str, *, cwd: Path) -> tuple[str, Path
     return tags.get("mlflow.source.type", ""), path.resolve()
 
 
-def _belongs(store: FileStore, run_id: str, project_dir: Path, *, cwd: Path) -> bool:
+def _belongs(run: Run, project_dir: Path, *, cwd: Path) -> bool:
     """Tell whether a run is the project's: of the project itself, or of a script below its directory."""
-    source = _find_source(store, run_id, cwd=cwd)
+    source = _find_source(run.data.tags, cwd=cwd)
     if source is None:
         return False
     kind, path = source
     return path == project_dir if kind == "PROJECT" else path.is_relative_to(project_dir)
 
 
-def _read_used(store: FileStore, run_id: str) -> frozenset[str]:
-    text = store.read_artifact(run_id, FILE_NAME)
+def _read_used(store: Store, run_id: str) -> frozenset[str]:
+    text = find_text(store, run_id, FILE_NAME)
     snapshot: Snapshot | None = parse_snapshot(text, where=f"{FILE_NAME} of run {run_id}") if text else None
     return frozenset(each.name for each in snapshot.distributions if each.used) if snapshot else frozenset()
 
 
-def get_observed_run(store: FileStore, run_id: str) -> ObservedRun:
+def _list_observed(store: Store) -> Iterator[Run]:
+    """Yield the runs with marks, the newest first."""
+    experiments = store.search_experiments(ExperimentQuery(max_results=MAX_RESULTS))
+    query = RunQuery(
+        experiment_ids=tuple(each.experiment_id for each in experiments), filter=f"tags.`{_USED}` IS NOT NULL"
+    )
+    yield from store.search_runs(query)
+
+
+def get_observed_run(store: Store, run_id: str) -> ObservedRun:
     """Return what a run has used. Raises TrackingError for one that does not exist, NotObservedError."""
-    run_id = store.get_run(run_id).run_id
+    run_id = store.get_run(run_id).info.run_id
     used = _read_used(store, run_id)
     if not used:
         raise NotObservedError(f"the run `{run_id}` marks no distribution as used", hint=_HINT)
     return ObservedRun(run_id=run_id, used=used)
 
 
-def get_newest_observed_run(store: FileStore, project_dir: Path, *, cwd: Path) -> ObservedRun:
+def get_newest_observed_run(store: Store, project_dir: Path, *, cwd: Path) -> ObservedRun:
     """Return what the newest run of a project that has marks has used. Raises NotObservedError."""
-    for run in store.find_tagged(_USED):
-        if _belongs(store, run.run_id, project_dir.resolve(), cwd=cwd):
+    for run in _list_observed(store):
+        if _belongs(run, project_dir.resolve(), cwd=cwd):
             try:
-                return get_observed_run(store, run.run_id)
+                return get_observed_run(store, run.info.run_id)
             except ReproError:
                 continue
-    raise NotObservedError(f"no run of `{project_dir}` in `{store.root}` says what it used", hint=_HINT)
+    raise NotObservedError(f"no run of `{project_dir}` in `{store.uri}` says what it used", hint=_HINT)
 
 
 def find_ring(run_id: str, *, project_dir: Path, environ: Mapping[str, str]) -> frozenset[str]:

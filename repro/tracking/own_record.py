@@ -24,9 +24,9 @@ from repro.snapshots.hardware import read_hardware
 from repro.snapshots.running import find_site_directories, take_here
 from repro.snapshots.take import Taken
 from repro.snapshots.trace import Process, Trace, parse_process, read_trace
-from repro.tracking.file_store import FileStore
 from repro.tracking.run_record import Record, keep_record
 from repro.tracking.snapshot_tags import make_snapshot_tags
+from repro.tracking.store import Store, find_text, write_text
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -97,7 +97,7 @@ def _take_now() -> Taken:
 
 
 @contextmanager
-def _noting_errors(store: FileStore, run_id: str) -> Iterator[None]:
+def _noting_errors(store: Store, run_id: str) -> Iterator[None]:
     try:
         yield
     except Exception as error:
@@ -109,7 +109,7 @@ class OwnRecord:
     """The record of one run; `observation` is shared with the runs nested in it, None where nothing is observed."""
 
     def __init__(
-        self, store: FileStore, run_id: str, *, environ: Mapping[str, str], outer: OwnRecord | None = None
+        self, store: Store, run_id: str, *, environ: Mapping[str, str], outer: OwnRecord | None = None
     ) -> None:
         self._store = store
         self._run_id = run_id
@@ -125,7 +125,7 @@ class OwnRecord:
                 self.observation = Observation(self._environ)
             self._taken = _take_now()
             snapshot = self._taken.snapshot
-            self._store.log_text(self._run_id, format_snapshot(snapshot), FILE_NAME)
+            write_text(self._store, self._run_id, FILE_NAME, format_snapshot(snapshot))
             for key, value in make_snapshot_tags(snapshot).items():
                 self._store.set_tag(self._run_id, key, value)
         return self
@@ -147,9 +147,9 @@ class OwnRecord:
 
 
 def start_own_record(
-    store: FileStore, run_id: str, *, environ: Mapping[str, str], outer: OwnRecord | None
+    store: Store, run_id: str, *, environ: Mapping[str, str], outer: OwnRecord | None
 ) -> OwnRecord | None:
     """Begin the record of a run; None where it has one already, which is its runner's, or its earlier start's."""
-    if store.read_artifact(run_id, FILE_NAME) is not None:
+    if find_text(store, run_id, FILE_NAME) is not None:
         return None
     return OwnRecord(store, run_id, environ=environ, outer=outer).start()

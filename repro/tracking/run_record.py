@@ -20,7 +20,7 @@ from repro.snapshots.owners import find_roots, read_owners, resolve_paths
 from repro.snapshots.probe import Found
 from repro.snapshots.trace import Trace
 from repro.snapshots.used import mark_used
-from repro.tracking.file_store import FileStore
+from repro.tracking.store import Store, find_text, write_text
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -49,18 +49,18 @@ def _make_private(environ: Mapping[str, str]) -> Private:
     return Private(words=settings.get_private_words(environ), directories=(settings.get_home_dir(environ),))
 
 
-def _keep_marks(store: FileStore, run_id: str, snapshot: Snapshot, used: frozenset[str]) -> int | None:
+def _keep_marks(store: Store, run_id: str, snapshot: Snapshot, used: frozenset[str]) -> int | None:
     """Mark the run's own copy of the lock; one that the script has put into its place is left alone."""
-    if store.read_artifact(run_id, FILE_NAME) != format_snapshot(snapshot):
+    if find_text(store, run_id, FILE_NAME) != format_snapshot(snapshot):
         return None
     marked = mark_used(snapshot, used)
     count = sum(each.used for each in marked.distributions)
-    store.log_text(run_id, format_snapshot(marked), FILE_NAME)
+    write_text(store, run_id, FILE_NAME, format_snapshot(marked))
     store.set_tag(run_id, "repro.snapshot.used", str(count))
     return count
 
 
-def keep_record(store: FileStore, run_id: str, record: Record) -> int | None:
+def keep_record(store: Store, run_id: str, record: Record) -> int | None:
     """Keep marks and fingerprint of a run that ends; return how many distributions it has used, None if unknown.
 
     Raises TrackingError.
@@ -70,7 +70,7 @@ def keep_record(store: FileStore, run_id: str, record: Record) -> int | None:
     count = None
     if record.snapshot and record.trace:
         count = _keep_marks(store, run_id, record.snapshot, attribution.used)
-    if store.read_artifact(run_id, FINGERPRINT) is None:  # a file of that name is the script's own
+    if find_text(store, run_id, FINGERPRINT) is None:  # a file of that name is the script's own
         fingerprint = assemble(
             record.hardware,
             trace.processes,
@@ -78,5 +78,5 @@ def keep_record(store: FileStore, run_id: str, record: Record) -> int | None:
             library_owners=attribution.library_owners,
             private=_make_private(record.environ),
         )
-        store.log_text(run_id, format_fingerprint(fingerprint), FINGERPRINT)
+        write_text(store, run_id, FINGERPRINT, format_fingerprint(fingerprint))
     return count

@@ -13,7 +13,7 @@ from urllib.parse import unquote, urlsplit
 
 from repro.errors import TrackingError
 from repro.formats.run_meta import Experiment, MetricPoint, RunInfo, RunStatus
-from repro.tracking.entities import Artifact, Batch, ExperimentQuery, NewRun, Page, Run, RunQuery
+from repro.tracking.entities import Artifact, Batch, Dataset, ExperimentQuery, NewRun, Page, Run, RunQuery
 
 DEFAULT_EXPERIMENT = "0"
 
@@ -110,6 +110,10 @@ class Store(Protocol):
         """Return every point of a metric, in the order they were logged; none for a metric that there is not."""
         ...
 
+    def log_datasets(self, run_id: str, datasets: tuple[Dataset, ...]) -> None:
+        """Keep which datasets a run has read; one that was kept already stays."""
+        ...
+
     def list_artifacts(self, run_id: str, path: str = "") -> list[Artifact]:
         """Return what lies directly in a directory of a run's artifacts; nothing where there is no such directory."""
         ...
@@ -133,6 +137,19 @@ class Store(Protocol):
     def flush(self) -> None:
         """Return when everything logged until now is where it belongs, or safe on disk until it can be."""
         ...
+
+
+def write_text(store: Store, run_id: str, path: str, text: str) -> None:
+    """Keep a text as an artifact."""
+    store.write_artifact(run_id, path, text.encode())
+
+
+def find_text(store: Store, run_id: str, path: str) -> str | None:
+    """Return the text of an artifact, None where there is none that can be read."""
+    try:
+        return store.read_artifact(run_id, path).decode()
+    except (TrackingError, UnicodeDecodeError):
+        return None
 
 
 def find_directory(uri: str | None, *, cwd: Path) -> Path | None:

@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 
 from repro.errors import ReproError, TrackingError
 from repro.formats.run_meta import (
-    ExperimentInfo,
+    Experiment,
     MetricPoint,
     RunInfo,
     RunStatus,
@@ -29,9 +29,9 @@ end_time: null
 entry_point_name: ''
 experiment_id: '0'
 lifecycle_stage: active
-run_id: 0af
+run_id: '0af'
 run_name: first
-run_uuid: 0af
+run_uuid: '0af'
 source_name: ''
 source_type: 4
 source_version: ''
@@ -75,9 +75,9 @@ def test_a_written_run_reads_back(run: RunInfo) -> None:
     assert parse_run_meta(format_run_meta(run)) == run
 
 
-@given(st.builds(ExperimentInfo, experiment_id=WORDS, name=WORDS, artifact_location=WORDS, creation_time_ms=TIMES_MS,
+@given(st.builds(Experiment, experiment_id=WORDS, name=WORDS, artifact_location=WORDS, creation_time_ms=TIMES_MS,
                  lifecycle_stage=st.sampled_from(["active", "deleted"])))  # fmt: skip
-def test_a_written_experiment_reads_back(experiment: ExperimentInfo) -> None:
+def test_a_written_experiment_reads_back(experiment: Experiment) -> None:
     assert parse_experiment_meta(format_experiment_meta(experiment)) == experiment
 
 

@@ -9,10 +9,10 @@ from pathlib import Path
 
 import pytest
 from conftest import Cli, LocalIndex, TestEnvironment
+from readable_store import ReadableStore
 
 from repro.formats.lockfile import Snapshot
 from repro.snapshots.load import load_lock
-from repro.tracking.file_store import FileStore
 
 
 @pytest.fixture
@@ -46,8 +46,8 @@ def project(tmp_path: Path, rich: TestEnvironment, monkeypatch: pytest.MonkeyPat
     return path
 
 
-def get_store() -> FileStore:
-    return FileStore(Path("mlruns"))
+def get_store() -> ReadableStore:
+    return ReadableStore(Path("mlruns"))
 
 
 def list_used(snapshot: Snapshot) -> list[str]:
@@ -92,7 +92,7 @@ def test_what_a_run_imports_is_marked_in_its_own_lock_only(code: str, used: list
 def test_a_run_that_ends_badly_is_marked_too(end: str, exit_code: int, project: Path, cli: Cli) -> None:
     result = run_script(cli, project, f"import os, alpha\n{end}", exit_code=exit_code)
     assert list_used(read_lock(result)) == ["alpha"]
-    assert "environment.json" in get_store().list_artifacts(result["run_id"])
+    assert "environment.json" in get_store().list_files(result["run_id"])
 
 
 @pytest.mark.parametrize("off", ["option", "variable"])

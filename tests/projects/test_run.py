@@ -11,11 +11,11 @@ from pathlib import Path
 
 import pytest
 from conftest import REPOSITORY, Cli, TestEnvironment
+from readable_store import ReadableStore
 
 from repro.formats.run_meta import RunStatus
 from repro.snapshots.load import load_lock
 from repro.snapshots.used import mark_used
-from repro.tracking.file_store import FileStore
 
 SCRIPT = """\
 import sys
@@ -41,8 +41,8 @@ def project(tmp_path: Path, environment: TestEnvironment, monkeypatch: pytest.Mo
     return path
 
 
-def get_store() -> FileStore:
-    return FileStore(Path("mlruns"))
+def get_store() -> ReadableStore:
+    return ReadableStore(Path("mlruns"))
 
 
 def run_json(cli: Cli, *args: str, code: int = 0) -> dict[str, str]:
@@ -56,10 +56,10 @@ def test_a_run_keeps_parameters_metrics_artifacts_status_and_snapshot(
     assert done.stdout.split() == ["1.0", str(environment.path)]
     run_id = re.findall(r"Run \(ID '([0-9a-f]{32})'\) succeeded", done.stderr)[0]
     store = get_store()
-    assert store.get_run(run_id).status is RunStatus.FINISHED
+    assert store.get_info(run_id).status is RunStatus.FINISHED
     assert store.read_params(run_id) == {"rate": "1.5", "seen": "1.5"}
     assert store.read_metrics(run_id) == {"twice": 3.0}
-    assert store.list_artifacts(run_id) == ["environment.json", "made.txt", "requirements-lock.txt"]
+    assert store.list_files(run_id) == ["environment.json", "made.txt", "requirements-lock.txt"]
     tags = store.read_tags(run_id)
     assert tags["repro.exit_code"] == "0"
     assert tags["repro.restored"] == "false"
@@ -134,7 +134,7 @@ def test_the_exit_code_is_the_scripts_and_the_status_is_true(
     assert process.returncode == code
     result = json.loads(stdout)
     assert (result["stage"], result["status"]) == ("child", status.name)
-    assert get_store().get_run(result["run_id"]).status is status
+    assert get_store().get_info(result["run_id"]).status is status
     assert (project / "requirements-lock.txt").exists()
 
 
@@ -169,7 +169,7 @@ def test_an_interrupted_run_is_killed_with_its_children(number: int, code: int, 
     process.send_signal(number)
     process.communicate(timeout=60)
     assert process.returncode == code
-    assert get_store().list_runs("0")[0].status is RunStatus.KILLED
+    assert get_store().list_runs()[0].status is RunStatus.KILLED
     pid = int(pid_file.read_text())
     deadline = time.monotonic() + 5
     while is_alive(pid) and time.monotonic() < deadline:
@@ -202,7 +202,7 @@ def test_a_script_gets_the_variables_of_its_run(
     mlflow.chmod(0o755)
     args = ("run", str(project), "-e", "show.py", "--no-snapshot")
     run_id, *rest = cli(*args).stdout.split()
-    assert get_store().get_run(run_id).experiment_id == "0"
+    assert get_store().get_info(run_id).experiment_id == "0"
     assert rest == ["0", environment.python, get_store().uri, str(mlflow)]
     monkeypatch.setenv("MLFLOW_BIN", "/named/mlflow")
     assert cli(*args).stdout.split()[-1] == "/named/mlflow"

@@ -6,19 +6,19 @@ import sys
 from pathlib import Path
 
 import pytest
+from readable_store import ReadableStore
 
 from repro.formats.run_meta import RunInfo, RunStatus
-from repro.tracking.file_store import FileStore
 
 IMPORTS = "import sys, os\nfrom repro.tracking.active_run import *\nfrom repro.tracking.active_run import _stack\n"
 
 
 @pytest.fixture
-def store(tmp_path: Path) -> FileStore:
-    return FileStore(tmp_path / "mlruns")
+def store(tmp_path: Path) -> ReadableStore:
+    return ReadableStore(tmp_path / "mlruns")
 
 
-def run_script(store: FileStore, body: str, **variables: str) -> subprocess.CompletedProcess[str]:
+def run_script(store: ReadableStore, body: str, **variables: str) -> subprocess.CompletedProcess[str]:
     """Run a real script, as its own process, beside the store."""
     store.root.parent.mkdir(exist_ok=True)
     (store.root.parent / "script.py").write_text(IMPORTS + body)
@@ -33,8 +33,8 @@ def run_script(store: FileStore, body: str, **variables: str) -> subprocess.Comp
     )
 
 
-def list_runs(store: FileStore) -> list[RunInfo]:
-    return sorted(store.list_runs("0"), key=lambda run: run.run_name)
+def list_runs(store: ReadableStore) -> list[RunInfo]:
+    return sorted(store.list_runs(), key=lambda run: run.run_name)
 
 
 @pytest.mark.parametrize(
@@ -52,7 +52,9 @@ def list_runs(store: FileStore) -> list[RunInfo]:
         ("with start_run(): end_run('FAILED')", "FAILED", 0),
     ],
 )
-def test_a_run_of_the_scripts_own_ends_as_the_script_does(store: FileStore, body: str, status: str, code: int) -> None:
+def test_a_run_of_the_scripts_own_ends_as_the_script_does(
+    store: ReadableStore, body: str, status: str, code: int
+) -> None:
     finished = run_script(store, body)
     assert finished.returncode == code, finished.stderr
     (run,) = list_runs(store)
@@ -69,37 +71,37 @@ def test_a_run_of_the_scripts_own_ends_as_the_script_does(store: FileStore, body
         ("log_metric('m', 1); end_run('KILLED')", "KILLED"),
     ],
 )
-def test_a_run_of_the_runners_is_resumed_and_never_finished(store: FileStore, body: str, status: str) -> None:
-    run = store.create_run(experiment_id="0", run_name=None, user="ada", start_time_ms=1, tags={})
+def test_a_run_of_the_runners_is_resumed_and_never_finished(store: ReadableStore, body: str, status: str) -> None:
+    run = store.get_info(store.start())
     run_script(store, body, MLFLOW_RUN_ID=run.run_id)
     assert [each.run_id for each in list_runs(store)] == [run.run_id]
     assert store.read_metrics(run.run_id) == {"m": 1.0}
-    assert store.get_run(run.run_id).status is RunStatus[status]
+    assert store.get_info(run.run_id).status is RunStatus[status]
 
 
-def test_the_runners_run_is_resumed_once(store: FileStore) -> None:
-    run = store.create_run(experiment_id="0", run_name="a", user="ada", start_time_ms=1, tags={})
+def test_the_runners_run_is_resumed_once(store: ReadableStore) -> None:
+    run = store.get_info(store.start(name="a"))
     body = "with start_run(): pass\nassert 'MLFLOW_RUN_ID' not in os.environ\nwith start_run(run_name='b'): pass"
     assert run_script(store, body, MLFLOW_RUN_ID=run.run_id).returncode == 0
     assert [(each.run_name, each.status.name) for each in list_runs(store)] == [("a", "RUNNING"), ("b", "FINISHED")]
 
 
-def test_a_run_can_be_resumed_by_its_id(store: FileStore) -> None:
-    run = store.create_run(experiment_id="0", run_name="a", user="ada", start_time_ms=1, tags={})
-    store.set_status(run.run_id, RunStatus.FAILED, end_time_ms=2)
+def test_a_run_can_be_resumed_by_its_id(store: ReadableStore) -> None:
+    run = store.get_info(store.start(name="a"))
+    store.update_run(run.run_id, status=RunStatus.FAILED, end_time_ms=2)
     run_script(store, f"start_run('{run.run_id}')\nlog_param('p', 1)")
-    assert store.get_run(run.run_id).status is RunStatus.FINISHED
+    assert store.get_info(run.run_id).status is RunStatus.FINISHED
     assert store.read_params(run.run_id) == {"p": "1"}
 
 
-def test_a_second_run_has_to_be_nested(store: FileStore) -> None:
+def test_a_second_run_has_to_be_nested(store: ReadableStore) -> None:
     finished = run_script(store, "run = start_run()\nprint(run.run_id)\nstart_run()")
     run_id = finished.stdout.strip()
     assert f"TrackingError: the run `{run_id}` is active" in finished.stderr
-    assert store.get_run(run_id).status is RunStatus.FAILED
+    assert store.get_info(run_id).status is RunStatus.FAILED
 
 
-def test_nested_runs_end_to_their_parent(store: FileStore) -> None:
+def test_nested_runs_end_to_their_parent(store: ReadableStore) -> None:
     body = (
         "with start_run(run_name='outer') as outer:\n"
         "    with start_run(run_name='within', nested=True): log_metric('m', 2)\n"
@@ -115,23 +117,23 @@ def test_nested_runs_end_to_their_parent(store: FileStore) -> None:
     assert store.read_tags(within.run_id)["mlflow.parentRunId"] == outer.run_id
 
 
-def test_a_nested_run_left_open_ends_with_its_parent(store: FileStore) -> None:
+def test_a_nested_run_left_open_ends_with_its_parent(store: ReadableStore) -> None:
     run_script(store, "with start_run(run_name='outer'): start_run(run_name='within', nested=True)")
     assert [run.status for run in list_runs(store)] == [RunStatus.FINISHED, RunStatus.FINISHED]
 
 
-def test_a_forked_child_leaves_its_parents_run_alone(store: FileStore) -> None:
+def test_a_forked_child_leaves_its_parents_run_alone(store: ReadableStore) -> None:
     body = (
         "run = start_run()\n"
         "child = os.fork()\n"
         "if child == 0: sys.exit(0)\n"
         "os.waitpid(child, 0)\n"
-        "print(run.store.get_run(run.run_id).status.name)\n"
+        "print(run.store.get_info(run.run_id).status.name)\n"
     )
     assert run_script(store, body).stdout.strip() == "RUNNING"
 
 
-def test_values_tags_and_artifacts_land_in_the_run(store: FileStore) -> None:
+def test_values_tags_and_artifacts_land_in_the_run(store: ReadableStore) -> None:
     body = (
         "start_run(tags={'team': 'x'})\n"
         "assert log_param('p', 0.5) == 0.5\n"
@@ -149,7 +151,7 @@ def test_values_tags_and_artifacts_land_in_the_run(store: FileStore) -> None:
     assert store.read_params(run.run_id) == {"p": "0.5", "q": "True", "r": "None"}
     assert store.read_metrics(run.run_id) == {"m": 2.0, "n": float("inf")}
     assert (store.find_run_dir(run.run_id) / "metrics" / "m").read_text() == "4 2.0 3\n"
-    assert store.list_artifacts(run.run_id) == [
+    assert store.list_files(run.run_id) == [
         "code/script.py", "environment.json", "n.txt", "requirements-lock.txt"
     ]  # fmt: skip
     tags = store.read_tags(run.run_id)
@@ -157,20 +159,20 @@ def test_values_tags_and_artifacts_land_in_the_run(store: FileStore) -> None:
     assert {key: tags[key] for key in expected} == expected
 
 
-def test_logging_imports_nothing_of_the_manager(store: FileStore) -> None:
+def test_logging_imports_nothing_of_the_manager(store: ReadableStore) -> None:
     heavy = "{'filelock', 'rich', 'packaging', 'piptools', 'virtualenv', 'python_discovery', 'uv', 'repro.cli'}"
     finished = run_script(store, f"log_metric('m', 1); end_run()\nprint(sorted({heavy} & set(sys.modules)))")
     assert finished.stdout.strip() == "[]"
 
 
-def test_without_its_snapshot_logging_imports_next_to_nothing(store: FileStore) -> None:
+def test_without_its_snapshot_logging_imports_next_to_nothing(store: ReadableStore) -> None:
     heavy = "{'subprocess', 'repro.environments', 'repro.snapshots'}"
     body = f"log_metric('m', 1); end_run()\nprint(sorted({heavy} & set(sys.modules)))"
     assert run_script(store, body, REPRO_SNAPSHOT="0").stdout.strip() == "[]"
-    assert store.list_artifacts(list_runs(store)[0].run_id) == []
+    assert store.list_files(list_runs(store)[0].run_id) == []
 
 
-def test_the_commit_of_the_script_is_a_tag(store: FileStore) -> None:
+def test_the_commit_of_the_script_is_a_tag(store: ReadableStore) -> None:
     store.root.parent.mkdir(exist_ok=True)
     git = ["git", "-C", str(store.root.parent), "-c", "user.name=a", "-c", "user.email=a@example.org"]
     for args in (["init", "-q", "-b", "trunk"], ["commit", "-q", "--allow-empty", "-m", "x"],

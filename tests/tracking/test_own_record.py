@@ -9,12 +9,12 @@ from pathlib import Path
 
 import pytest
 from conftest import REPOSITORY, LocalIndex, TestEnvironment
+from readable_store import ReadableStore
 
 from repro.environments.machine import Machine
 from repro.environments.snapshot import take_for
 from repro.formats.lockfile import Snapshot, format_snapshot, parse_snapshot
 from repro.formats.run_meta import RunInfo, RunStatus
-from repro.tracking.file_store import FileStore
 
 LEND_DIR = REPOSITORY / "repro" / "inside" / "lend"
 
@@ -28,7 +28,7 @@ class Script:
         self.environment = environment
         self.root = root
         self.cache = root / "cache"
-        self.store = FileStore(root / "mlruns")
+        self.store = ReadableStore(root / "mlruns")
         (root / "path").mkdir(parents=True)
         (root / "path" / "repro").symlink_to(REPOSITORY / "repro")
         (root / "path" / "yaml").symlink_to(os.path.dirname(yaml.__file__))
@@ -47,10 +47,10 @@ class Script:
 
     def list_runs(self) -> list[RunInfo]:
         """Return the runs, the oldest first."""
-        return sorted(self.store.list_runs("0"), key=lambda run: (run.start_time_ms, run.run_name))
+        return sorted(self.store.list_runs(), key=lambda run: (run.start_time_ms, run.run_name))
 
     def read_lock(self, run_id: str | None = None) -> Snapshot:
-        text = self.store.read_artifact(run_id or self.list_runs()[0].run_id, "requirements-lock.txt")
+        text = self.store.read_text(run_id or self.list_runs()[0].run_id, "requirements-lock.txt")
         assert text
         return parse_snapshot(text)
 
@@ -58,7 +58,7 @@ class Script:
         return [each.name for each in self.read_lock(run_id).distributions if each.used]
 
     def read_fingerprint(self) -> dict[str, object]:
-        text = self.store.read_artifact(self.list_runs()[0].run_id, "environment.json")
+        text = self.store.read_text(self.list_runs()[0].run_id, "environment.json")
         assert text
         return dict(json.loads(text))
 
@@ -115,7 +115,7 @@ def test_its_snapshot_is_the_one_that_repro_snapshot_takes(script: Script) -> No
     machine = Machine.here(cache=str(script.cache))
     expected = take_for(machine, script.environment.python, path=script.root / "none.txt").taken.snapshot
     script("import repro\nwith repro.start_run(): pass")
-    text = script.store.read_artifact(script.list_runs()[0].run_id, "requirements-lock.txt")
+    text = script.store.read_text(script.list_runs()[0].run_id, "requirements-lock.txt")
     assert text == format_snapshot(expected)
     assert expected.is_hashed  # the store remembers the hashes
     tags = script.store.read_tags(script.list_runs()[0].run_id)
@@ -137,7 +137,7 @@ def test_the_snapshot_is_there_while_the_run_goes_on(script: Script) -> None:
 @pytest.mark.parametrize("value", ["0", "false", "off"])
 def test_the_record_is_switched_off(value: str, script: Script) -> None:
     script("import alpha, repro\nwith repro.start_run(): pass", REPRO_SNAPSHOT=value)
-    assert script.store.list_artifacts(script.list_runs()[0].run_id) == []
+    assert script.store.list_files(script.list_runs()[0].run_id) == []
 
 
 def test_observing_alone_is_switched_off(script: Script) -> None:
@@ -195,10 +195,10 @@ def test_a_run_that_is_resumed_keeps_the_lock_it_has(script: Script) -> None:
 
 
 def test_a_run_of_another_runner_gets_the_record_from_its_script(script: Script) -> None:
-    run = script.store.create_run(experiment_id="0", run_name=None, user="ada", start_time_ms=1, tags={})
+    run = script.store.get_info(script.store.start())
     script("import alpha, repro\nwith repro.start_run(): pass", MLFLOW_RUN_ID=run.run_id)
     assert script.list_used(run.run_id) == ["alpha"]
-    assert script.store.get_run(run.run_id).status is RunStatus.RUNNING
+    assert script.store.get_info(run.run_id).status is RunStatus.RUNNING
 
 
 @pytest.mark.parametrize(

@@ -12,6 +12,7 @@ from urllib.parse import unquote, urlsplit
 
 from repro.errors import TrackingError, TrackingNotFoundError
 from repro.files import copy_atomically, new_nonce, open_atomically
+from repro.tracking.artifact_files import ArtifactFiles
 from repro.tracking.entities import Artifact
 from repro.tracking.rest.answers import make_refusal
 from repro.tracking.rest.api import Api
@@ -95,48 +96,32 @@ class LocalPlace:
     """Artifacts in a directory."""
 
     def __init__(self, root: Path) -> None:
-        self._root = root
-
-    def _find(self, path: str) -> Path:
-        place = self._root / path
-        if not Path(os.path.realpath(place)).is_relative_to(os.path.realpath(self._root)):
-            raise TrackingError(f"the artifact path `{path}` leads out of `{self._root}`")
-        return place
+        self._files = ArtifactFiles(root)
 
     def upload(self, path: str, source: BinaryIO) -> None:
         """Copy a file into the directory."""
-        place = self._find(path)
+        place = self._files.locate(path)
         try:
             place.parent.mkdir(parents=True, exist_ok=True)
             with open_atomically(place) as file:
                 _copy(source, file)
         except OSError as error:
             raise TrackingError(
-                f"the artifact `{path}` cannot be written to `{self._root}` ({error.strerror})",
+                f"the artifact `{path}` cannot be written to `{self._files.root}` ({error.strerror})",
                 hint="the server keeps artifacts there itself: it has to be a directory that this machine has too",
             ) from error
 
     def download(self, path: str, target: BinaryIO) -> None:
         """Write an artifact into a file."""
-        place = self._find(path)
+        place = self._files.locate(path)
         if not place.is_file():
-            raise TrackingNotFoundError(f"there is no artifact `{path}` in `{self._root}`")
+            raise TrackingNotFoundError(f"there is no artifact `{path}` in `{self._files.root}`")
         with open(place, "rb") as source:
             _copy(source, target)
 
     def list_directory(self, path: str) -> list[Artifact]:
         """Return what lies in a directory."""
-        place = self._find(path)
-        if not place.is_dir():
-            return []
-        return [
-            Artifact(
-                path=posixpath.join(path, each.name),
-                is_dir=each.is_dir(),
-                size_bytes=None if each.is_dir() else each.stat().st_size,
-            )
-            for each in sorted(place.iterdir())
-        ]
+        return self._files.list_directory(path)
 
 
 def _copy(source: BinaryIO, target: BinaryIO) -> None:

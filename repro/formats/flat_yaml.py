@@ -1,0 +1,87 @@
+"""Read and write the YAML of a mapping whose values are single, without importing yaml: what a run's files are.
+
+It is a small part of YAML 1.2 that means the same to every reader; whatever is beyond it goes to `fields`.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+
+from repro.formats.fields import dump_mapping, load_mapping
+
+_PLAIN = re.compile(r"[A-Za-z/][A-Za-z0-9_./+@-]*(?: [A-Za-z0-9_./+@-]+)*|[a-z][a-z+-]*:/[A-Za-z0-9_.,/%+@~-]*")
+_WORDS = frozenset({"true", "false", "yes", "no", "on", "off", "null", "y", "n"})
+_WHOLE = re.compile(r"0|-?[1-9][0-9]{0,17}")
+_QUOTABLE = re.compile(r"[ -~]*")
+_KEY = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
+_LINE = re.compile(rf"({_KEY.pattern}):(?: (.*))?")
+
+
+def _format_scalar(value: object) -> str | None:
+    """Return a value as YAML, None for one that is not for us."""
+    if value is None:
+        return "null"
+    if isinstance(value, bool):
+        return str(value).lower()
+    if isinstance(value, int):
+        return str(value)
+    if isinstance(value, str):
+        if _PLAIN.fullmatch(value) and value.lower() not in _WORDS:
+            return value
+        return "'" + value.replace("'", "''") + "'" if _QUOTABLE.fullmatch(value) else None
+    return "[]" if value == [] else None
+
+
+def _is_plain_key(key: str) -> bool:
+    return _KEY.fullmatch(key) is not None and key.lower() not in _WORDS
+
+
+def format_flat(mapping: Mapping[str, object]) -> str:
+    """Return a mapping as YAML with sorted keys."""
+    scalars = {key: _format_scalar(mapping[key]) for key in sorted(mapping)}
+    if not all(scalar is not None and _is_plain_key(key) for key, scalar in scalars.items()):
+        return dump_mapping(mapping)
+    return "".join(f"{key}: {scalar}\n" for key, scalar in scalars.items())
+
+
+class _Beyond(Exception):
+    """The text has something that is not for us."""
+
+
+def _parse_scalar(text: str) -> object:
+    if _WHOLE.fullmatch(text):
+        return int(text)
+    if text in ("", "null"):
+        return None
+    if text in ("true", "false"):
+        return text == "true"
+    if text == "[]":
+        return []
+    if len(text) >= 2 and text[0] == text[-1] == "'" and _QUOTABLE.fullmatch(text):
+        inner = text[1:-1]
+        if "'" not in inner.replace("''", ""):
+            return inner.replace("''", "'")
+    if _PLAIN.fullmatch(text) and text.lower() not in _WORDS:
+        return text
+    raise _Beyond
+
+
+def _parse_lines(text: str) -> dict[str, object]:
+    content: dict[str, object] = {}
+    for line in text.split("\n"):
+        if not line:
+            continue
+        match = _LINE.fullmatch(line)
+        if not match or match[1] in content or not _is_plain_key(match[1]):
+            raise _Beyond
+        content[match[1]] = _parse_scalar(match[2] or "")
+    return content
+
+
+def parse_flat(text: str, *, where: str) -> dict[str, object]:
+    """Return the mapping that a YAML text holds. Raises ProjectError with `where`, line and column."""
+    try:
+        return _parse_lines(text)
+    except _Beyond:
+        return load_mapping(text, where=where)

@@ -1,0 +1,107 @@
+"""Artifacts in a directory: kept, listed and brought back, and never a path that leads out of it."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+from repro.errors import TrackingError, TrackingNotFoundError
+from repro.files import copy_atomically, write_atomically
+from repro.tracking.entities import Artifact
+from repro.tracking.run_files import HALF_WRITTEN, explaining
+
+
+class ArtifactFiles:
+    """The artifacts below one directory, which need not be there yet.
+
+    Every deed raises TrackingError for a path that leads out of it, TrackingNotFoundError for what is not there.
+    """
+
+    def __init__(self, root: Path) -> None:
+        self.root = root
+
+    def locate(self, path: str) -> Path:
+        """Return where an artifact's path leads, links followed."""
+        root = self.root.resolve()
+        try:
+            place = (root / path).resolve()
+        except (OSError, RuntimeError, ValueError) as error:  # a loop of links; a NUL
+            raise TrackingError(f"the artifact path `{path!r}` cannot be used ({error})") from error
+        if not place.is_relative_to(root):
+            raise TrackingError(f"the artifact path `{path}` leads out of the run")
+        return place
+
+    def _describe(self, entry: os.DirEntry[str], below: str) -> Artifact:
+        path = f"{below}/{entry.name}" if below else entry.name
+        if entry.is_dir():
+            return Artifact(path=path, is_dir=True)
+        return Artifact(path=path, is_dir=False, size_bytes=entry.stat().st_size)
+
+    def list_directory(self, path: str = "") -> list[Artifact]:
+        """Return what lies directly in a directory, sorted; nothing where there is no such directory."""
+        place = self.locate(path)
+        if not place.is_dir():
+            return []
+        below = "" if place == self.root.resolve() else place.relative_to(self.root.resolve()).as_posix()
+        entries = sorted(os.scandir(place), key=lambda entry: entry.name)
+        return [self._describe(each, below) for each in entries if not _is_half_written(each.name)]
+
+    def list_files(self) -> list[str]:
+        """Return the paths of all files, sorted."""
+        found = []
+        for directory, _, names in os.walk(self.root):
+            below = os.path.relpath(directory, self.root)
+            prefix = "" if below == "." else f"{below}/"
+            found += [f"{prefix}{name}" for name in names if not _is_half_written(name)]
+        return sorted(found)
+
+    def put(self, local_path: str | os.PathLike[str], directory: str = "") -> None:
+        """Copy a file, or a directory with its content, below a directory."""
+        source = Path(local_path).resolve()
+        place = self.locate(directory)
+        if not source.exists():
+            raise TrackingError(f"there is no file `{local_path}` to keep")
+        if place.is_relative_to(source):
+            raise TrackingError(f"`{source}` cannot be kept: it holds the run itself")
+        with explaining("artifact", str(local_path)):
+            place.mkdir(parents=True, exist_ok=True)
+            _copy(source, place / source.name)
+
+    def write(self, path: str, content: bytes) -> None:
+        """Keep bytes."""
+        place = self.locate(path)
+        with explaining("artifact", path):
+            place.parent.mkdir(parents=True, exist_ok=True)
+            write_atomically(place, content, durable=False)
+
+    def read(self, path: str) -> bytes:
+        """Return the bytes of a file."""
+        try:
+            return self.locate(path).read_bytes()
+        except OSError as error:
+            raise TrackingNotFoundError(f"there is no artifact `{path}` ({error.strerror})") from error
+
+    def copy_to(self, path: str, target_dir: Path) -> Path:
+        """Copy a file or directory below `target_dir`, at the path it has here, and return where it is."""
+        place = self.locate(path)
+        if not place.exists():
+            raise TrackingNotFoundError(f"there is no artifact `{path}`")
+        target = target_dir / place.relative_to(self.root.resolve())
+        with explaining("artifact", path):
+            target.parent.mkdir(parents=True, exist_ok=True)
+            _copy(place, target)
+        return target
+
+
+def _is_half_written(name: str) -> bool:
+    return HALF_WRITTEN.fullmatch(name) is not None
+
+
+def _copy(source: Path, target: Path) -> None:
+    """Copy a file, or a directory's content into one; each file appears whole."""
+    if source.is_dir():
+        target.mkdir(exist_ok=True)
+        for each in sorted(source.iterdir()):
+            _copy(each, target / each.name)
+    else:
+        copy_atomically(source, target)

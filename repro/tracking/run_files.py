@@ -1,0 +1,174 @@
+"""The files of one run in MLflow's FileStore layout: a file for each parameter and tag, a line for each point.
+
+<run>/params/<key>    the value as text
+      tags/<key>      the value as text
+      metrics/<key>   a line `<ms> <value> <step>` for each point, appended by one write each
+
+A key with `/` lies in directories.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from threading import Lock
+
+from repro.errors import TrackingError
+from repro.files import new_nonce, write_atomically
+from repro.formats.run_meta import MetricPoint, check_key, format_metric_line, parse_metric_line
+
+HALF_WRITTEN = re.compile(r"\.[0-9a-f]{8}\.tmp")  # see repro.files.write_atomically
+_MAX_OPEN = 128
+
+
+@contextmanager
+def explaining(kind: str, key: str) -> Iterator[None]:
+    """Turn what the file system refuses into a TrackingError, e.g. `a` and then `a/b`."""
+    try:
+        yield
+    except OSError as error:
+        raise TrackingError(f"the {kind} `{key}` cannot be written ({error.strerror})") from error
+
+
+def list_keys(directory: str) -> Iterator[tuple[str, str]]:
+    """Yield each key of a directory with its file, sorted; none where there is no such directory."""
+    try:
+        entries = sorted(os.scandir(directory), key=lambda entry: entry.name)
+    except FileNotFoundError:
+        return
+    for entry in entries:
+        if entry.is_dir(follow_symlinks=False):
+            for key, path in list_keys(entry.path):
+                yield f"{entry.name}/{key}", path
+        elif entry.is_file() and not HALF_WRITTEN.fullmatch(entry.name):
+            yield entry.name, entry.path
+
+
+def read_text(path: str) -> str:
+    """Return a value as it was written, line ends included. Raises OSError."""
+    with open(path, "rb") as file:
+        return file.read().decode(errors="replace")
+
+
+def read_values(directory: str) -> dict[str, str]:
+    """Return the keys of a directory and their values; one that is removed meanwhile is left out."""
+    values = {}
+    for key, path in list_keys(directory):
+        with suppress(FileNotFoundError):
+            values[key] = read_text(path)
+    return values
+
+
+def write_value(directory: str, kind: str, key: str, value: str) -> None:
+    """Write a value in place of an older one. Raises TrackingError."""
+    check_key(kind, key)
+    path = f"{directory}/{key}"
+    with explaining(kind, key):
+        os.makedirs(os.path.dirname(path), exist_ok=True)
+        write_atomically(path, value, durable=False)
+
+
+def keep_first_value(directory: str, kind: str, key: str, value: str) -> str:
+    """Write a value unless there is one, and return the one that is there; of two at once one wins whole.
+
+    Raises TrackingError.
+    """
+    check_key(kind, key)
+    path = f"{directory}/{key}"
+    if os.path.isfile(path):
+        return read_text(path)
+    temporary = f"{os.path.dirname(path)}/.{new_nonce()}.tmp"
+    with explaining(kind, key):
+        os.makedirs(os.path.dirname(path), exist_ok=True)
+        with open(temporary, "xb") as file:
+            file.write(value.encode())
+        try:
+            os.link(temporary, path)
+        except FileExistsError:
+            if os.path.isdir(path):
+                raise
+            return read_text(path)
+        finally:
+            os.unlink(temporary)
+    return value
+
+
+def remove_value(directory: str, kind: str, key: str) -> bool:
+    """Remove a value and tell whether there was one. Raises TrackingError."""
+    check_key(kind, key)
+    try:
+        os.unlink(f"{directory}/{key}")
+    except (FileNotFoundError, IsADirectoryError, NotADirectoryError):
+        return False
+    return True
+
+
+def read_points(path: str) -> list[MetricPoint]:
+    """Return the points of a metric's file in the order they were logged; a last line without end is not yet there.
+
+    Raises OSError, and TrackingError for a line that is none.
+    """
+    text = read_text(path)
+    return [parse_metric_line(line) for line in text[: text.rfind("\n") + 1].split("\n") if line.strip()]
+
+
+def read_latest(directory: str) -> dict[str, MetricPoint]:
+    """Return the latest point of each metric: that of the highest step, then time, then value."""
+    latest = {}
+    for key, path in list_keys(directory):
+        if points := read_points(path):
+            latest[key] = max(points, key=lambda point: point.order)
+    return latest
+
+
+class MetricFiles:
+    """The metric files that this process appends to, kept open: one write is all that a point costs.
+
+    Safe with threads, and with forks: a point is one write to the end of the file, whoever else writes there.
+    """
+
+    def __init__(self) -> None:
+        self._descriptors: dict[tuple[str, str], int] = {}
+        self._lock = Lock()
+        os.register_at_fork(after_in_child=self._renew_lock)
+
+    def _renew_lock(self) -> None:
+        self._lock = Lock()
+
+    def _open(self, run_dir: str, key: str) -> int:
+        check_key("metric", key)
+        path = f"{run_dir}/metrics/{key}"
+        flags = os.O_WRONLY | os.O_APPEND | os.O_CREAT | os.O_CLOEXEC
+        try:
+            descriptor = os.open(path, flags, 0o644)
+        except FileNotFoundError:
+            os.makedirs(os.path.dirname(path), exist_ok=True)
+            descriptor = os.open(path, flags, 0o644)
+        if len(self._descriptors) >= _MAX_OPEN:
+            os.close(self._descriptors.pop(next(iter(self._descriptors))))
+        self._descriptors[run_dir, key] = descriptor
+        return descriptor
+
+    def append(self, run_dir: str, key: str, point: MetricPoint) -> None:
+        """Append a point. Raises TrackingError."""
+        line = format_metric_line(point).encode()
+        with self._lock:
+            descriptor = self._descriptors.get((run_dir, key))
+            if descriptor is None:
+                with explaining("metric", key):
+                    descriptor = self._open(run_dir, key)
+            written = os.write(descriptor, line)
+        if written != len(line):
+            raise TrackingError(f"the metric `{key}` cannot be written: no space is left")
+
+    def holds(self, run_dir: str, key: str) -> bool:
+        """Tell whether a metric's file is open."""
+        return (run_dir, key) in self._descriptors
+
+    def close(self, run_dir: str) -> None:
+        """Close the files of a run."""
+        with self._lock:
+            for pair in [pair for pair in self._descriptors if pair[0] == run_dir]:
+                os.close(self._descriptors.pop(pair))

@@ -30,14 +30,15 @@ def _get_object(fields: wire.Fields, key: str) -> wire.Fields:
 class Api:
     """One server's tracking API; every call raises TrackingError."""
 
-    def __init__(self, transport: Transport) -> None:
+    def __init__(self, transport: Transport, *, patience: Patience | None = None) -> None:
         self.transport = transport
+        self._patience = patience
 
     def _get(self, name: str, query: dict[str, str | int]) -> wire.Fields:
-        return self.transport.call("GET", name, query=query)
+        return self.transport.call("GET", name, query=query, patience=self._patience)
 
-    def _post(self, name: str, payload: wire.Fields, *, repeatable: bool = True) -> wire.Fields:
-        return self.transport.call("POST", name, payload=payload, repeatable=repeatable)
+    def _post(self, name: str, payload: wire.Fields | bytes, *, repeatable: bool = True) -> wire.Fields:
+        return self.transport.call("POST", name, payload=payload, repeatable=repeatable, patience=self._patience)
 
     def create_experiment(self, name: str, *, artifact_location: str | None, tags: dict[str, str]) -> str:
         """Make an experiment and return its id. Raises AnswerLostError where it may be there now."""
@@ -48,7 +49,8 @@ class Api:
 
     def get_experiment(self, experiment_id: str) -> Experiment:
         """Return an experiment."""
-        return wire.parse_experiment(_get_object(self._get("experiments/get", {"experiment_id": experiment_id}), "experiment"))
+        fields = self._get("experiments/get", {"experiment_id": experiment_id})
+        return wire.parse_experiment(_get_object(fields, "experiment"))
 
     def find_experiment(self, name: str) -> Experiment | None:
         """Return the experiment of a name."""
@@ -111,9 +113,9 @@ class Api:
         """Do `delete`, `restore`, `set-tag` or `delete-tag`."""
         self._post(f"runs/{deed}", {"run_id": run_id, **fields})
 
-    def log_batch(self, body: bytes, *, repeatable: bool, patience: Patience | None = None) -> None:
+    def log_batch(self, body: bytes, *, repeatable: bool) -> None:
         """Send the body of a `runs/log-batch`; one with metrics is not repeatable, and raises AnswerLostError."""
-        self.transport.call("POST", "runs/log-batch", payload=body, repeatable=repeatable, patience=patience)
+        self._post("runs/log-batch", body, repeatable=repeatable)
 
     def log_datasets(self, run_id: str, datasets: Sequence[Dataset]) -> None:
         """Note what a run has read."""

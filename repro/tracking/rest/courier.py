@@ -153,6 +153,9 @@ class _Delivery:
                 end_time_ms=wire.find_whole(fields, "end_time"),
                 name=wire.find_text(fields, "run_name"),
             )
+        elif line[:1] == b"i":
+            datasets = [wire.parse_dataset(each) for each in wire.list_fields(fields, "datasets")]
+            self._api.log_datasets(self._run_id, datasets)
         elif line[:1] == b"a":
             self._send_artifact(fields)
         else:

@@ -5,6 +5,7 @@ p {"key":"alpha","value":"0.5"}                                    a parameter
 t {"key":"kind","value":"test"}                                    a tag
 d {"key":"kind"}                                                   a tag that is removed
 u {"status":"FINISHED","end_time":1700000000000}                   a change of the run itself
+i {"datasets":[...]}                                               datasets that were read
 a {"path":"plots/loss.png","file":"9b3e77a1"}                      an artifact, kept in `files/` until it is sent
 
 So a batch is made of lines without reading them. What could not be sent as it stands is refused here, before it is
@@ -15,14 +16,14 @@ from __future__ import annotations
 
 import json
 import math
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 
 from repro.errors import TrackingError
 from repro.formats.run_meta import MetricPoint, RunStatus, check_key
 from repro.tracking import wire
-from repro.tracking.entities import Batch, Metric
+from repro.tracking.entities import Batch, Dataset, Metric
 
 LONGEST_PARAM = 6000
 LONGEST_TAG = 8000
@@ -94,6 +95,11 @@ def format_update(*, status: RunStatus | None, end_time_ms: int | None, name: st
     """Return the line of a change of the run itself."""
     given = {"status": status and status.value, "end_time": end_time_ms, "run_name": name}
     return f"u {json.dumps({key: value for key, value in given.items() if value is not None})}\n"
+
+
+def format_datasets(datasets: Sequence[Dataset]) -> str:
+    """Return the line of datasets that a run has read."""
+    return f"i {json.dumps({'datasets': [wire.format_dataset(each) for each in datasets]})}\n"
 
 
 def format_artifact(path: str, file: str) -> str:

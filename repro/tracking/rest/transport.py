@@ -194,12 +194,13 @@ class Transport:
             if not isinstance(body, bytes | None):
                 body.seek(0)
             asked_s = None
+            failure: TrackingError
             try:
                 answer = self._exchange(method, target, body, headers or {}, into)
             except _UnsentError as error:
                 failure = self._explain(ServerUnavailableError, "cannot be reached", endpoint, error.cause)
             except (OSError, http.client.HTTPException) as error:
-                failure = self._explain(AnswerLostError, "gave no whole answer", endpoint, error)
+                failure = self._explain(AnswerLostError, "gives no whole answer", endpoint, error)
                 if not repeatable:
                     raise failure from error
             else:

@@ -155,6 +155,12 @@ def find_tracking_token(environ: Mapping[str, str]) -> str | None:
     return environ.get("MLFLOW_TRACKING_TOKEN") or None
 
 
+def drop_tracking_credentials(environ: Mapping[str, str]) -> dict[str, str]:
+    """Return the environment without what says who asks a tracking server."""
+    names = [f"MLFLOW_TRACKING_{name}" for name in ("USERNAME", "PASSWORD", "TOKEN", "CLIENT_CERT_PATH")]
+    return {name: value for name, value in environ.items() if name not in names}
+
+
 def trusts_any_server(environ: Mapping[str, str]) -> bool:
     """Tell whether `MLFLOW_TRACKING_INSECURE_TLS` lets a tracking server show any certificate."""
     return is_true(environ.get("MLFLOW_TRACKING_INSECURE_TLS", ""))

@@ -2,15 +2,14 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import dataclass, field, replace
 
 from repro.errors import ServerUnavailableError, TrackingError, TrackingNotFoundError, TrackingRefusedError
-from repro.formats.run_meta import MetricPoint
 from repro.tracking import wire
 from repro.tracking.entities import PARENT_RUN_ID, NewRun
+from repro.tracking.points import identify
 from repro.tracking.rest.answers import AnswerLostError
 from repro.tracking.rest.api import Api
 from repro.tracking.rest.artifacts import check_artifact_path, find_place
@@ -19,7 +18,6 @@ from repro.tracking.rest.entries import Chunk, parse_entry, parse_point
 from repro.tracking.rest.journal import Journal
 from repro.tracking.rest.outbox import LOCAL_EXPERIMENT, Outbox, RunBox
 
-_LARGEST = 1.7976931348623157e308  # what SQL stores keep an infinity as
 _WAITING = (ServerUnavailableError, TrackingRefusedError)
 """What may be otherwise later: the server is away, or wants other credentials."""
 _DEEPEST = 50
@@ -32,16 +30,6 @@ class Tally:
     sent: int = 0
     created: bool = False
     refused: list[str] = field(default_factory=list)
-
-
-def _same(point: MetricPoint) -> tuple[object, int, int]:
-    """Return what two points have in common that are one: an infinity may come back as the largest number."""
-    value: object = point.value
-    if math.isnan(point.value):
-        value = "NaN"
-    elif math.isinf(point.value):
-        value = math.copysign(_LARGEST, point.value)
-    return value, point.timestamp_ms, point.step
 
 
 class Courier:
@@ -77,16 +65,22 @@ class Courier:
 
     def create_kept(self, box: RunBox, depth: int = 0) -> str:
         """Make a run that is to be made, and return the server's id of it."""
-        if not (box.path / "new.json").exists():
+        if not box.is_new():
             return self.outbox.find_id(box.run_id)
-        with box.hold():
-            known, new = self.outbox.find_id(box.run_id), box.read_new()
-            if new and known == box.run_id:
-                new = replace(new, experiment_id=self.resolve_experiment(new.experiment_id))
-                known = create_run(self.api, self.resolve_parent(new, depth), box.run_id, look_first=True).run_id
-                self.outbox.add_id(box.run_id, known)
-            box.forget_new()
-            return known
+        try:
+            with box.hold():
+                return self._create(box, depth)
+        except FileNotFoundError:  # somebody else has made it, and sent all that was kept of it
+            return self.outbox.find_id(box.run_id)
+
+    def _create(self, box: RunBox, depth: int) -> str:
+        known, new = self.outbox.find_id(box.run_id), box.read_new()
+        if new and known == box.run_id:
+            new = replace(new, experiment_id=self.resolve_experiment(new.experiment_id))
+            known = create_run(self.api, self.resolve_parent(new, depth), box.run_id, look_first=True).run_id
+            self.outbox.add_id(box.run_id, known)
+        box.forget_new()
+        return known
 
     def deliver(self, box: RunBox, journal: Journal, tally: Tally) -> None:
         """Bring all of a journal; what is not taken is put aside with the reason."""
@@ -220,9 +214,9 @@ class _Delivery:
             return chunk  # which is then refused, for this reason
         known: set[bytes] = set()
         for key, lines in by_key.items():
-            mine = {_same(points[line].point) for line in lines}
-            there = {_same(latest[key])} if key in latest else set()
+            mine = {identify(points[line].point) for line in lines}
+            there = {identify(latest[key])} if key in latest else set()
             if there and mine - there:  # what is the latest says nothing of the others
-                there = {_same(each) for each in self._api.get_history(self._run_id, key)}
-            known.update(line for line in lines if _same(points[line].point) in there)
+                there = {identify(each) for each in self._api.get_history(self._run_id, key)}
+            known.update(line for line in lines if identify(points[line].point) in there)
         return replace(chunk, metrics=tuple(line for line in chunk.metrics if line not in known))

@@ -38,6 +38,15 @@ def _read_marks(path: Path) -> tuple[int, int]:
     return sent, doubtful
 
 
+def count_unsent(path: Path) -> int:
+    """Return how many entries of a journal the server has not got yet."""
+    sent, _ = _read_marks(path.with_suffix(".sent"))
+    with suppress(OSError), open(path, "rb") as file:
+        file.seek(sent)
+        return sum(line.endswith(b"\n") and not line.startswith(b"#") for line in file)
+    return 0
+
+
 class Journal:
     """An open journal, whose lock is held; `written` is where its last whole line ends."""
 

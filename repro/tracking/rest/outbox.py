@@ -27,7 +27,7 @@ from repro.formats.run_meta import Experiment
 from repro.tracking import wire
 from repro.tracking.entities import NewRun
 from repro.tracking.rest.address import Address
-from repro.tracking.rest.journal import Journal
+from repro.tracking.rest.journal import Journal, count_unsent
 
 LOCAL_EXPERIMENT = "local-"
 """What the id of an experiment begins with that is to be made."""
@@ -77,6 +77,10 @@ class RunBox:
         self.path.mkdir(mode=0o700, parents=True, exist_ok=True)
         write_atomically(self.path / "new.json", json.dumps(wire.format_new_run(new)), keep_mode=0o600)
 
+    def is_new(self) -> bool:
+        """Tell whether the run is to be made."""
+        return (self.path / "new.json").exists()
+
     def read_new(self) -> NewRun | None:
         """Return the run that is to be made; None where the server has it. Raises TrackingError."""
         try:
@@ -117,6 +121,10 @@ class RunBox:
             return self.refused.read_bytes().count(b"\n")
         except FileNotFoundError:
             return 0
+
+    def count_waiting(self) -> int:
+        """Return how many entries the server has not got yet."""
+        return sum(count_unsent(path) for path in self.list_journals())
 
     def remove_if_done(self) -> None:
         """Remove the directory where nothing is left to be sent or to be looked at."""

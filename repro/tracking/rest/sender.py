@@ -242,7 +242,7 @@ def deliver_left(courier: Courier, box: RunBox, tally: Tally) -> int:
 
     A run that is to be made is made, though nothing was logged to it.
     """
-    if (box.path / "new.json").exists():
+    if box.is_new():
         courier.create_kept(box)
         tally.created = True
     busy = 0

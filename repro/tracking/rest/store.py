@@ -226,7 +226,7 @@ class RestStore:
 
     def _api_for(self, run_id: str) -> Api:
         """Return the patient API, but for a run that need not wait for the server."""
-        return self._quick if (self._find_box(run_id).path / "new.json").exists() else self._api
+        return self._quick if self._find_box(run_id).is_new() else self._api
 
     def search_runs(self, query: RunQuery) -> Page[Run]:
         """Return runs, the newest first where the query has no order."""

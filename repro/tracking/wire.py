@@ -299,10 +299,10 @@ def format_experiment(experiment: Experiment, *, artifact_location: str | None =
 
 
 def parse_artifact(fields: Fields) -> Artifact:
-    """Return a file or directory of a listing. Raises TrackingError."""
-    return Artifact(
-        path=get_text(fields, "path"), is_dir=fields.get("is_dir") is True, size_bytes=find_whole(fields, "file_size")
-    )
+    """Return a file or directory of a listing; a size of 0 may be missing. Raises TrackingError."""
+    is_dir = fields.get("is_dir") is True
+    size_bytes = None if is_dir else find_whole(fields, "file_size") or 0
+    return Artifact(path=get_text(fields, "path"), is_dir=is_dir, size_bytes=size_bytes)
 
 
 def format_artifact(artifact: Artifact) -> Fields:

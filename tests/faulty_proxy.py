@@ -78,7 +78,14 @@ class FaultyProxy:
                 with contextlib.suppress(OSError):
                     self._answer(status, answer, headers, cut=fault is Fault.CUT_ANSWER)
 
-            do_GET = do_POST = do_PUT = do_DELETE = _forward
+            def do_GET(self) -> None:
+                self._forward()
+
+            def do_POST(self) -> None:
+                self._forward()
+
+            def do_PUT(self) -> None:
+                self._forward()
 
             def _answer(self, status: int, body: bytes, headers: dict[str, str], *, cut: bool = False) -> None:
                 self.send_response(status)

@@ -56,7 +56,9 @@ class MlflowServer:
 
     def _answers(self) -> bool:
         try:
-            with urllib.request.build_opener(urllib.request.ProxyHandler({})).open(f"{self.url}/health", timeout=5) as it:
+            with urllib.request.build_opener(urllib.request.ProxyHandler({})).open(
+                f"{self.url}/health", timeout=5
+            ) as it:
                 return it.status == 200
         except (OSError, urllib.error.URLError):
             return False

@@ -34,9 +34,12 @@ def find_whole(fields: Fields, key: str) -> int | None:
     if value is None:
         return None
     try:
-        if isinstance(value, bool) or not isinstance(value, int | float | str) or int(value) != float(value):
+        if isinstance(value, bool) or not isinstance(value, int | float | str):
             raise ValueError
-        return int(value)
+        whole = int(value)
+        if isinstance(value, float) and value != whole:
+            raise ValueError
+        return whole
     except (ValueError, OverflowError) as error:
         raise TrackingError(f"`{key}` is {value!r}, and not a whole number") from error
 

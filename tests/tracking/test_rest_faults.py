@@ -391,8 +391,10 @@ def test_forked_children_log_to_the_run_of_their_parent(
     )  # fmt: skip
     assert done.returncode == 0, done.stderr
     run_id = done.stdout.strip()
-    steps = {key: [each.step for each in direct.get_metric_history(run_id, key)] for key in ("child0", "child1", "child2")}
-    assert steps == dict.fromkeys(steps, list(range(1200)))
+    steps = {
+        key: [each.step for each in direct.get_metric_history(run_id, key)] for key in ("child0", "child1", "child2")
+    }
+    assert steps == {key: list(range(1200)) for key in steps}
     assert sorted(each.step for each in direct.get_metric_history(run_id, "parent")) == sorted([*range(500)] * 2)
     assert is_empty(tmp_path / "outbox")
 

@@ -21,6 +21,7 @@ from repro.tracking.rest.outbox import LOCAL_EXPERIMENT, Outbox, RunBox
 _WAITING = (ServerUnavailableError, TrackingRefusedError)
 """What may be otherwise later: the server is away, or wants other credentials."""
 _DEEPEST = 50
+_TRIES = 3
 
 
 @dataclass(slots=True, kw_only=True)
@@ -126,9 +127,9 @@ class _Delivery:
         """Do what brings a chunk of one entry; say whether it was taken."""
         try:
             deed()
-        except _WAITING:
-            raise
         except TrackingError as error:
+            if not self._is_final(error):
+                raise
             self._refuse(chunk, error.message)
             return False
         self._tally.sent += len(chunk)
@@ -167,24 +168,41 @@ class _Delivery:
 
     def _send_batch(self, chunk: Chunk) -> None:
         """Send a batch; of one that is refused, its halves, down to the entries that are the reason."""
-        for _ in range(3):
+        error: TrackingError | None = None
+        for _ in range(_TRIES):
             if not len(chunk):
                 return
             try:
                 self._api.log_batch(chunk.format_body(self._run_id), repeatable=not chunk.metrics)
-            except AnswerLostError:
+            except AnswerLostError as lost:
+                error = lost
                 self._journal.note_doubt(chunk)
                 chunk = self._without_known(chunk)
-            except _WAITING:
-                raise
-            except TrackingError as error:
-                self._part(chunk, error)
-                return
+            except TrackingError as refusal:
+                error = refusal
+                break
             else:
                 self._tally.sent += len(chunk)
                 return
-        if len(chunk):
-            raise ServerUnavailableError(f"`{self._api.transport.address.uri}` does not answer to a batch")
+        if len(chunk) and error:
+            if not self._is_final(error):
+                raise error
+            self._part(chunk, error)
+
+    def _is_final(self, error: TrackingError) -> bool:
+        """Tell whether asking again is of no use: the server refuses, or fails at this while it takes other things."""
+        if not isinstance(error, _WAITING):
+            return True
+        return error.error_code == "INTERNAL_ERROR" and self._can_write()
+
+    def _can_write(self) -> bool:
+        """Tell whether the server takes a tag that the run has already."""
+        with suppress(TrackingError):
+            tags = self._api.get_run(self._run_id).data.tags
+            for key in list(tags)[:1]:
+                self._api.change_run("set-tag", self._run_id, key=key, value=tags[key])
+                return True
+        return False
 
     def _part(self, chunk: Chunk, error: TrackingError) -> None:
         self._gone = self._gone or self._find_gone()

@@ -1,7 +1,7 @@
 """What a server has not got yet, on this machine's disk.
 
 <outbox>/<digest of the server>/server                   its URI, for people
-                                ids                      a line `<local id> <server's id>` for each run made later
+                                ids                      a line `<local id> <server's id> .` for each run made later
                                 experiments/<id>.json    experiments seen, and those to be made (`local-...`)
                                 runs/<run id>/new.json   the run is to be made; without it the server has it
                                               *.log      journals, one for each process that logs (see `journal`)
@@ -166,6 +166,12 @@ class Outbox:
             self._read_ids()
         return self._ids.get(run_id, run_id)
 
+    def list_names(self, run_id: str) -> tuple[str, ...]:
+        """Return every id that means the same run, the one given first."""
+        known = self.find_id(run_id)
+        others = (known, *(local for local, each in self._ids.items() if each == known))
+        return tuple(dict.fromkeys((run_id, *others)))
+
     def _read_ids(self) -> None:
         path = self.root / "ids"
         try:
@@ -175,15 +181,15 @@ class Outbox:
         except FileNotFoundError:
             return
         whole = content[: content.rfind(b"\n") + 1]
-        pairs = (line.split(" ") for line in whole.decode(errors="replace").splitlines())
-        self._ids = {pair[0]: pair[1] for pair in pairs if len(pair) == 2}
+        lines = (line.split(" ") for line in whole.decode(errors="replace").splitlines())
+        self._ids = {words[0]: words[1] for words in lines if len(words) == 3 and words[2] == "."}
         self._ids_bytes = len(content)
 
     def add_id(self, local_id: str, run_id: str) -> None:
         """Note which run of the server a local id means. Raises OSError."""
         descriptor = os.open(self.root / "ids", os.O_WRONLY | os.O_APPEND | os.O_CREAT, 0o600)
         try:
-            os.write(descriptor, f"\n{local_id} {run_id}\n".encode())  # the first end closes a line that was cut off
+            os.write(descriptor, f"\n{local_id} {run_id} .\n".encode())  # a line that was cut off has no dot
             os.fsync(descriptor)
         finally:
             os.close(descriptor)

@@ -14,6 +14,7 @@ import time
 import weakref
 from collections.abc import Mapping
 from contextlib import suppress
+from pathlib import Path
 
 from repro.errors import ReproError, ServerUnavailableError, TrackingError, TrackingRefusedError
 from repro.tracking.rest.courier import Courier, Tally
@@ -141,10 +142,14 @@ class Sender:
     def _close_idle(self) -> None:
         if len(self._channels) > _MOST_OPEN:
             for run_id in list(self._channels):
-                self.close_run(run_id)
+                self._close(run_id)
 
     def close_run(self, run_id: str) -> None:
-        """Remove the journal of a run where all of it was sent; logging to it begins another."""
+        """Remove the journals of a run where all of it was sent; logging to it begins others."""
+        for name in self._courier.outbox.list_names(run_id):
+            self._close(name)
+
+    def _close(self, run_id: str) -> None:
         channel = self._channels.get(run_id)
         if channel is None or not channel.delivering.acquire(blocking=False):
             return
@@ -162,11 +167,15 @@ class Sender:
 
         Raises ServerUnavailableError and TrackingRefusedError: it is on the disk; TrackingError where it cannot be.
         """
-        if channel := self._channels.get(run_id):
-            self._deliver_channel(channel)
-        box = self._courier.outbox.get_run(run_id)
-        if box.exists():
-            deliver_left(self._courier, box, self._tally)
+        for name in self._courier.outbox.list_names(run_id):
+            box = self._courier.outbox.get_run(name)
+            if channel := self._channels.get(name):
+                self._deliver_channel(channel)
+            if box.exists():
+                deliver_left(self._courier, box, self._tally, own=self._list_own())
+
+    def _list_own(self) -> frozenset[Path]:
+        return frozenset(channel.journal.path for channel in list(self._channels.values()))
 
     def deliver_all(self) -> None:
         """Send what was logged to any run. Raises as `deliver_run` does."""
@@ -198,10 +207,10 @@ class Sender:
         try:
             for run_id in list(self._channels):
                 self.deliver_run(run_id)
-                self.close_run(run_id)
+                self._close(run_id)
             for box in self._courier.outbox.list_runs():
                 if box.run_id not in self._channels:
-                    deliver_left(self._courier, box, self._tally)
+                    deliver_left(self._courier, box, self._tally, own=self._list_own())
             self._told_away = False
         except ServerUnavailableError as error:
             self.note_away(error)
@@ -237,17 +246,18 @@ class Sender:
         return bool(self._tally.refused) or any(not each.journal.is_sent for each in list(self._channels.values()))
 
 
-def deliver_left(courier: Courier, box: RunBox, tally: Tally) -> int:
+def deliver_left(courier: Courier, box: RunBox, tally: Tally, *, own: frozenset[Path] = frozenset()) -> int:
     """Send what processes that have ended have left of a run; return how many journals are somebody's still.
 
-    A run that is to be made is made, though nothing was logged to it.
+    A run that is to be made is made, though nothing was logged to it. `own` are our own journals, whose locks would
+    not keep ourselves away on every file system.
     """
     if box.is_new():
         courier.create_kept(box)
         tally.created = True
     busy = 0
     for path in box.list_journals():
-        journal = Journal.find_left(path)
+        journal = None if path in own else Journal.find_left(path)
         if journal is None:
             busy += path.exists()
             continue

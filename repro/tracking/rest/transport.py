@@ -200,19 +200,25 @@ class Transport:
             except _UnsentError as error:
                 failure = self._explain(ServerUnavailableError, "cannot be reached", endpoint, error.cause)
             except (OSError, http.client.HTTPException) as error:
-                failure = self._explain(AnswerLostError, "gives no whole answer", endpoint, error)
                 if not repeatable:
-                    raise failure from error
+                    raise self._explain(AnswerLostError, "gives no whole answer", endpoint, error) from error
+                failure = self._explain(AnswerLostError, "gives no whole answer", endpoint, error)
             else:
                 if answer.status not in _TRY_AGAIN:
                     return answer
                 if answer.status != 429 and not repeatable:
-                    raise AnswerLostError(make_refusal(self.address, endpoint, answer).message)
+                    refusal = make_refusal(self.address, endpoint, answer)
+                    lost = AnswerLostError(refusal.message)
+                    lost.error_code = refusal.error_code
+                    raise lost
                 asked_s = parse_retry_after(answer.headers.get("retry-after"), now_s=time.time())
                 failure = make_refusal(self.address, endpoint, answer)
             wait_s = patience.compute_wait_s(tried, asked_s)
             if wait_s is None:
-                raise failure
+                try:
+                    raise failure
+                finally:
+                    del failure  # its traceback has this frame, which would keep the connection alive
             time.sleep(wait_s)
 
     def _explain(

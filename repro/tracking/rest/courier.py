@@ -176,6 +176,8 @@ class _Delivery:
                 self._api.log_batch(chunk.format_body(self._run_id), repeatable=not chunk.metrics)
             except AnswerLostError as lost:
                 error = lost
+                if not chunk.metrics:  # it was sent again as often as is of use
+                    break
                 self._journal.note_doubt(chunk)
                 chunk = self._without_known(chunk)
             except TrackingError as refusal:

@@ -12,8 +12,8 @@ import os
 import select
 import threading
 import time
+import weakref
 from collections.abc import Mapping
-from contextlib import suppress
 from typing import BinaryIO
 from urllib.parse import quote, urlencode
 
@@ -49,6 +49,7 @@ class _Kept:
     def __init__(self, connection: http.client.HTTPConnection) -> None:
         self.connection = connection
         self.owner = os.getpid()
+        self.close = weakref.finalize(self, connection.close)
 
     def is_usable(self) -> bool:
         """Tell whether the connection is ours (not a parent's) and the server has not closed it."""
@@ -58,13 +59,6 @@ class _Kept:
         poll = select.poll()
         poll.register(sock, select.POLLIN)
         return not poll.poll(0)  # there is nothing to be read before we have asked but its end
-
-    def close(self) -> None:
-        self.connection.close()
-
-    def __del__(self) -> None:
-        with suppress(Exception):
-            self.close()
 
 
 def _make_context(address: Address) -> ssl.SSLContext:

@@ -9,34 +9,75 @@ if TYPE_CHECKING:
     from repro.errors import ReproError as ReproError
     from repro.errors import SnapshotNotFoundError as SnapshotNotFoundError
     from repro.errors import SnapshotNotRestoredWarning as SnapshotNotRestoredWarning
+    from repro.errors import TrackingError as TrackingError
     from repro.face import restore as restore
     from repro.face import restore_or_warn as restore_or_warn
     from repro.face import run as run
     from repro.face import snapshot as snapshot
     from repro.projects.parameters import param as param
+    from repro.tracking.active_experiment import get_tracking_uri as get_tracking_uri
+    from repro.tracking.active_experiment import set_experiment as set_experiment
+    from repro.tracking.active_experiment import set_tracking_uri as set_tracking_uri
+    from repro.tracking.active_run import ActiveRun as ActiveRun
     from repro.tracking.active_run import active_run as active_run
     from repro.tracking.active_run import end_run as end_run
-    from repro.tracking.active_run import log_artifact as log_artifact
-    from repro.tracking.active_run import log_metric as log_metric
-    from repro.tracking.active_run import log_metrics as log_metrics
-    from repro.tracking.active_run import log_param as log_param
-    from repro.tracking.active_run import log_params as log_params
-    from repro.tracking.active_run import log_text as log_text
-    from repro.tracking.active_run import set_tag as set_tag
-    from repro.tracking.active_run import set_tags as set_tags
+    from repro.tracking.active_run import last_active_run as last_active_run
     from repro.tracking.active_run import start_run as start_run
+    from repro.tracking.client import Client as Client
+    from repro.tracking.entities import Run as Run
+    from repro.tracking.entities import ViewType as ViewType
+    from repro.tracking.fluent import create_experiment as create_experiment
+    from repro.tracking.fluent import delete_experiment as delete_experiment
+    from repro.tracking.fluent import delete_run as delete_run
+    from repro.tracking.fluent import delete_tag as delete_tag
+    from repro.tracking.fluent import download_artifacts as download_artifacts
+    from repro.tracking.fluent import flush as flush
+    from repro.tracking.fluent import get_experiment as get_experiment
+    from repro.tracking.fluent import get_experiment_by_name as get_experiment_by_name
+    from repro.tracking.fluent import get_metric_history as get_metric_history
+    from repro.tracking.fluent import get_run as get_run
+    from repro.tracking.fluent import list_artifacts as list_artifacts
+    from repro.tracking.fluent import log_artifact as log_artifact
+    from repro.tracking.fluent import log_artifacts as log_artifacts
+    from repro.tracking.fluent import log_batch as log_batch
+    from repro.tracking.fluent import log_dict as log_dict
+    from repro.tracking.fluent import log_figure as log_figure
+    from repro.tracking.fluent import log_metric as log_metric
+    from repro.tracking.fluent import log_metrics as log_metrics
+    from repro.tracking.fluent import log_param as log_param
+    from repro.tracking.fluent import log_params as log_params
+    from repro.tracking.fluent import log_table as log_table
+    from repro.tracking.fluent import log_text as log_text
+    from repro.tracking.fluent import rename_experiment as rename_experiment
+    from repro.tracking.fluent import restore_experiment as restore_experiment
+    from repro.tracking.fluent import restore_run as restore_run
+    from repro.tracking.fluent import search_experiments as search_experiments
+    from repro.tracking.fluent import search_runs as search_runs
+    from repro.tracking.fluent import set_experiment_tag as set_experiment_tag
+    from repro.tracking.fluent import set_experiment_tags as set_experiment_tags
+    from repro.tracking.fluent import set_tag as set_tag
+    from repro.tracking.fluent import set_tags as set_tags
+    from repro.tracking.observers import register_observer as register_observer
 
 __version__ = "0.1.0"
 
 _HOMES = {
     "repro.environments.lookup": ("Environment",),
-    "repro.errors": ("ReproError", "SnapshotNotFoundError", "SnapshotNotRestoredWarning"),
+    "repro.errors": ("ReproError", "SnapshotNotFoundError", "SnapshotNotRestoredWarning", "TrackingError"),
     "repro.face": ("restore", "restore_or_warn", "run", "snapshot"),
     "repro.projects.parameters": ("param",),
-    "repro.tracking.active_run": (
-        "active_run", "end_run", "log_artifact", "log_metric", "log_metrics", "log_param", "log_params", "log_text",
-        "set_tag", "set_tags", "start_run",
+    "repro.tracking.active_experiment": ("get_tracking_uri", "set_experiment", "set_tracking_uri"),
+    "repro.tracking.active_run": ("ActiveRun", "active_run", "end_run", "last_active_run", "start_run"),
+    "repro.tracking.client": ("Client",),
+    "repro.tracking.entities": ("Run", "ViewType"),
+    "repro.tracking.fluent": (
+        "create_experiment", "delete_experiment", "delete_run", "delete_tag", "download_artifacts", "flush",
+        "get_experiment", "get_experiment_by_name", "get_metric_history", "get_run", "list_artifacts", "log_artifact",
+        "log_artifacts", "log_batch", "log_dict", "log_figure", "log_metric", "log_metrics", "log_param",
+        "log_params", "log_table", "log_text", "rename_experiment", "restore_experiment", "restore_run",
+        "search_experiments", "search_runs", "set_experiment_tag", "set_experiment_tags", "set_tag", "set_tags",
     ),
+    "repro.tracking.observers": ("register_observer",),
 }  # fmt: skip
 _HOME_OF = {name: home for home, names in _HOMES.items() for name in names}
 __all__ = list(_HOME_OF)

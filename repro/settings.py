@@ -216,6 +216,34 @@ def take_run_id() -> str | None:
     return os.environ.pop("MLFLOW_RUN_ID", None) or None
 
 
+def set_tracking_uri(uri: str | None) -> None:
+    """Hand a tracking URI on to the processes that are started from now on."""
+    if uri is None:
+        os.environ.pop("MLFLOW_TRACKING_URI", None)
+    else:
+        os.environ["MLFLOW_TRACKING_URI"] = uri
+
+
+def is_runners(environ: Mapping[str, str], run_id: str) -> bool:
+    """Tell whether a run is that of the `repro run` which has started this process, who sets its status."""
+    return environ.get("REPRO_RUN") == run_id
+
+
+def find_experiment_name(environ: Mapping[str, str]) -> str | None:
+    """Return `MLFLOW_EXPERIMENT_NAME`."""
+    return environ.get("MLFLOW_EXPERIMENT_NAME") or None
+
+
+def set_experiment_id(experiment_id: str) -> None:
+    """Hand an experiment on to the processes that are started from now on."""
+    os.environ["MLFLOW_EXPERIMENT_ID"] = experiment_id
+
+
+def find_run_context(environ: Mapping[str, str]) -> str | None:
+    """Return `MLFLOW_RUN_CONTEXT`: tags of every run that is started, as JSON."""
+    return environ.get("MLFLOW_RUN_CONTEXT") or None
+
+
 def find_experiment_id(environ: Mapping[str, str]) -> str | None:
     """Return `MLFLOW_EXPERIMENT_ID`."""
     return environ.get("MLFLOW_EXPERIMENT_ID") or None
@@ -442,6 +470,7 @@ def make_run_environment(
         "MLFLOW_RUN_ID": run_id,
         "MLFLOW_EXPERIMENT_ID": experiment_id,
         "MLFLOW_TRACKING_URI": tracking_uri,
+        "REPRO_RUN": run_id,
         "MLFLOW_PYTHON_BIN": python,
         "PATH": os.pathsep.join(dict.fromkeys([os.path.dirname(python), *get_search_path(environ)])),
     }

@@ -110,6 +110,15 @@ def show_table(columns: Sequence[str], rows: Sequence[Sequence[str]]) -> None:
         print("  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip())
 
 
+def get_width() -> int:
+    """Return how many characters a line of the result may have; much where it is no terminal."""
+    if not sys.stdout.isatty():
+        return 160
+    import shutil
+
+    return shutil.get_terminal_size().columns
+
+
 class Progress:
     """A listener for stages of long work: a spinner with the time on a terminal, plain lines elsewhere.
 

@@ -10,8 +10,11 @@ from collections.abc import Mapping
 
 from repro.formats.fields import dump_mapping, load_mapping
 
-_PLAIN = re.compile(r"[A-Za-z/][A-Za-z0-9_./+@-]*(?: [A-Za-z0-9_./+@-]+)*|[a-z][a-z+-]*:/[A-Za-z0-9_.,/%+@~-]*")
-_WORDS = frozenset({"true", "false", "yes", "no", "on", "off", "null", "y", "n"})
+_PLAIN = re.compile(
+    r"(?=[0-9e]*[abcdf])[0-9a-f]{32}|"  # a run's id; of digits and `e` alone it is a number to some readers
+    r"[A-Za-z/][A-Za-z0-9_./+@-]*(?: [A-Za-z0-9_./+@-]+)*|[a-z][a-z+-]*:/[A-Za-z0-9_.,/%+@~-]*"
+)
+WORDS = frozenset({"true", "false", "yes", "no", "on", "off", "null", "y", "n"})
 _WHOLE = re.compile(r"0|-?[1-9][0-9]{0,17}")
 _QUOTABLE = re.compile(r"[ -~]*")
 _KEY = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
@@ -27,14 +30,14 @@ def _format_scalar(value: object) -> str | None:
     if isinstance(value, int):
         return str(value)
     if isinstance(value, str):
-        if _PLAIN.fullmatch(value) and value.lower() not in _WORDS:
+        if _PLAIN.fullmatch(value) and value.lower() not in WORDS:
             return value
         return "'" + value.replace("'", "''") + "'" if _QUOTABLE.fullmatch(value) else None
     return "[]" if value == [] else None
 
 
 def _is_plain_key(key: str) -> bool:
-    return _KEY.fullmatch(key) is not None and key.lower() not in _WORDS
+    return _KEY.fullmatch(key) is not None and key.lower() not in WORDS
 
 
 def format_flat(mapping: Mapping[str, object]) -> str:
@@ -62,7 +65,7 @@ def _parse_scalar(text: str) -> object:
         inner = text[1:-1]
         if "'" not in inner.replace("''", ""):
             return inner.replace("''", "'")
-    if _PLAIN.fullmatch(text) and text.lower() not in _WORDS:
+    if _PLAIN.fullmatch(text) and text.lower() not in WORDS:
         return text
     raise _Beyond
 

@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 from enum import Enum
 
 from repro.errors import ProjectError, TrackingError
-from repro.formats.flat_yaml import format_flat, parse_flat
+from repro.formats.flat_yaml import WORDS, format_flat, parse_flat
 
 _KEY = re.compile(r"[\w\-. :/]{1,250}")
 
@@ -154,8 +154,33 @@ def _load(text: str, where: str) -> dict[str, object]:
         raise TrackingError(error.message) from error
 
 
+_USUAL = re.compile(
+    r"artifact_uri: (file:/[\w.,/%+@~-]*|/[\w./+@-]*)\n(?:deleted_time: \d+\n)?end_time: (null|0|[1-9]\d{0,16})\n"
+    r"entry_point_name: ''\nexperiment_id: '(\d+)'\nlifecycle_stage: (active|deleted)\n"
+    r"run_id: ((?=[0-9e]*[abcdf])[0-9a-f]{32})\nrun_name: ([A-Za-z]+-[\w.-]+)\nrun_uuid: [0-9a-f]{32}\n"
+    r"source_name: ''\nsource_type: 4\nsource_version: ''\nstart_time: (0|[1-9]\d{0,16})\n"
+    r"status: ([1-5])\ntags: \[\]\nuser_id: ([A-Za-z]+)\n",
+    re.ASCII,
+)
+
+
+def _parse_usual_run(text: str) -> RunInfo | None:
+    """Return what a `meta.yaml` says that is written as almost all are: at once, which is what many runs need."""
+    found = _USUAL.fullmatch(text)
+    if not found or found[9].lower() in WORDS:
+        return None
+    uri, end, experiment_id, stage, run_id, name, start, status, user_id = found.groups()
+    return RunInfo(
+        run_id=run_id, experiment_id=experiment_id, run_name=name, user_id=user_id,
+        status=_STATUSES[int(status) - 1], start_time_ms=int(start), end_time_ms=None if end == "null" else int(end),
+        artifact_uri=uri, lifecycle_stage=stage,
+    )  # fmt: skip
+
+
 def parse_run_meta(text: str, *, where: str = "meta.yaml") -> RunInfo:
     """Return what a run's `meta.yaml` says. Raises TrackingError."""
+    if usual := _parse_usual_run(text):
+        return usual
     content = _load(text, where)
     try:
         end = content.get("end_time")

@@ -1,45 +1,72 @@
-"""The active run of a script: `repro.log_metric(...)` and the like, light enough for any training script.
+"""The active run of a script: started, nested, resumed and ended truthfully.
 
-A script that `repro run` has started resumes the run it was started in, whose status is the runner's to set.
+A script that `repro run` has started resumes the run it was started in, whose status is the runner's to set. Each
+thread has its own stack of runs; one that has started none logs to the run that the process is in.
 """
 
 from __future__ import annotations
 
-import atexit
+import json
 import os
 import sys
-import time
+import threading
 from collections.abc import Mapping
 from pathlib import Path
 from types import TracebackType
 
 from repro import settings
 from repro.errors import Terminated, TrackingError
-from repro.formats.run_meta import MetricPoint, RunInfo, RunStatus
-from repro.tracking.entities import PARENT_RUN_ID, Batch, NewRun
-from repro.tracking.store import DEFAULT_EXPERIMENT, Store, open_store, write_text
+from repro.formats.run_meta import RunInfo, RunStatus
+from repro.tracking.active_experiment import find_active_experiment_id, get_active_client
+from repro.tracking.client import Client, as_texts, now_ms
+from repro.tracking.entities import PARENT_RUN_ID, Batch, NewRun, Run, RunData
+from repro.tracking.exit_watch import ExitWatch
+from repro.tracking.observers import notify
+from repro.tracking.process_mark import TAG as PROCESS_TAG
+from repro.tracking.process_mark import mark_process
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from repro.tracking.own_record import OwnRecord
+    from repro.tracking.store import Store
+
+_NOTE = "mlflow.note.content"
 
 
 class ActiveRun:
     """A run that is being logged to; as a context manager it ends with its block, truthfully."""
 
     def __init__(
-        self, info: RunInfo, store: Store, *, started_by_runner: bool, record: OwnRecord | None = None
+        self, info: RunInfo, client: Client, *, started_by_runner: bool, record: OwnRecord | None = None
     ) -> None:
         self.info = info
-        self.store = store
+        self.client = client
         self._started_by_runner = started_by_runner
         self._owner = os.getpid()
         self.record = record
+
+    def __repr__(self) -> str:
+        return f"<ActiveRun {self.run_id} {self.info.run_name!r}>"
 
     @property
     def run_id(self) -> str:
         """The run's id, 32 hexadecimal digits."""
         return self.info.run_id
+
+    @property
+    def id(self) -> str:
+        """The run's id, as MLflow's R package has it (`mlflow_id`)."""
+        return self.info.run_id
+
+    @property
+    def data(self) -> RunData:
+        """What was logged until now, read from the store."""
+        return self.client.get_run(self.run_id).data
+
+    @property
+    def store(self) -> Store:
+        """Where it is kept."""
+        return self.client.store
 
     def __enter__(self) -> ActiveRun:
         return self
@@ -65,174 +92,203 @@ class ActiveRun:
         if self.record:
             self.record.finish()
         if self._started_by_runner and status is RunStatus.FINISHED:
+            self.store.flush()
             return
-        self.store.update_run(self.run_id, status=status, end_time_ms=time.time_ns() // 1_000_000)
+        self.client.set_terminated(self.run_id, status)
 
 
-_stack: list[ActiveRun] = []
-_failed = False
+class _Runs:
+    """The runs of this process that are active, by thread, in the order they were started."""
+
+    def __init__(self) -> None:
+        self._local = threading.local()
+        self.all: list[ActiveRun] = []
+        self.last: ActiveRun | None = None
+        self.watch: ExitWatch | None = None
+
+    @property
+    def own(self) -> list[ActiveRun]:
+        """Those that this thread has started, the innermost last."""
+        found: list[ActiveRun] | None = getattr(self._local, "runs", None)
+        if found is None:
+            found = self._local.runs = []
+        return found
+
+    def find(self) -> ActiveRun | None:
+        """Return the innermost run of this thread, else the process' first."""
+        if own := self.own:
+            return own[-1]
+        return self.all[0] if self.all else None
+
+    def add(self, run: ActiveRun) -> None:
+        """Make a run this thread's innermost."""
+        self.own.append(run)
+        self.all.append(run)
+        self.last = run
+
+    def remove(self, run: ActiveRun) -> list[ActiveRun]:
+        """Take a run away with those nested in it, and return them, the innermost first."""
+        own = self.own
+        gone = own[own.index(run) :] if run in own else [run] if run in self.all else []
+        for each in gone:
+            self.all.remove(each)
+            if each in own:
+                own.remove(each)
+        return gone[::-1]
+
+
+_runs = _Runs()
 
 
 def _end(run: ActiveRun, status: RunStatus) -> None:
     """End a run and those nested in it; one that has ended already keeps its status."""
-    while run in _stack:
-        _stack.pop().set_ended(status)
+    for each in _runs.remove(run):
+        each.set_ended(status)
 
 
-def _end_all(owner: int) -> None:
-    """End every run at exit; those that a forked child inherits are its parent's."""
-    while _stack and os.getpid() == owner:
-        _end(_stack[-1], RunStatus.FAILED if _failed else RunStatus.FINISHED)
-
-
-def _watch_exit() -> None:
-    """End runs when the interpreter does, and note whether an exception ended it."""
-    before = sys.excepthook
-
-    def note_failure(kind: type[BaseException], error: BaseException, traceback: TracebackType | None) -> None:
-        global _failed  # noqa: PLW0603
-        _failed = True
-        before(kind, error, traceback)
-
-    sys.excepthook = note_failure
-    atexit.register(_end_all, os.getpid())
+def _end_all(status: RunStatus) -> None:
+    """End every run, the newest first."""
+    while _runs.all:
+        _end(_runs.all[-1], status)
 
 
 def active_run() -> ActiveRun | None:
     """Return the run that is logged to now."""
-    return _stack[-1] if _stack else None
+    return _runs.find()
 
 
-def _make_tags(tags: Mapping[str, str] | None, parent: ActiveRun | None) -> dict[str, str]:
+def last_active_run() -> Run | None:
+    """Return the run that is logged to now, else the one that this process has started last."""
+    run = active_run() or _runs.last
+    return run.client.get_run(run.run_id) if run else None
+
+
+def _make_tags(tags: Mapping[str, object], parent_id: str | None, environ: Mapping[str, str]) -> dict[str, str]:
     from repro.tracking.git_source import find_git_source, format_git_tags
 
     script = Path(sys.argv[0] or "<console>")
-    made = {"mlflow.source.name": str(script), "mlflow.source.type": "LOCAL"}
-    if parent:
-        made[PARENT_RUN_ID] = parent.run_id
+    made = {"mlflow.source.name": str(script), "mlflow.source.type": "LOCAL", PROCESS_TAG: mark_process()}
+    if parent_id:
+        made[PARENT_RUN_ID] = parent_id
     source = find_git_source(script.parent if script.exists() else Path.cwd())
-    return made | (format_git_tags(source) if source else {}) | dict(tags or {})
+    return {
+        **made,
+        **(format_git_tags(source) if source else {}),
+        **_read_context(environ),
+        **as_texts(tags),
+    }
 
 
-def _start_record(
-    store: Store, run_id: str, *, environ: Mapping[str, str], parent: ActiveRun | None
-) -> OwnRecord | None:
+def _read_context(environ: Mapping[str, str]) -> dict[str, str]:
+    """Return the tags of `MLFLOW_RUN_CONTEXT`, a JSON object. Raises TrackingError."""
+    text = settings.find_run_context(environ)
+    if not text:
+        return {}
+    try:
+        return as_texts(dict(json.loads(text)))
+    except (ValueError, TypeError) as error:
+        raise TrackingError(f"MLFLOW_RUN_CONTEXT is no JSON object of tags ({error})") from error
+
+
+def _start_record(client: Client, run_id: str, *, environ: Mapping[str, str]) -> OwnRecord | None:
     """Begin to keep what a run ran in, unless its runner does; whatever goes wrong, the script goes on."""
     if not settings.wants_snapshot(environ):
         return None
+    outer = next((run.record for run in _runs.all if run.record), None)
     try:
         from repro.tracking.own_record import start_own_record
 
-        return start_own_record(store, run_id, environ=environ, outer=parent.record if parent else None)
+        return start_own_record(client.store, run_id, environ=environ, outer=outer)
     except Exception:
         return None
+
+
+def _keep_code(client: Client, run_id: str) -> None:
+    """Keep what the code differs in from its commit; whatever goes wrong, the script goes on."""
+    try:
+        from repro.tracking.code_diff import keep_code_diff
+
+        script = Path(sys.argv[0] or "<console>")
+        keep_code_diff(client.store, run_id, script.parent if script.exists() else Path.cwd())
+    except Exception:
+        return
+
+
+def _resume(client: Client, run_id: str, tags: Mapping[str, object], *, by_runner: bool) -> RunInfo:
+    info = client.get_run(run_id).info
+    if info.lifecycle_stage != "active":
+        raise TrackingError(f"the run `{run_id}` is deleted", hint=f"repro runs restore {run_id}")
+    if not by_runner:
+        info = client.store.update_run(run_id, status=RunStatus.RUNNING)
+        tags = {PROCESS_TAG: mark_process(), **tags}
+    if tags:
+        client.store.log_batch(run_id, Batch(tags=as_texts(tags)))
+    return info
+
+
+def _watch() -> ExitWatch:
+    if _runs.watch is None:
+        _runs.watch = ExitWatch(_end_all)
+        _runs.watch.start()
+    return _runs.watch
 
 
 def start_run(
     run_id: str | None = None,
     experiment_id: str | None = None,
     run_name: str | None = None,
-    *,
     nested: bool = False,
-    tags: Mapping[str, str] | None = None,
+    parent_run_id: str | None = None,
+    tags: Mapping[str, object] | None = None,
+    description: str | None = None,
 ) -> ActiveRun:
-    """Start a run, or resume the one of `run_id`, else the one that `repro run` has started for this script.
+    """Start a run, or resume the one of `run_id`, else the one that `repro run` or MLFLOW_RUN_ID names for this script.
 
     One that has no snapshot yet keeps that of the running environment, and at its end what was used of it.
     Raises TrackingError where a run is active and this is not `nested`.
     """
-    parent = active_run()
-    if parent and not nested:
+    own = _runs.own
+    if own and not nested:
         raise TrackingError(
-            f"the run `{parent.run_id}` is active", hint="end it with `repro.end_run()`, or start with `nested=True`"
+            f"the run `{own[-1].run_id}` is active", hint="end it with `repro.end_run()`, or start with `nested=True`"
         )
-    if not _stack and sys.excepthook.__module__ != __name__:
-        _watch_exit()
+    _watch().forget()
     environ = settings.own_environment()
-    store = open_store(settings.find_tracking_uri(environ), cwd=Path.cwd())
-    given = None if run_id else settings.take_run_id()
+    client = get_active_client()
+    tags = {**(tags or {}), **({_NOTE: description} if description else {})}
+    given = None if run_id or parent_run_id else settings.take_run_id()
+    by_runner = given is not None and settings.is_runners(environ, given)
     if run_id or given:
-        info = store.get_run(run_id or given or "").info
-        if not given:
-            info = store.update_run(info.run_id, status=RunStatus.RUNNING)
-        for key, value in (tags or {}).items():
-            store.set_tag(info.run_id, key, str(value))
+        info = _resume(client, run_id or given or "", tags, by_runner=by_runner)
     else:
+        parent = active_run() if nested else None
         new = NewRun(
-            experiment_id=experiment_id or settings.find_experiment_id(environ) or DEFAULT_EXPERIMENT,
+            experiment_id=experiment_id or find_active_experiment_id(),
             run_name=run_name,
             user_id=settings.get_user(environ),
-            start_time_ms=time.time_ns() // 1_000_000,
-            tags=_make_tags(tags, parent),
+            start_time_ms=now_ms(),
+            tags=_make_tags(tags, parent_run_id or (parent.run_id if parent else None), environ),
         )
-        info = store.create_run(new).info
-    record = _start_record(store, info.run_id, environ=environ, parent=parent)
-    run = ActiveRun(info, store, started_by_runner=bool(given), record=record)
-    _stack.append(run)
+        info = client.store.create_run(new).info
+        notify("create_run", run_id=info.run_id, experiment_id=info.experiment_id)
+    run = ActiveRun(
+        info, client, started_by_runner=by_runner, record=_start_record(client, info.run_id, environ=environ)
+    )
+    if not by_runner:
+        _keep_code(client, info.run_id)
+    _runs.add(run)
+    notify("active_run_id", run_id=info.run_id)
     return run
 
 
-def _require_run() -> ActiveRun:
+def require_run() -> ActiveRun:
+    """Return the active run; where there is none, one is started."""
     return active_run() or start_run()
 
 
-def end_run(status: str = "FINISHED") -> None:
+def end_run(status: RunStatus | str = "FINISHED") -> None:
     """End the active run with `FINISHED`, `FAILED` or `KILLED`; without one do nothing. Raises TrackingError."""
     if status not in ("FINISHED", "FAILED", "KILLED"):
         raise TrackingError(f"a run cannot end as `{status}`", hint="FINISHED, FAILED or KILLED")
     if run := active_run():
-        _end(run, RunStatus[status])
-
-
-def log_param(key: str, value: object) -> object:
-    """Log a parameter as text and return its value."""
-    run = _require_run()
-    run.store.log_batch(run.run_id, Batch(params={key: str(value)}))
-    return value
-
-
-def log_params(params: Mapping[str, object]) -> None:
-    """Log parameters."""
-    for key, value in params.items():
-        log_param(key, value)
-
-
-def log_metric(key: str, value: float, step: float = 0, timestamp: float | None = None) -> float:
-    """Log a value of a metric and return it; `timestamp` is milliseconds since the epoch, else now.
-
-    It and `step` are rounded to whole numbers.
-    """
-    run = _require_run()
-    timestamp_ms = time.time_ns() // 1_000_000 if timestamp is None else round(timestamp)
-    run.store.log_metric(run.run_id, key, MetricPoint(value=float(value), timestamp_ms=timestamp_ms, step=round(step)))
-    return value
-
-
-def log_metrics(metrics: Mapping[str, float], step: int = 0) -> None:
-    """Log metrics of one step."""
-    for key, value in metrics.items():
-        log_metric(key, value, step=step)
-
-
-def log_artifact(local_path: str | os.PathLike[str], artifact_path: str | None = None) -> None:
-    """Keep a file or a directory with the run."""
-    run = _require_run()
-    run.store.log_artifact(run.run_id, Path(local_path), artifact_path or "")
-
-
-def log_text(text: str, artifact_file: str) -> None:
-    """Keep a text with the run as the file `artifact_file`."""
-    run = _require_run()
-    write_text(run.store, run.run_id, artifact_file, text)
-
-
-def set_tag(key: str, value: object) -> None:
-    """Set a tag of the run."""
-    run = _require_run()
-    run.store.set_tag(run.run_id, key, str(value))
-
-
-def set_tags(tags: Mapping[str, object]) -> None:
-    """Set tags of the run."""
-    for key, value in tags.items():
-        set_tag(key, value)
+        _end(run, RunStatus(status))

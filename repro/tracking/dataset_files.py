@@ -80,6 +80,17 @@ def _read_dataset(run_dir: Path, edge: dict[str, object]) -> Dataset | None:
     )
 
 
+def list_dataset_files(run_dir: Path) -> list[str]:
+    """Return the files that say which datasets a run has read, relative to its experiment's directory."""
+    found = []
+    for path in sorted(run_dir.glob(f"inputs/*/{_META}")):
+        found.append(path.relative_to(run_dir.parent).as_posix())
+        with suppress(OSError, ReproError, UnicodeDecodeError):
+            dataset_id = load_mapping(path.read_text(encoding="utf-8"), where=str(path)).get("source_id")
+            found.append(f"datasets/{dataset_id}/{_META}")
+    return found
+
+
 def read_datasets(run_dir: Path) -> tuple[Dataset, ...]:
     """Return the datasets that a run has read, by name; what is damaged is left out."""
     found = []

@@ -17,6 +17,7 @@ from __future__ import annotations
 import os
 import time
 from collections.abc import Iterator
+from contextlib import suppress
 from dataclasses import replace
 from pathlib import Path
 
@@ -103,14 +104,20 @@ class FileStore:
         base = self.root / TRASH if deleted else self.root
         return [base / name for name in names if (base / name / META).is_file()]
 
-    def _find_experiment_dir(self, experiment_id: str) -> Path:
-        """Return an experiment's directory, also in the trash; the default one is made when it is wanted."""
+    def _look_for_experiment_dir(self, experiment_id: str) -> Path | None:
+        """Return an experiment's directory, also in the trash."""
         if experiment_id not in (*NO_EXPERIMENTS, "", ".", "..") and "/" not in experiment_id:
             for directory in (self.root / experiment_id, self.root / TRASH / experiment_id):
                 if (directory / META).is_file():
                     return directory
-            if experiment_id == DEFAULT_EXPERIMENT:
-                return self._make_experiment(DEFAULT_EXPERIMENT, "Default", None)
+        return None
+
+    def _find_experiment_dir(self, experiment_id: str) -> Path:
+        """Return an experiment's directory, also in the trash; the default one is made when it is wanted."""
+        if directory := self._look_for_experiment_dir(experiment_id):
+            return directory
+        if experiment_id == DEFAULT_EXPERIMENT:
+            return self._make_experiment(DEFAULT_EXPERIMENT, "Default", None)
         raise TrackingNotFoundError(f"there is no experiment `{experiment_id}` in `{self.root}`")
 
     def _get_active_experiment_dir(self, experiment_id: str) -> Path:
@@ -232,14 +239,13 @@ class FileStore:
 
     def search_experiments(self, query: ExperimentQuery) -> Page[Experiment]:
         """Return experiments, the newest first where the query has no order."""
-        found = [
-            self._read_experiment(directory)
-            for deleted in (False, True)
-            for directory in self.list_experiment_dirs(deleted=deleted)
-            if query.view.shows("deleted" if deleted else "active")
-        ]
-        newest_first = sorted(found, key=lambda each: each.creation_time_ms, reverse=True)
-        return Page(items=tuple(newest_first[: query.max_results]))
+        from repro.tracking.search.find import find_experiments
+
+        found = []
+        for directory in (*self.list_experiment_dirs(), *self.list_experiment_dirs(deleted=True)):
+            with suppress(ReproError, OSError):  # a damaged neighbour, or one that goes away, hides no other
+                found.append(self._read_experiment(directory))
+        return find_experiments(found, query)
 
     # runs
 
@@ -370,15 +376,11 @@ class FileStore:
         self._change(run_dir, lifecycle_stage="active")
 
     def search_runs(self, query: RunQuery) -> Page[Run]:
-        """Return runs, the newest first where the query has no order."""
-        found = [
-            run
-            for experiment_id in query.experiment_ids
-            for run_dir in self.list_run_dirs(self._find_experiment_dir(experiment_id))
-            if query.view.shows((run := self.read_run(run_dir)).info.lifecycle_stage)
-        ]
-        newest_first = sorted(found, key=lambda run: run.info.start_time_ms, reverse=True)
-        return Page(items=tuple(newest_first[: query.max_results]))
+        """Return runs, the newest first where the query has no order; an experiment that does not exist has none."""
+        from repro.tracking.index.search import search_runs
+
+        dirs = [self._look_for_experiment_dir(experiment_id) for experiment_id in query.experiment_ids]
+        return search_runs(self.root, [str(each.relative_to(self.root)) for each in dirs if each], query)
 
     def find_tagged(self, key: str) -> list[RunInfo]:
         """Return the runs of all experiments that have a tag and are not deleted, the newest first."""

@@ -35,7 +35,7 @@ def render_figure(figure: Any, name: str, options: Mapping[str, object]) -> byte
         return buffer.getvalue()
     if hasattr(figure, "to_html"):
         if ending in ("html", "htm"):
-            return str(figure.to_html(**{"include_plotlyjs": "cdn", "auto_open": False, **options})).encode()
+            return str(figure.to_html(**{"include_plotlyjs": "cdn", **options})).encode()
         return bytes(figure.to_image(format=ending, **options))
     raise TrackingError(f"{type(figure).__name__} is no figure of matplotlib or plotly")
 

@@ -1,16 +1,25 @@
 from __future__ import annotations
 
+import json
 import os
+import random
 import subprocess
 import sys
+from collections import Counter
 from pathlib import Path
 
 import pytest
 from readable_store import ReadableStore
 
 from repro.formats.run_meta import RunInfo, RunStatus
+from repro.tracking.entities import RunQuery
 
-IMPORTS = "import sys, os\nfrom repro.tracking.active_run import *\nfrom repro.tracking.active_run import _stack\n"
+IMPORTS = (
+    "import sys, os\n"
+    "from repro.tracking.active_experiment import *\n"
+    "from repro.tracking.active_run import *\n"
+    "from repro.tracking.fluent import *\n"
+)
 
 
 @pytest.fixture
@@ -50,6 +59,14 @@ def list_runs(store: ReadableStore) -> list[RunInfo]:
         ("from repro.errors import Terminated\nwith start_run(): raise Terminated", "KILLED", 1),
         ("try:\n  with start_run(): raise KeyboardInterrupt\nexcept KeyboardInterrupt: pass", "KILLED", 0),
         ("with start_run(): end_run('FAILED')", "FAILED", 0),
+        ("start_run(); sys.exit(3)", "FAILED", 3),
+        ("start_run(); sys.exit('no')", "FAILED", 1),
+        ("start_run(); sys.exit()", "FINISHED", 0),
+        ("start_run()\ntry: sys.exit(3)\nexcept SystemExit as error: assert error.code == 3", "FINISHED", 0),
+        ("start_run(); raise KeyboardInterrupt", "KILLED", -2),
+        ("import signal\nstart_run(); signal.raise_signal(signal.SIGINT)", "KILLED", -2),
+        ("start_run(); os.kill(os.getpid(), 15)", "KILLED", -15),
+        ("with start_run(): os.kill(os.getpid(), 15)", "KILLED", -15),
     ],
 )
 def test_a_run_of_the_scripts_own_ends_as_the_script_does(
@@ -73,7 +90,7 @@ def test_a_run_of_the_scripts_own_ends_as_the_script_does(
 )
 def test_a_run_of_the_runners_is_resumed_and_never_finished(store: ReadableStore, body: str, status: str) -> None:
     run = store.get_info(store.start())
-    run_script(store, body, MLFLOW_RUN_ID=run.run_id)
+    run_script(store, body, MLFLOW_RUN_ID=run.run_id, REPRO_RUN=run.run_id)
     assert [each.run_id for each in list_runs(store)] == [run.run_id]
     assert store.read_metrics(run.run_id) == {"m": 1.0}
     assert store.get_info(run.run_id).status is RunStatus[status]
@@ -82,7 +99,7 @@ def test_a_run_of_the_runners_is_resumed_and_never_finished(store: ReadableStore
 def test_the_runners_run_is_resumed_once(store: ReadableStore) -> None:
     run = store.get_info(store.start(name="a"))
     body = "with start_run(): pass\nassert 'MLFLOW_RUN_ID' not in os.environ\nwith start_run(run_name='b'): pass"
-    assert run_script(store, body, MLFLOW_RUN_ID=run.run_id).returncode == 0
+    assert run_script(store, body, MLFLOW_RUN_ID=run.run_id, REPRO_RUN=run.run_id).returncode == 0
     assert [(each.run_name, each.status.name) for each in list_runs(store)] == [("a", "RUNNING"), ("b", "FINISHED")]
 
 
@@ -187,3 +204,144 @@ def test_the_commit_of_the_script_is_a_tag(store: ReadableStore) -> None:
         "mlflow.source.git.dirty": "false",
         "mlflow.source.git.repoURL": "https://example.org/x.git",
     }
+
+
+def test_a_signal_that_the_script_handles_is_its_own(store: ReadableStore) -> None:
+    body = "import signal\nsignal.signal(15, lambda *_: print('mine'))\nstart_run(); os.kill(os.getpid(), 15)"
+    assert run_script(store, body).stdout == "mine\n"
+    assert list_runs(store)[0].status is RunStatus.FINISHED
+
+
+def test_what_watched_the_end_before_is_still_asked(store: ReadableStore) -> None:
+    body = "sys.excepthook = lambda *_: print('mine')\nstart_run(); raise ValueError"
+    assert run_script(store, body).stdout == "mine\n"
+    assert list_runs(store)[0].status is RunStatus.FAILED
+
+
+def test_a_thread_logs_to_the_run_of_the_process_and_may_start_runs_of_its_own(store: ReadableStore) -> None:
+    body = (
+        "import threading\n"
+        "with start_run(run_name='main') as main:\n"
+        "    def work(number):\n"
+        "        log_metric('shared', number)\n"
+        "        with start_run(run_name=f'part {number}', nested=True):\n"
+        "            log_metric('own', number)\n"
+        "        assert active_run() is main\n"
+        "    threads = [threading.Thread(target=work, args=(number,)) for number in range(4)]\n"
+        "    [thread.start() for thread in threads]\n"
+        "    [thread.join() for thread in threads]\n"
+        "    assert active_run() is main\n"
+    )
+    finished = run_script(store, body, REPRO_SNAPSHOT="0")
+    assert finished.returncode == 0, finished.stderr
+    main, *parts = list_runs(store)
+    assert len(store.get_metric_history(main.run_id, "shared")) == 4
+    assert [store.read_metrics(part.run_id) for part in parts] == [{"own": float(number)} for number in range(4)]
+    assert {store.read_tags(part.run_id)["mlflow.parentRunId"] for part in parts} == {main.run_id}
+    assert {run.status for run in (main, *parts)} == {RunStatus.FINISHED}
+
+
+def test_a_run_says_which_process_it_lives_in(store: ReadableStore) -> None:
+    finished = run_script(store, "start_run()\nprint(os.getpid())")
+    mark = json.loads(store.read_tags(list_runs(store)[0].run_id)["repro.process"])
+    assert mark["pid"] == int(finished.stdout)
+    assert mark["started"] > 0
+
+
+def test_variables_name_the_experiment_and_tags_of_every_run(store: ReadableStore) -> None:
+    body = "start_run(description='**why**')"
+    finished = run_script(store, body, MLFLOW_EXPERIMENT_NAME="wine", MLFLOW_RUN_CONTEXT='{"team": "x", "n": 1}')
+    assert finished.returncode == 0, finished.stderr
+    experiment = store.find_experiment("wine")
+    assert experiment
+    (run,) = store.search_runs(RunQuery(experiment_ids=(experiment.experiment_id,)))
+    assert {"team": "x", "n": "1", "mlflow.note.content": "**why**"}.items() <= run.data.tags.items()
+    refused = run_script(store, body, MLFLOW_EXPERIMENT_NAME="wine", MLFLOW_EXPERIMENT_ID="0")
+    assert "TrackingError: MLFLOW_EXPERIMENT_ID is `0`, and MLFLOW_EXPERIMENT_NAME `wine` is" in refused.stderr
+
+
+def test_an_experiment_that_is_set_holds_for_new_runs_and_children(store: ReadableStore) -> None:
+    body = (
+        "import subprocess\n"
+        "experiment = set_experiment('wine')\n"
+        "assert set_experiment(experiment_id=experiment.experiment_id) == experiment\n"
+        "assert find_active_experiment_id() == os.environ['MLFLOW_EXPERIMENT_ID'] == experiment.experiment_id\n"
+        "with start_run() as run: assert run.info.experiment_id == experiment.experiment_id\n"
+        "assert [each.run_id for each in search_runs()] == [run.run_id]\n"
+        "assert last_active_run().info.status == 'FINISHED'\n"
+        "for wrong in (dict(), dict(experiment_name='a', experiment_id='0')):\n"
+        "    try: set_experiment(**wrong)\n"
+        "    except Exception as error: assert 'by its name or by its id' in str(error)\n"
+        "    else: raise AssertionError\n"
+    )
+    finished = run_script(store, body, REPRO_SNAPSHOT="0")
+    assert finished.returncode == 0, finished.stderr
+
+
+def test_another_store_can_be_set(store: ReadableStore, tmp_path: Path) -> None:
+    body = (
+        f"set_tracking_uri({str(tmp_path / 'elsewhere')!r})\n"
+        f"assert get_tracking_uri() == os.environ['MLFLOW_TRACKING_URI'] == {(tmp_path / 'elsewhere').as_uri()!r}\n"
+        "start_run(run_name='there')\n"
+    )
+    finished = run_script(store, body, REPRO_SNAPSHOT="0")
+    assert finished.returncode == 0, finished.stderr
+    assert [run.run_name for run in ReadableStore(tmp_path / "elsewhere").list_runs()] == ["there"]
+
+
+def test_observers_see_what_is_logged_and_their_errors_do_not_matter(store: ReadableStore) -> None:
+    body = (
+        "from repro.tracking.observers import register_observer\n"
+        "seen = []\n"
+        "class Observer:\n"
+        "    def register_tracking_event(self, event, data): seen.append((event, data.get('key')))\n"
+        "register_observer(Observer())\n"
+        "register_observer(lambda event, data: 1 / 0)\n"
+        "with start_run():\n"
+        "    log_param('p', 1); log_metric('m', 2); set_tag('t', 3); delete_tag('t'); log_batch({'n': 1})\n"
+        "print(seen)\n"
+    )
+    finished = run_script(store, body, REPRO_SNAPSHOT="0")
+    assert finished.stdout.strip() == str(
+        [("create_run", None), ("active_run_id", None), ("log_param", "p"), ("log_metric", "m"), ("set_tag", "t"),
+         ("delete_tag", "t"), ("log_batch", None), ("set_terminated", None)]
+    )  # fmt: skip
+
+
+def test_many_processes_append_to_one_run_and_nothing_that_returned_is_lost(store: ReadableStore) -> None:
+    """Each writes to one metric of all and one of its own, says what returned, and half of them are killed."""
+    run_id = store.start()
+    body = (
+        "from repro.tracking.client import Client\n"
+        "client, name = Client(), sys.argv[1]\n"
+        "for step in range(int(sys.argv[2])):\n"
+        "    client.log_metric(os.environ['THE_RUN'], 'all', step, step=int(name))\n"
+        "    client.log_metric(os.environ['THE_RUN'], name, step, step=step)\n"
+        "    os.write(1, b'.')\n"
+    )
+    (store.root.parent / "script.py").write_text(IMPORTS + body)
+    environ = {**os.environ, "MLFLOW_TRACKING_URI": store.uri, "THE_RUN": run_id}
+    processes = [
+        subprocess.Popen(
+            [sys.executable, "script.py", str(name), "1000000" if name % 2 else "5000"],
+            cwd=store.root.parent, env=environ, stdout=subprocess.PIPE,
+        )
+        for name in range(8)
+    ]  # fmt: skip
+    returned = []
+    for number, process in enumerate(processes):
+        with process:
+            assert process.stdout
+            count = 0
+            if number % 2:
+                count = len(process.stdout.read(random.randrange(200, 4000)))
+                process.kill()
+            returned.append(count + len(process.stdout.read()))
+    shared = Counter(point.step for point in store.get_metric_history(run_id, "all"))
+    for name, count in enumerate(returned):
+        steps = [point.step for point in store.get_metric_history(run_id, str(name))]
+        assert steps == list(range(len(steps)))
+        assert count <= len(steps) <= count + 1
+        assert count <= shared[name] <= count + 1
+    assert all(count == 5000 for count in returned[::2])
+    assert all(count < 1_000_000 for count in returned[1::2])

@@ -198,7 +198,7 @@ def test_a_run_of_another_runner_gets_the_record_from_its_script(script: Script)
     run = script.store.get_info(script.store.start())
     script("import alpha, repro\nwith repro.start_run(): pass", MLFLOW_RUN_ID=run.run_id)
     assert script.list_used(run.run_id) == ["alpha"]
-    assert script.store.get_info(run.run_id).status is RunStatus.RUNNING
+    assert script.store.get_info(run.run_id).status is RunStatus.FINISHED
 
 
 @pytest.mark.parametrize(

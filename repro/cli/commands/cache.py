@@ -12,6 +12,7 @@ from datetime import datetime, timezone
 
 from repro.cli import console
 from repro.cli.options import Parser, add_cache, make_machine, make_parser
+from repro.cli.period import parse_period
 from repro.environments.housekeeping.busy import find_busy
 from repro.environments.housekeeping.inventory import Stored, list_environments
 from repro.environments.housekeeping.plan import DAY_S, UNUSED_S, Plan, Rules
@@ -30,7 +31,6 @@ _EXAMPLES = """\
 """
 _DEEDS = ("list", "info", "prune", "clear")
 _UNITS = {"": 1, "k": 10**3, "m": 10**6, "g": 10**9, "t": 10**12, "ki": 2**10, "mi": 2**20, "gi": 2**30, "ti": 2**40}
-_PERIODS = {"s": 1.0, "m": 60.0, "h": 3600.0, "d": DAY_S, "w": 7 * DAY_S}
 _SHOWN_REMOVALS = ("environment", "kept wheel")
 
 
@@ -40,14 +40,6 @@ def parse_size(text: str) -> int:
     if not found:
         raise UsageError(f"`{text}` is no size", hint="for example `--max-size 5GB` or `--max-size 500MB`")
     return int(float(found.group(1)) * _UNITS[(found.group(2) or "").lower()])
-
-
-def parse_period(text: str) -> float:
-    """Return the seconds of `30d`, `12h` or `2w`; a number alone are days. Raises UsageError."""
-    found = re.fullmatch(r"(\d+(?:\.\d+)?)\s*([smhdw])?", text.strip(), re.IGNORECASE | re.ASCII)
-    if not found:
-        raise UsageError(f"`{text}` is no period", hint="for example `--older-than 30d` or `--older-than 12h`")
-    return float(found.group(1)) * _PERIODS[(found.group(2) or "d").lower()]
 
 
 def _format_time(seconds: float) -> str:

@@ -20,6 +20,11 @@ _OPTIONS = {
     "run": "--entry-point --param --restore --no-snapshot --no-observe --python --cache --json --verbose --help",
     "status": "--no-code --python --cache --json --verbose --help",
     "diff": "--python --cache --json --verbose --help",
+    "runs": "list search show compare delete restore reap --filter --experiment --order-by --limit --deleted --all "
+    "--older-than --dry-run --store --json --verbose --help",
+    "experiments": "list create rename delete restore tag --filter --deleted --all --artifact-location --store --json "
+    "--verbose --help",
+    "artifacts": "list log download --to --store --json --verbose --help",
     "cache": "list info prune clear --older-than --max-size --unreferenced --kept --dry-run --yes --cache --json "
     "--verbose --help",
     "doctor": f"--deep --offline {_INDEXES} --cache --json --verbose --help",

@@ -6,7 +6,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from repro.cli.commands.cache import parse_period, parse_size
+from repro.cli.commands.cache import parse_size
+from repro.cli.period import parse_period
 from repro.environments.housekeeping.busy import find_entries
 from repro.environments.housekeeping.inventory import Inventory, Stored, Unpacked, Wheel
 from repro.environments.housekeeping.plan import DAY_S, Rules, plan_clear, plan_prune

@@ -1,0 +1,109 @@
+"""Where a script's new runs go: its tracking URI and its experiment, by what it has set, else by variables."""
+
+from __future__ import annotations
+
+import os
+from dataclasses import dataclass
+from pathlib import Path
+
+from repro import settings
+from repro.errors import TrackingError
+from repro.formats.run_meta import Experiment
+from repro.tracking.client import Client
+from repro.tracking.observers import notify
+from repro.tracking.store import DEFAULT_EXPERIMENT, open_store
+
+
+@dataclass(slots=True)
+class _Chosen:
+    """What this script has set, and the client of the store that was wanted last."""
+
+    uri: str | None = None
+    experiment_id: str | None = None
+    opened: tuple[tuple[str | None, str], Client] | None = None
+
+
+_chosen = _Chosen()
+
+
+def get_active_client() -> Client:
+    """Return the client of the tracking URI. Raises TrackingError for one that no store keeps."""
+    uri = _chosen.uri or settings.find_tracking_uri(settings.own_environment())
+    place = (uri, os.getcwd())
+    if _chosen.opened is None or _chosen.opened[0] != place:
+        _chosen.opened = place, Client(store=open_store(uri, cwd=Path.cwd()))
+    return _chosen.opened[1]
+
+
+def set_tracking_uri(uri: str | os.PathLike[str]) -> None:
+    """Log to another store from now on: a directory, a `file:` URI, or a server's `http(s)://`.
+
+    Processes that are started from now on get it as MLFLOW_TRACKING_URI. Raises TrackingError for what is no store's.
+    """
+    text = os.fspath(uri)
+    open_store(text, cwd=Path.cwd())
+    _chosen.uri = text or None
+    _chosen.experiment_id = None
+    settings.set_tracking_uri(get_tracking_uri() if text else None)
+    notify("tracking_uri", uri=get_tracking_uri())
+
+
+def get_tracking_uri() -> str:
+    """Return the tracking URI: what was set, else MLFLOW_TRACKING_URI, else the `file:` URI of `./mlruns`."""
+    return get_active_client().tracking_uri
+
+
+def find_active_experiment_id() -> str:
+    """Return the experiment of new runs: what was set, MLFLOW_EXPERIMENT_ID, _NAME (made where missing), the default.
+
+    Raises TrackingError where both variables are set and mean different ones.
+    """
+    if _chosen.experiment_id:
+        return _chosen.experiment_id
+    environ = settings.own_environment()
+    by_id, name = settings.find_experiment_id(environ), settings.find_experiment_name(environ)
+    if not name:
+        return by_id or DEFAULT_EXPERIMENT
+    by_name = _get_or_make(name).experiment_id
+    if by_id and by_id != by_name:
+        raise TrackingError(
+            f"MLFLOW_EXPERIMENT_ID is `{by_id}`, and MLFLOW_EXPERIMENT_NAME `{name}` is `{by_name}`", hint="unset one"
+        )
+    return by_name
+
+
+def _get_or_make(name: str, artifact_location: str | None = None) -> Experiment:
+    """Return the active experiment of a name, made where there is none. Raises TrackingError for a deleted one."""
+    client = get_active_client()
+    experiment = client.get_experiment_by_name(name)
+    if experiment is None:
+        return client.get_experiment(client.create_experiment(name, artifact_location))
+    if experiment.lifecycle_stage != "active":
+        raise TrackingError(
+            f"the experiment `{name}` is deleted", hint=f"repro experiments restore {experiment.experiment_id}"
+        )
+    return experiment
+
+
+def set_experiment(
+    experiment_name: str | None = None, experiment_id: str | None = None, *, artifact_location: str | None = None
+) -> Experiment:
+    """Start new runs in this experiment from now on, by name (made where there is none) or by id, and return it.
+
+    Processes that are started from now on get it as MLFLOW_EXPERIMENT_ID. Raises TrackingError unless exactly one is
+    given, and for a deleted one.
+    """
+    if (experiment_name is None) == (experiment_id is None):
+        raise TrackingError("an experiment is set by its name or by its id", hint="give one of them")
+    if experiment_name is not None:
+        experiment = _get_or_make(experiment_name, artifact_location)
+    else:
+        experiment = get_active_client().get_experiment(experiment_id or "")
+        if experiment.lifecycle_stage != "active":
+            raise TrackingError(
+                f"the experiment `{experiment_id}` is deleted", hint=f"repro experiments restore {experiment_id}"
+            )
+    _chosen.experiment_id = experiment.experiment_id
+    settings.set_experiment_id(experiment.experiment_id)
+    notify("active_experiment_id", experiment_id=experiment.experiment_id)
+    return experiment

@@ -1,0 +1,144 @@
+"""Keep what a run's code differs in from its commit: the artifact `code.diff`.
+
+It has the changes of tracked files and the text of new ones, and `git apply` takes it on a checkout of the commit. What
+is too large, is no text, or looks as if it held a secret is left out, and named at its top.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+from dataclasses import dataclass
+from functools import lru_cache
+from pathlib import Path
+
+from repro.tracking.git_source import GitSource, ask_git, find_git_source
+from repro.tracking.store import Store, write_text
+
+FILE_NAME = "code.diff"
+MAX_FILE_BYTES = 256 * 1024
+MAX_BYTES = 1024 * 1024
+MAX_NAMES = 200
+_SECRET_FILE = re.compile(
+    r"(^|/)(\.env(\..*)?|\.netrc|\.pypirc|\.pgpass|id_(rsa|dsa|ecdsa|ed25519)|.*\.(pem|key|p12|pfx|jks|keystore)"
+    r"|(.*[_.-])?(secrets?|credentials?)(\.[a-z]+)?)$",
+    re.IGNORECASE,
+)
+# Shapes that only keys have; an assignment of a long text in quotes to a name that says so.
+_SECRET_TEXT = re.compile(
+    r"-----BEGIN [A-Z ]*PRIVATE KEY"
+    r"|\b(gh[pousr]_|github_pat_|glpat-|xox[a-z]-|hf_|pypi-|AKIA|ASIA|AIza|ya29\.)[\w.-]{12,}"
+    r"|://[^/\s:@]+:[^/\s@]+@"
+    r"|(passw\w*|pwd|secret\w*|token|api_?key|access_?key|credential\w*)[\"']?\s*[:=]\s*[\"'][^\"'\s]{6,}[\"']",
+    re.IGNORECASE,
+)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class LeftOut:
+    """A file that is not in the diff, and why."""
+
+    path: str
+    why: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class CodeDiff:
+    """The text of `code.diff`, and what it leaves out."""
+
+    text: str
+    left_out: tuple[LeftOut, ...]
+
+
+def _find_secret(path: str, text: str) -> str | None:
+    """Return why a file's lines should not be shown."""
+    if _SECRET_FILE.search(path):
+        return "its name says that it holds secrets"
+    for number, line in enumerate(text.splitlines(), 1):
+        if _SECRET_TEXT.search(line):
+            return f"line {number} of its part looks as if it held a secret"
+    return None
+
+
+def _format_size(size_bytes: int) -> str:
+    return f"{size_bytes / 1024:.0f} KiB" if size_bytes < 1024 * 1024 else f"{size_bytes / 1024 / 1024:.1f} MiB"
+
+
+def _describe_new_file(root: Path, path: str) -> str | LeftOut:
+    """Return a file that git does not have as a part of a diff."""
+    place = root / path
+    if place.is_symlink() or not place.is_file():
+        return LeftOut(path=path, why="it is no file of its own")
+    if _SECRET_FILE.search(path):
+        return LeftOut(path=path, why="its name says that it holds secrets")
+    size_bytes = place.stat().st_size
+    if size_bytes > MAX_FILE_BYTES:
+        return LeftOut(path=path, why=f"it has {_format_size(size_bytes)}")
+    try:
+        text = place.read_bytes().decode()
+    except UnicodeDecodeError:
+        return LeftOut(path=path, why="it is no text")
+    if "\0" in text:
+        return LeftOut(path=path, why="it is no text")
+    mode = "100755" if place.stat().st_mode & 0o100 else "100644"
+    head = f"diff --git a/{path} b/{path}\nnew file mode {mode}\n"
+    if not text:
+        return head
+    lines = text.removesuffix("\n").split("\n")
+    end = "" if text.endswith("\n") else "\n\\ No newline at end of file"
+    body = "\n".join(f"+{line}" for line in lines)
+    return f"{head}--- /dev/null\n+++ b/{path}\n@@ -0,0 +1,{len(lines)} @@\n{body}{end}\n"
+
+
+def _describe_change(root: Path, path: str) -> str | LeftOut:
+    if _SECRET_FILE.search(path):
+        return LeftOut(path=path, why="its name says that it holds secrets")
+    text = ask_git(root, "diff", "--no-ext-diff", "--no-color", "--no-renames", "HEAD", "--", path)
+    if text is None:
+        return LeftOut(path=path, why="git does not show how it differs")
+    if len(text) > MAX_FILE_BYTES:
+        return LeftOut(path=path, why=f"its change has {_format_size(len(text))}")
+    if "\ufffd" in text or re.search(r"^Binary files ", text, re.MULTILINE):
+        return LeftOut(path=path, why="it is no text")
+    return text
+
+
+def _list_parts(source: GitSource) -> Iterator[tuple[str, str | LeftOut]]:
+    for path in source.changed:
+        yield path, _describe_change(source.root, path)
+    for path in source.untracked:
+        yield path, _describe_new_file(source.root, path)
+
+
+@lru_cache(maxsize=8)
+def make_code_diff(source: GitSource) -> CodeDiff:
+    """Return what the files of a repository differ in from its commit, as they are now; once for each process."""
+    parts: list[str] = []
+    left_out = []
+    total = 0
+    for path, part in _list_parts(source):
+        if isinstance(part, str):
+            size_bytes = len(part.encode())
+            why = _find_secret(path, part)
+            if why is None and total + size_bytes > MAX_BYTES:
+                why = f"the diff would have more than {_format_size(MAX_BYTES)}"
+            if why is None:
+                parts.append(part)
+                total += size_bytes
+                continue
+            part = LeftOut(path=path, why=why)  # noqa: PLW2901
+        left_out.append(part)
+    notes = [f"# left out: {each.path} ({each.why})\n" for each in left_out[:MAX_NAMES]]
+    if len(left_out) > MAX_NAMES:
+        notes.append(f"# left out: {len(left_out) - MAX_NAMES} more\n")
+    return CodeDiff(text="".join([*notes, *parts]), left_out=tuple(left_out))
+
+
+def keep_code_diff(store: Store, run_id: str, directory: Path) -> None:
+    """Keep the diff of a directory's repository with a run, where there is any. Raises TrackingError."""
+    source = find_git_source(directory)
+    if source is None or not (source.changed or source.untracked):
+        return
+    diff = make_code_diff(source)
+    if diff.text:
+        write_text(store, run_id, FILE_NAME, diff.text)

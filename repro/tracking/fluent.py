@@ -1,0 +1,284 @@
+"""Log to the active run: `repro.log_metric(...)` and the like, light enough for any training script.
+
+Where no run is active, one is started.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any
+
+from repro.errors import TrackingError, TrackingNotFoundError, UsageError
+from repro.formats.run_meta import Experiment, MetricPoint
+from repro.tracking.active_experiment import find_active_experiment_id, get_active_client
+from repro.tracking.active_run import active_run, require_run
+from repro.tracking.client import Client
+from repro.tracking.entities import MAX_RESULTS, Artifact, ExperimentQuery, Run, RunQuery, ViewType
+from repro.tracking.paging import find_experiments, find_runs
+
+
+def log_param(key: str, value: object) -> object:
+    """Log a parameter as text and return its value; the same value may be logged again, another not."""
+    run = require_run()
+    return run.client.log_param(run.info.run_id, key, value)
+
+
+def log_params(params: Mapping[str, object]) -> None:
+    """Log parameters."""
+    run = require_run()
+    run.client.log_batch(run.run_id, params=params)
+
+
+def log_metric(key: str, value: float, step: float | None = None, timestamp: float | None = None) -> float:
+    """Log a value of a metric and return it; `timestamp` is milliseconds since the epoch, else now.
+
+    It and `step`, by default 0, are rounded to whole numbers. NaN and infinities are values.
+    """
+    run = require_run()
+    run.client.log_metric(run.info.run_id, key, value, timestamp, step)
+    return value
+
+
+def log_metrics(metrics: Mapping[str, float], step: float | None = None, timestamp: float | None = None) -> None:
+    """Log metrics of one step."""
+    run = require_run()
+    for key, value in metrics.items():
+        run.client.log_metric(run.run_id, key, value, timestamp, step)
+
+
+def log_batch(
+    metrics: Mapping[str, float] | Iterable[object] = (),
+    params: Mapping[str, object] | None = None,
+    tags: Mapping[str, object] | None = None,
+) -> None:
+    """Log many values at once; see `Client.log_batch`."""
+    run = require_run()
+    run.client.log_batch(run.run_id, metrics, params, tags)
+
+
+def set_tag(key: str, value: object) -> None:
+    """Set a tag of the run."""
+    run = require_run()
+    run.client.set_tag(run.run_id, key, value)
+
+
+def set_tags(tags: Mapping[str, object]) -> None:
+    """Set tags of the run."""
+    run = require_run()
+    run.client.log_batch(run.run_id, tags=tags)
+
+
+def delete_tag(key: str) -> None:
+    """Remove a tag of the run."""
+    run = require_run()
+    run.client.delete_tag(run.run_id, key)
+
+
+def log_artifact(local_path: str | os.PathLike[str], artifact_path: str | None = None) -> list[Artifact]:
+    """Keep a file, or a directory under its name, with the run, and return what lies beside it."""
+    run = require_run()
+    return run.client.log_artifact(run.run_id, local_path, artifact_path)
+
+
+def log_artifacts(local_dir: str | os.PathLike[str], artifact_path: str | None = None) -> list[Artifact]:
+    """Keep what lies in a directory with the run, and return the listing."""
+    run = require_run()
+    return run.client.log_artifacts(run.run_id, local_dir, artifact_path)
+
+
+def log_text(text: str, artifact_file: str) -> None:
+    """Keep a text with the run as the file `artifact_file`."""
+    run = require_run()
+    run.client.log_text(run.run_id, text, artifact_file)
+
+
+def log_dict(dictionary: object, artifact_file: str) -> None:
+    """Keep a mapping or list with the run, as YAML where the name ends in `.yaml` or `.yml`, else as JSON."""
+    run = require_run()
+    run.client.log_dict(run.run_id, dictionary, artifact_file)
+
+
+def log_figure(figure: object, artifact_file: str, *, save_kwargs: Mapping[str, object] | None = None) -> None:
+    """Keep a figure of matplotlib or plotly with the run, in the format that the name ends in."""
+    run = require_run()
+    run.client.log_figure(run.run_id, figure, artifact_file, save_kwargs=save_kwargs)
+
+
+def log_table(data: object, artifact_file: str) -> None:
+    """Keep a table with the run, appended where the file is there; see `Client.log_table`."""
+    run = require_run()
+    run.client.log_table(run.run_id, data, artifact_file)
+
+
+def flush() -> None:
+    """Return when everything logged until now is where it belongs."""
+    (run.client if (run := active_run()) else get_active_client()).flush()
+
+
+def _find_client() -> Client:
+    run = active_run()
+    return run.client if run else get_active_client()
+
+
+def _choose_run_id(run_id: str | None) -> str:
+    if run_id is None and (run := active_run()):
+        return run.run_id
+    if run_id is None:
+        raise TrackingError("no run is active", hint="give a run's id")
+    return run_id
+
+
+def get_run(run_id: str | None = None) -> Run:
+    """Return a run, by default the active one. Raises TrackingNotFoundError."""
+    return _find_client().get_run(_choose_run_id(run_id))
+
+
+def get_metric_history(key: str, run_id: str | None = None) -> list[MetricPoint]:
+    """Return every point of a metric, of the active run by default."""
+    return _find_client().get_metric_history(_choose_run_id(run_id), key)
+
+
+def delete_run(run_id: str) -> None:
+    """Mark a run as deleted. Raises TrackingError for the active one."""
+    if (run := active_run()) and run.run_id == run_id:
+        raise TrackingError(f"the run `{run_id}` is active and cannot be deleted", hint="end it first")
+    _find_client().delete_run(run_id)
+
+
+def restore_run(run_id: str) -> None:
+    """Make a deleted run active again."""
+    _find_client().restore_run(run_id)
+
+
+def list_artifacts(path: str | None = None, run_id: str | None = None) -> list[Artifact]:
+    """Return what lies directly in a directory of a run's artifacts, of the active run by default."""
+    return _find_client().list_artifacts(_choose_run_id(run_id), path)
+
+
+def download_artifacts(
+    artifact_uri: str | None = None,
+    *,
+    run_id: str | None = None,
+    artifact_path: str | None = None,
+    dst_path: str | os.PathLike[str] | None = None,
+) -> str:
+    """Bring artifacts to a local directory and return the path; by URI, or by run and path.
+
+    URIs: `runs:/<run id>/<path>`, `mlflow-artifacts:/<experiment>/<run id>/artifacts/<path>`, a `file:` URI or a path,
+    which are where they are unless `dst_path` is given. Raises UsageError and TrackingNotFoundError.
+    """
+    from repro.tracking.artifact_uri import bring
+
+    if artifact_uri is not None and (run_id is not None or artifact_path is not None):
+        raise UsageError("artifacts are named by a URI, or by run and path", hint="give one of them")
+    uri = artifact_uri if artifact_uri is not None else f"runs:/{_choose_run_id(run_id)}/{artifact_path or ''}"
+    return bring(_find_client(), uri, dst_path)
+
+
+def create_experiment(name: str, artifact_location: str | None = None, tags: Mapping[str, object] | None = None) -> str:
+    """Make an experiment and return its id. Raises TrackingExistsError."""
+    return get_active_client().create_experiment(name, artifact_location, tags)
+
+
+def get_experiment(experiment_id: str | None = None, *, name: str | None = None) -> Experiment:
+    """Return an experiment by its id or its name, by default the active one, also a deleted one.
+
+    Raises TrackingNotFoundError, and TrackingError where both are given.
+    """
+    if experiment_id is not None and name is not None:
+        raise TrackingError("an experiment is asked for by its id or by its name", hint="give one of them")
+    client = get_active_client()
+    if name is None:
+        return client.get_experiment(experiment_id or find_active_experiment_id())
+    found = client.get_experiment_by_name(name)
+    if found is None:
+        raise TrackingNotFoundError(f"there is no experiment `{name}`")
+    return found
+
+
+def get_experiment_by_name(name: str) -> Experiment | None:
+    """Return the experiment of a name, also a deleted one; None where there is none."""
+    return get_active_client().get_experiment_by_name(name)
+
+
+def search_experiments(
+    view_type: ViewType | str = ViewType.ACTIVE_ONLY,
+    max_results: int | None = None,
+    filter_string: str | None = None,
+    order_by: Sequence[str] = (),
+) -> list[Experiment]:
+    """Return experiments, all that there are unless `max_results` says how many; see docs/tracking.md."""
+    query = ExperimentQuery(filter=filter_string or "", view=ViewType(view_type), order_by=tuple(order_by))
+    return find_experiments(get_active_client().store, query, limit=max_results)
+
+
+def rename_experiment(experiment_id: str, new_name: str) -> None:
+    """Give an experiment another name."""
+    get_active_client().rename_experiment(experiment_id, new_name)
+
+
+def delete_experiment(experiment_id: str) -> None:
+    """Mark an experiment and its runs as deleted. Raises TrackingError for the active one."""
+    if experiment_id == find_active_experiment_id():
+        raise TrackingError(f"the experiment `{experiment_id}` is active and cannot be deleted", hint="set another")
+    get_active_client().delete_experiment(experiment_id)
+
+
+def restore_experiment(experiment_id: str) -> None:
+    """Make a deleted experiment active again."""
+    get_active_client().restore_experiment(experiment_id)
+
+
+def set_experiment_tag(key: str, value: object) -> None:
+    """Set a tag of the active experiment."""
+    get_active_client().set_experiment_tag(find_active_experiment_id(), key, value)
+
+
+def set_experiment_tags(tags: Mapping[str, object]) -> None:
+    """Set tags of the active experiment."""
+    for key, value in tags.items():
+        set_experiment_tag(key, value)
+
+
+def _choose_experiments(
+    client: Client, experiment_ids: Sequence[str] | None, names: Sequence[str] | None, *, all_of_them: bool
+) -> list[str]:
+    if experiment_ids is not None and names is not None:
+        raise TrackingError("runs are searched in experiments by id or by name", hint="give one of them")
+    if all_of_them:
+        return [each.experiment_id for each in search_experiments(ViewType.ALL)]
+    if names is not None:
+        found = (client.get_experiment_by_name(name) for name in names)
+        return [each.experiment_id for each in found if each]
+    return list(experiment_ids) if experiment_ids is not None else [find_active_experiment_id()]
+
+
+def search_runs(
+    experiment_ids: Sequence[str] | None = None,
+    filter_string: str = "",
+    run_view_type: ViewType | str = ViewType.ACTIVE_ONLY,
+    max_results: int = MAX_RESULTS * 2,
+    order_by: Sequence[str] = (),
+    output_format: str = "list",
+    search_all_experiments: bool = False,
+    experiment_names: Sequence[str] | None = None,
+) -> Any:
+    """Return runs, of the active experiment by default: a list of Run, or with `pandas` a DataFrame.
+
+    The DataFrame has MLflow's columns: `run_id`, `experiment_id`, `status`, `artifact_uri`, `start_time`, `end_time`,
+    and `metrics.*`, `params.*` and `tags.*`. See docs/tracking.md for the filter. Raises TrackingError.
+    """
+    if output_format not in ("list", "pandas"):
+        raise TrackingError(f"runs cannot be given as `{output_format}`", hint="list or pandas")
+    client = get_active_client()
+    ids = _choose_experiments(client, experiment_ids, experiment_names, all_of_them=search_all_experiments)
+    query = RunQuery(
+        experiment_ids=tuple(ids), filter=filter_string, view=ViewType(run_view_type), order_by=tuple(order_by)
+    )
+    found = find_runs(client.store, query, limit=max_results)
+    if output_format == "list":
+        return found
+    from repro.tracking.frames import make_frame
+
+    return make_frame(found)

@@ -1,0 +1,172 @@
+"""Say how the files of runs stand now: from the index where they are unchanged, else from the files themselves."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Iterable, Iterator, Sequence
+from pathlib import Path
+
+from repro.errors import TrackingError
+from repro.formats.run_meta import RunInfo, RunStatus, check_key, parse_metric_line
+from repro.tracking.dataset_files import list_dataset_files, read_datasets
+from repro.tracking.entities import RUN_NAME, Dataset, Run, RunData
+from repro.tracking.index.database import Database, Known, Notes, Row
+from repro.tracking.index.signs import NO_FILE, UNLISTED, Folder, change_time_ns, sign
+from repro.tracking.index.texts import (
+    INPUTS,
+    METRICS,
+    PARAMS,
+    TAGS,
+    describe,
+    describe_datasets,
+    describe_run,
+    read_described_datasets,
+)
+
+_NO_RUNS = frozenset({"tags", "datasets", "traces", "models", "meta.yaml"})  # what an experiment holds beside runs
+_UNKNOWN: Known = (NO_FILE, None)
+_DIRECTORY = "directory"  # the part of the index that says which keys there are
+
+
+def _number(folder: Folder, name: str) -> int:
+    """Return a run's number in the index: the same wherever it is asked for, and in the trash."""
+    digest = hashlib.blake2b(f"{folder.experiment_id}/{name}".encode("utf-8", "surrogatepass"), digest_size=8).digest()
+    return int.from_bytes(digest, "big", signed=True)
+
+
+def _list_rows(folder: Folder, rows: Sequence[Row], index: Database, notes: Notes) -> list[Row]:
+    """Return the directories that may be runs; whether they are is for their `meta.yaml`."""
+    found = folder.look_at(".")
+    if found is None:
+        return []
+    if index.find_folder(folder.name) == (sign(found), len(rows)):
+        return list(rows)
+    names = [name for name in folder.list_names() if name not in _NO_RUNS and name[0] != "."]
+    known = {row.run_id: row for row in rows}
+    notes.folders.append((change_time_ns(found), (folder.name, sign(found), len(names))))
+    notes.gone_runs += [row for row in rows if row.run_id not in set(names)]
+    return [known.get(name) or Row(folder.name, name, _number(folder, name), UNLISTED) for name in names]
+
+
+def read_rows(folder: Folder, index: Database, notes: Notes) -> list[Row]:
+    """Return what the `meta.yaml` of each run of a folder says."""
+    rows = _list_rows(folder, index.load_rows(folder.name), index, notes)
+    for place, row in enumerate(rows):
+        path = f"{row.run_id}/meta.yaml"
+        if row.sign != UNLISTED:
+            found = folder.look_at(path)
+            if row.sign == (NO_FILE if found is None else sign(found)):
+                continue
+        read = folder.read(path)
+        if read is None:
+            rows[place] = Row(row.folder, row.run_id, row.number, NO_FILE)
+            notes.rows.append((0, rows[place]))
+        else:
+            rows[place] = describe_run(folder, row, *read)
+            notes.rows.append((change_time_ns(read[0]), rows[place]))
+    return rows
+
+
+def _read_entry(folder: Folder, row: Row, part: str, key: str, known: Known, notes: Notes) -> str | None:
+    """Return what one file of a run says now."""
+    path = f"{row.run_id}/{part}/{key}"
+    if known is not _UNKNOWN:
+        found = folder.look_at(path)
+        if found is None:
+            return None
+        if known[0] == sign(found):
+            return known[1]
+    read = folder.read(path)
+    if read is None:
+        return None
+    found, content = read
+    text = None if content is None else describe(part, content)
+    notes.read_bytes += found.st_size
+    notes.entries.append((change_time_ns(found), (row.number, part, key, sign(found), text)))
+    return text
+
+
+def read_column(
+    folder: Folder, rows: Iterable[Row], part: str, key: str, index: Database, notes: Notes
+) -> dict[int, str | None]:
+    """Return what runs have for a key of one part, by their numbers; nothing has a key that is none."""
+    try:
+        check_key("key", key)
+    except TrackingError:
+        return {}
+    known = index.load_column(folder.name, part, key)
+    return {row.number: _read_entry(folder, row, part, key, known.get(row.number, _UNKNOWN), notes) for row in rows}
+
+
+def _sign_datasets(folder: Folder, run_id: str, paths: Iterable[str]) -> int:
+    """Return one sign for the directory of a run's inputs and for files that say which datasets they are."""
+    return hash((folder.sign(f"{run_id}/{INPUTS}"), *map(folder.sign, paths)))
+
+
+def _read_datasets(folder: Folder, row: Row, known: Known, notes: Notes) -> tuple[Dataset, ...]:
+    found = folder.look_at(f"{row.run_id}/{INPUTS}")
+    if found is None:
+        return ()
+    if known[1] is not None:
+        paths, datasets = read_described_datasets(known[1])
+        if known[0] == _sign_datasets(folder, row.run_id, paths):
+            return datasets
+    run_dir = Path(folder.path, row.run_id)
+    paths = list_dataset_files(run_dir)
+    now = _sign_datasets(folder, row.run_id, paths)
+    changed = max(change_time_ns(each) for each in (found, *map(folder.look_at, paths)) if each)
+    datasets = read_datasets(run_dir)
+    notes.entries.append((changed, (row.number, INPUTS, "", now, describe_datasets(paths, datasets))))
+    return datasets
+
+
+def read_dataset_column(
+    folder: Folder, rows: Iterable[Row], index: Database, notes: Notes
+) -> dict[int, tuple[Dataset, ...]]:
+    """Return the datasets of runs, by their numbers."""
+    known = index.load_column(folder.name, INPUTS, "")
+    return {row.number: _read_datasets(folder, row, known.get(row.number, _UNKNOWN), notes) for row in rows}
+
+
+def _list_keys(
+    folder: Folder, row: Row, part: str, known: dict[tuple[str, str], Known], notes: Notes, inner: str = ""
+) -> Iterator[str]:
+    """Yield the keys that a run has now; `inner` is empty or the directory of keys with `/`, with one at its end."""
+    path, key = f"{row.run_id}/{part}/{inner}", f"{part}/{inner}"
+    before, names = known.get((_DIRECTORY, key), _UNKNOWN)
+    if names is None or before != folder.sign(path):
+        listed = folder.list_files(path)
+        if listed is None:
+            return
+        found = listed[2]
+        names = f"{'/'.join(listed[0])}//{'/'.join(listed[1])}"
+        notes.entries.append((change_time_ns(found), (row.number, _DIRECTORY, key, sign(found), names)))
+    files, _, dirs = names.partition("//")
+    yield from (f"{inner}{name}" for name in files.split("/") if name)
+    for name in dirs.split("/"):
+        if name:
+            yield from _list_keys(folder, row, part, known, notes, f"{inner}{name}/")
+
+
+def read_whole(folder: Folder, row: Row, known: dict[tuple[str, str], Known], notes: Notes) -> Run:
+    """Return a run with everything that was logged to it."""
+    texts: dict[str, dict[str, str]] = {METRICS: {}, PARAMS: {}, TAGS: {}}
+    for part, values in texts.items():
+        for key in sorted(_list_keys(folder, row, part, known, notes)):
+            text = _read_entry(folder, row, part, key, known.get((part, key), _UNKNOWN), notes)
+            if text is not None:
+                values[key] = text
+    points = {key: parse_metric_line(text) for key, text in texts[METRICS].items()}
+    info = RunInfo(
+        run_id=row.run_id,
+        experiment_id=folder.experiment_id,
+        run_name=row.run_name or texts[TAGS].get(RUN_NAME, ""),
+        user_id=row.user_id or "",
+        status=RunStatus(row.status or ""),
+        start_time_ms=row.start_time or 0,
+        end_time_ms=row.end_time,
+        artifact_uri=row.artifact_uri or "",
+        lifecycle_stage=row.stage or "",
+    )
+    datasets = _read_datasets(folder, row, known.get((INPUTS, ""), _UNKNOWN), notes)
+    return Run(info=info, data=RunData(points=points, params=texts[PARAMS], tags=texts[TAGS]), datasets=datasets)

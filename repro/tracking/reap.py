@@ -1,0 +1,89 @@
+"""Find runs that say RUNNING and whose process is gone, and end them as KILLED."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from enum import Enum
+
+from repro.formats.run_meta import RunStatus
+from repro.tracking.entities import ExperimentQuery, Run, RunQuery
+from repro.tracking.paging import find_experiments, find_runs
+from repro.tracking.process_mark import TAG, Life, find_life, parse_mark
+from repro.tracking.store import Store
+
+REAPED_TAG = "repro.reaped"
+
+
+class Verdict(Enum):
+    """What is done with a run that says RUNNING."""
+
+    ALIVE = "its process is there"
+    GONE = "its process is gone"
+    ELSEWHERE = "it runs on another host"
+    UNKNOWN = "it does not say in which process it lives"
+    OLD = "it has said nothing for long"
+
+    @property
+    def is_end(self) -> bool:
+        """Whether the run is ended."""
+        return self in (Verdict.GONE, Verdict.OLD)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Reaping:
+    """A run that says RUNNING, and what became of it."""
+
+    run: Run
+    verdict: Verdict
+
+    def to_dict(self) -> dict[str, object]:
+        """Return it for `--json`."""
+        return {
+            "run_id": self.run.run_id,
+            "run_name": self.run.info.run_name,
+            "ended": self.verdict.is_end,
+            "reason": self.verdict.value,
+        }
+
+
+def _find_last_sign_ms(run: Run) -> int:
+    """Return when a run has logged something last, as far as its metrics say."""
+    return max([run.info.start_time_ms, *(point.timestamp_ms for point in run.data.points.values())])
+
+
+def judge(run: Run, *, now_ms: int, older_than_ms: int | None) -> Verdict:
+    """Say what should become of a run that says RUNNING.
+
+    One of whose process nothing can be known ends where it has said nothing for `older_than_ms`.
+    """
+    mark = parse_mark(run.data.tags.get(TAG, ""))
+    life = find_life(mark) if mark else None
+    if life is Life.ALIVE:
+        return Verdict.ALIVE
+    if life is Life.GONE:
+        return Verdict.GONE
+    if older_than_ms is not None and now_ms - _find_last_sign_ms(run) > older_than_ms:
+        return Verdict.OLD
+    return Verdict.ELSEWHERE if life is Life.ELSEWHERE else Verdict.UNKNOWN
+
+
+def reap_runs(store: Store, *, now_ms: int, older_than_ms: int | None = None, dry_run: bool = False) -> list[Reaping]:
+    """End the runs of a store whose process is gone, with the time of their last sign; return all that say RUNNING.
+
+    Raises TrackingError.
+    """
+    experiments = find_experiments(store, ExperimentQuery())
+    query = RunQuery(
+        experiment_ids=tuple(each.experiment_id for each in experiments), filter="attributes.status = 'RUNNING'"
+    )
+    found = [
+        Reaping(run=run, verdict=judge(run, now_ms=now_ms, older_than_ms=older_than_ms))
+        for run in find_runs(store, query)
+        if run.info.status is RunStatus.RUNNING
+    ]
+    for each in found:
+        if each.verdict.is_end and not dry_run:
+            store.update_run(each.run.run_id, status=RunStatus.KILLED, end_time_ms=_find_last_sign_ms(each.run))
+            store.set_tag(each.run.run_id, REAPED_TAG, each.verdict.value)
+    store.flush()
+    return found

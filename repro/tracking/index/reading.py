@@ -51,13 +51,11 @@ def _list_rows(folder: Folder, rows: Sequence[Row], index: Database, notes: Note
 def read_rows(folder: Folder, index: Database, notes: Notes) -> list[Row]:
     """Return what the `meta.yaml` of each run of a folder says."""
     rows = _list_rows(folder, index.load_rows(folder.name), index, notes)
-    for place, row in enumerate(rows):
-        path = f"{row.run_id}/meta.yaml"
-        if row.sign != UNLISTED:
-            found = folder.look_at(path)
-            if row.sign == (NO_FILE if found is None else sign(found)):
-                continue
-        read = folder.read(path)
+    signs = folder.sign_all(f"{row.run_id}/meta.yaml" for row in rows)
+    for place, (row, now) in enumerate(zip(rows, signs, strict=True)):
+        if row.sign == now:
+            continue
+        read = folder.read(f"{row.run_id}/meta.yaml")
         if read is None:
             rows[place] = Row(row.folder, row.run_id, row.number, NO_FILE)
             notes.rows.append((0, rows[place]))
@@ -67,16 +65,9 @@ def read_rows(folder: Folder, index: Database, notes: Notes) -> list[Row]:
     return rows
 
 
-def _read_entry(folder: Folder, row: Row, part: str, key: str, known: Known, notes: Notes) -> str | None:
-    """Return what one file of a run says now."""
-    path = f"{row.run_id}/{part}/{key}"
-    if known is not _UNKNOWN:
-        found = folder.look_at(path)
-        if found is None:
-            return None
-        if known[0] == sign(found):
-            return known[1]
-    read = folder.read(path)
+def _read_entry(folder: Folder, row: Row, part: str, key: str, notes: Notes) -> str | None:
+    """Return what one file of a run says, which the index does not know."""
+    read = folder.read(f"{row.run_id}/{part}/{key}")
     if read is None:
         return None
     found, content = read
@@ -87,7 +78,7 @@ def _read_entry(folder: Folder, row: Row, part: str, key: str, known: Known, not
 
 
 def read_column(
-    folder: Folder, rows: Iterable[Row], part: str, key: str, index: Database, notes: Notes
+    folder: Folder, rows: Sequence[Row], part: str, key: str, index: Database, notes: Notes
 ) -> dict[int, str | None]:
     """Return what runs have for a key of one part, by their numbers; nothing has a key that is none."""
     try:
@@ -95,7 +86,15 @@ def read_column(
     except TrackingError:
         return {}
     known = index.load_column(folder.name, part, key)
-    return {row.number: _read_entry(folder, row, part, key, known.get(row.number, _UNKNOWN), notes) for row in rows}
+    if not known:
+        return {row.number: _read_entry(folder, row, part, key, notes) for row in rows}
+    values = {}
+    signs = folder.sign_all(f"{row.run_id}/{part}/{key}" for row in rows)
+    for row, now in zip(rows, signs, strict=True):
+        before, text = known.get(row.number, _UNKNOWN)
+        if now != NO_FILE:
+            values[row.number] = text if before == now else _read_entry(folder, row, part, key, notes)
+    return values
 
 
 def _sign_datasets(folder: Folder, run_id: str, paths: Iterable[str]) -> int:
@@ -121,7 +120,7 @@ def _read_datasets(folder: Folder, row: Row, known: Known, notes: Notes) -> tupl
 
 
 def read_dataset_column(
-    folder: Folder, rows: Iterable[Row], index: Database, notes: Notes
+    folder: Folder, rows: Sequence[Row], index: Database, notes: Notes
 ) -> dict[int, tuple[Dataset, ...]]:
     """Return the datasets of runs, by their numbers."""
     known = index.load_column(folder.name, INPUTS, "")
@@ -152,8 +151,12 @@ def read_whole(folder: Folder, row: Row, known: dict[tuple[str, str], Known], no
     """Return a run with everything that was logged to it."""
     texts: dict[str, dict[str, str]] = {METRICS: {}, PARAMS: {}, TAGS: {}}
     for part, values in texts.items():
-        for key in sorted(_list_keys(folder, row, part, known, notes)):
-            text = _read_entry(folder, row, part, key, known.get((part, key), _UNKNOWN), notes)
+        keys = sorted(_list_keys(folder, row, part, known, notes))
+        signs = folder.sign_all(f"{row.run_id}/{part}/{key}" for key in keys)
+        for key, now in zip(keys, signs, strict=True):
+            before, text = known.get((part, key), _UNKNOWN)
+            if before != now:
+                text = _read_entry(folder, row, part, key, notes)
             if text is not None:
                 values[key] = text
     points = {key: parse_metric_line(text) for key, text in texts[METRICS].items()}

@@ -133,6 +133,11 @@ def read_a_dataset(store: FileStore, run_dir: Path) -> None:
     store.log_datasets(run_dir.name, (WINE, Dataset(name="iris", digest="2", source_type="local", source="{}")))
 
 
+def move_its_start_by_hand(store: FileStore, run_dir: Path) -> None:
+    path = run_dir / "meta.yaml"
+    path.write_text(path.read_text().replace("start_time: 10", "start_time: 90"))
+
+
 def add_a_run(store: FileStore, run_dir: Path) -> None:
     write_run(store.root, make_run(1000 + len(run_dir.parent.name), params={"new": "x"}))
 
@@ -146,8 +151,8 @@ def make_a_directory_that_becomes_a_run(store: FileStore, run_dir: Path) -> None
 
 CHANGES = [
     add_to_an_ended_run, change_a_tag_in_place, change_a_parameter_in_place_and_its_times, log_with_the_store,
-    remove_a_tag, end_and_rename, delete_it, remove_its_directory, read_a_dataset, add_a_run,
-    make_a_directory_that_becomes_a_run,
+    remove_a_tag, end_and_rename, delete_it, remove_its_directory, read_a_dataset,
+    move_its_start_by_hand, add_a_run,    make_a_directory_that_becomes_a_run,
 ]  # fmt: skip
 
 

@@ -19,6 +19,7 @@ from functools import partial
 from pathlib import Path
 
 import pytest
+from mlflow_server import MlflowServer
 from servers import LoopbackServer
 
 from repro.formats.simple_index import expand_tags
@@ -422,6 +423,26 @@ def science() -> TestEnvironment:
 def mlflow() -> TestEnvironment:
     """The newest MLflow, with scikit-learn and pandas."""
     return make_once("mlflow", "mlflow==3.17.2", "scikit-learn", "pandas")
+
+
+@pytest.fixture(scope="session")
+def mlflow_server(mlflow: TestEnvironment, tmp_path_factory: pytest.TempPathFactory) -> Iterator[MlflowServer]:
+    """A real MLflow server on SQLite; a test that stops it starts it again."""
+    server = MlflowServer(mlflow.python, tmp_path_factory.mktemp("mlflow-server"))
+    try:
+        yield server.start()
+    finally:
+        server.stop()
+
+
+@pytest.fixture(scope="session")
+def mlflow_file_server(mlflow: TestEnvironment, tmp_path_factory: pytest.TempPathFactory) -> Iterator[MlflowServer]:
+    """A real MLflow server on plain files, which keeps a point twice that it is sent twice."""
+    server = MlflowServer(mlflow.python, tmp_path_factory.mktemp("mlflow-file-server"), files=True)
+    try:
+        yield server.start()
+    finally:
+        server.stop()
 
 
 def _reopen(path: Path) -> TestEnvironment:

@@ -294,7 +294,7 @@ from pathlib import Path
 from repro.tracking.entities import RunQuery
 from repro.tracking.file_store import FileStore
 store = FileStore(Path(sys.argv[1]))
-for number in range(40):
+for number in range(12):
     query = RunQuery(experiment_ids=("0",), filter="metrics.acc >= 0.2", order_by=("params.kind",))
     print(len(store.search_runs(query)))
 """
@@ -310,7 +310,7 @@ def test_several_processes_search_while_somebody_deletes_the_index(tmp_path: Pat
         time.sleep(0.02)
     for each in searching:
         out, errors = each.communicate()
-        assert (errors, out.split()) == ("", ["60"] * 40)
+        assert (errors, out.split()) == ("", ["60"] * 12)
 
 
 def test_hostile_keys_and_files_neither_leave_the_run_nor_stop_a_search(tmp_path: Path) -> None:

@@ -201,6 +201,30 @@ def hold_directory(path: str | os.PathLike[str]) -> Iterator[None]:
         os.close(descriptor)
 
 
+@contextmanager
+def hold_alone(path: str | os.PathLike[str]) -> Iterator[None]:
+    """Hold the file lock `path` alone for the block, waiting for whoever has it; needs the standard library only."""
+    import fcntl
+
+    descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW, 0o600)
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_EX)
+        yield
+    finally:
+        os.close(descriptor)
+
+
+def try_lock(descriptor: int) -> bool:
+    """Lock an open file alone until it is closed or we die, and say whether nobody else has it; never wait."""
+    import fcntl
+
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return False
+    return True
+
+
 def remove_tree(path: str | os.PathLike[str]) -> None:
     """Remove a directory tree, read-only directories included; one that is gone is fine."""
     import shutil

@@ -144,9 +144,71 @@ def find_tracking_uri(environ: Mapping[str, str]) -> str | None:
     return environ.get("MLFLOW_TRACKING_URI") or None
 
 
+def find_tracking_login(environ: Mapping[str, str]) -> tuple[str, str] | None:
+    """Return `MLFLOW_TRACKING_USERNAME` and `MLFLOW_TRACKING_PASSWORD`, where both are set."""
+    user, password = environ.get("MLFLOW_TRACKING_USERNAME"), environ.get("MLFLOW_TRACKING_PASSWORD")
+    return (user, password) if user and password else None
+
+
 def find_tracking_token(environ: Mapping[str, str]) -> str | None:
     """Return `MLFLOW_TRACKING_TOKEN`, which clients show to a tracking server."""
     return environ.get("MLFLOW_TRACKING_TOKEN") or None
+
+
+def drop_tracking_credentials(environ: Mapping[str, str]) -> dict[str, str]:
+    """Return the environment without what says who asks a tracking server."""
+    names = [f"MLFLOW_TRACKING_{name}" for name in ("USERNAME", "PASSWORD", "TOKEN", "CLIENT_CERT_PATH")]
+    return {name: value for name, value in environ.items() if name not in names}
+
+
+def trusts_any_server(environ: Mapping[str, str]) -> bool:
+    """Tell whether `MLFLOW_TRACKING_INSECURE_TLS` lets a tracking server show any certificate."""
+    return is_true(environ.get("MLFLOW_TRACKING_INSECURE_TLS", ""))
+
+
+def find_tracking_certificates(environ: Mapping[str, str]) -> tuple[str | None, str | None]:
+    """Return the files of the certificates to trust (a tracking server's own, else all programs') and to show."""
+    named = environ.get("MLFLOW_TRACKING_SERVER_CERT_PATH") or find_certificates(environ)
+    return named, environ.get("MLFLOW_TRACKING_CLIENT_CERT_PATH") or None
+
+
+def _read_number(environ: Mapping[str, str], name: str, default: float, *, most: float) -> float:
+    """Return a number that is not negative. Raises UsageError."""
+    text = environ.get(name) or str(default)
+    try:
+        number = float(text)
+        if not 0 <= number < float("inf"):
+            raise ValueError
+    except ValueError as error:
+        raise UsageError(f"{name} is `{text}`, and not a number from 0 on") from error
+    return min(number, most)
+
+
+def get_request_timeout_s(environ: Mapping[str, str]) -> float:
+    """Return `MLFLOW_HTTP_REQUEST_TIMEOUT`: how long a tracking server may be silent. Raises UsageError."""
+    return _read_number(environ, "MLFLOW_HTTP_REQUEST_TIMEOUT", 60, most=86_400) or 60.0
+
+
+def get_request_retries(environ: Mapping[str, str]) -> tuple[int, float, float]:
+    """Return how often a tracking server is asked again, the backoff factor and the jitter, in seconds.
+
+    `MLFLOW_HTTP_REQUEST_MAX_RETRIES`, `_BACKOFF_FACTOR` and `_BACKOFF_JITTER`. Raises UsageError.
+    """
+    retries = _read_number(environ, "MLFLOW_HTTP_REQUEST_MAX_RETRIES", 5, most=10)
+    factor = _read_number(environ, "MLFLOW_HTTP_REQUEST_BACKOFF_FACTOR", 0.5, most=120)
+    return int(retries), factor, _read_number(environ, "MLFLOW_HTTP_REQUEST_BACKOFF_JITTER", 0.5, most=120)
+
+
+def list_outbox_dirs(environ: Mapping[str, str], cwd: str) -> list[str]:
+    """Return where what a tracking server has not got yet may be kept, the first that can be written is taken.
+
+    `REPRO_OUTBOX` alone, else the user's state directory (XDG Base Directory specification), then one in `cwd`.
+    """
+    if named := environ.get("REPRO_OUTBOX"):
+        return [os.path.join(cwd, os.path.expanduser(named))]
+    state = os.path.expanduser(environ.get("XDG_STATE_HOME") or "~/.local/state")
+    user = [os.path.join(state, "repro", "outbox")] if os.path.isabs(state) else []
+    return [*user, os.path.join(cwd, "mlruns", ".repro", "outbox")]
 
 
 def take_run_id() -> str | None:

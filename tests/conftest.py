@@ -20,6 +20,7 @@ from pathlib import Path
 
 import pytest
 from api_client import Api
+from mlflow_server import MlflowServer
 from servers import LoopbackServer
 
 from repro.formats.simple_index import expand_tags
@@ -439,6 +440,26 @@ def api(store: FileStore) -> Iterator[Api]:
     endpoint = serve_in_background(store, token=None)
     yield Api(endpoint.uri)
     endpoint.close()
+
+
+@pytest.fixture(scope="session")
+def mlflow_server(mlflow: TestEnvironment, tmp_path_factory: pytest.TempPathFactory) -> Iterator[MlflowServer]:
+    """A real MLflow server on SQLite; a test that stops it starts it again."""
+    server = MlflowServer(mlflow.python, tmp_path_factory.mktemp("mlflow-server"))
+    try:
+        yield server.start()
+    finally:
+        server.stop()
+
+
+@pytest.fixture(scope="session")
+def mlflow_file_server(mlflow: TestEnvironment, tmp_path_factory: pytest.TempPathFactory) -> Iterator[MlflowServer]:
+    """A real MLflow server on plain files, which keeps a point twice that it is sent twice."""
+    server = MlflowServer(mlflow.python, tmp_path_factory.mktemp("mlflow-file-server"), files=True)
+    try:
+        yield server.start()
+    finally:
+        server.stop()
 
 
 def _reopen(path: Path) -> TestEnvironment:

@@ -1,6 +1,6 @@
 """The one interface of the places runs are kept in, and the choice of one by its tracking URI.
 
-Two keep it: a directory in MLflow's FileStore layout (`file_store`), and an MLflow server over REST (`rest_store`).
+Two keep it: a directory in MLflow's FileStore layout (`file_store`), and an MLflow server over REST (`rest`).
 Every deed raises TrackingNotFoundError for what does not exist, TrackingExistsError for a name that is taken,
 TrackingError for what may not be, and a server's also ServerUnavailableError.
 """
@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Protocol
 from urllib.parse import unquote, urlsplit
 
+from repro import settings
 from repro.errors import TrackingError
 from repro.formats.run_meta import Experiment, MetricPoint, RunInfo, RunStatus
 from repro.tracking.entities import Artifact, Batch, Dataset, ExperimentQuery, NewRun, Page, Run, RunQuery
@@ -170,7 +171,11 @@ def open_store(uri: str | None, *, cwd: Path) -> Store:
 
         return FileStore(directory)
     scheme = urlsplit(uri or "").scheme
+    if scheme in ("http", "https"):
+        from repro.tracking.rest.store import open_rest_store
+
+        return open_rest_store(uri or "", environ=settings.own_environment(), cwd=cwd)
     raise TrackingError(
         f"the tracking URI `{scheme}:...` is not supported by this version of repro",
-        hint="use a directory: MLFLOW_TRACKING_URI=./mlruns",
+        hint="use a directory, MLFLOW_TRACKING_URI=./mlruns, or a server, https://...",
     )

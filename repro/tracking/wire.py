@@ -34,9 +34,12 @@ def find_whole(fields: Fields, key: str) -> int | None:
     if value is None:
         return None
     try:
-        if isinstance(value, bool) or not isinstance(value, int | float | str) or int(value) != float(value):
+        if isinstance(value, bool) or not isinstance(value, int | float | str):
             raise ValueError
-        return int(value)
+        whole = int(value)
+        if isinstance(value, float) and value != whole:
+            raise ValueError
+        return whole
     except (ValueError, OverflowError) as error:
         raise TrackingError(f"`{key}` is {value!r}, and not a whole number") from error
 
@@ -299,10 +302,10 @@ def format_experiment(experiment: Experiment, *, artifact_location: str | None =
 
 
 def parse_artifact(fields: Fields) -> Artifact:
-    """Return a file or directory of a listing. Raises TrackingError."""
-    return Artifact(
-        path=get_text(fields, "path"), is_dir=fields.get("is_dir") is True, size_bytes=find_whole(fields, "file_size")
-    )
+    """Return a file or directory of a listing; a size of 0 may be missing. Raises TrackingError."""
+    is_dir = fields.get("is_dir") is True
+    size_bytes = None if is_dir else find_whole(fields, "file_size") or 0
+    return Artifact(path=get_text(fields, "path"), is_dir=is_dir, size_bytes=size_bytes)
 
 
 def format_artifact(artifact: Artifact) -> Fields:

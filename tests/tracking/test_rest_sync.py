@@ -1,0 +1,123 @@
+"""Which outboxes a sync sends to whom, and what it says of servers that are away or refuse."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+from rest_server import Asked, Said, answering, say
+
+from repro.errors import TrackingRefusedError
+from repro.formats.run_meta import MetricPoint
+from repro.tracking.rest.store import RestStore, open_rest_store
+from repro.tracking.rest.sync import SyncState, sync_outbox
+
+RUN = "a" * 32
+NO_WAIT = {"MLFLOW_HTTP_REQUEST_MAX_RETRIES": "0"}
+
+
+def leave(store: RestStore, run_id: str = RUN) -> None:
+    """Keep an entry as a process does that has ended."""
+    store.set_tag(run_id, "k", "v")
+    store._sender.leave_to_parent()
+
+
+def environ_of(tmp_path: Path, **more: str) -> dict[str, str]:
+    return {"REPRO_OUTBOX": str(tmp_path / "outbox"), **NO_WAIT, **more}
+
+
+def test_credentials_of_the_environment_go_to_the_server_it_names(tmp_path: Path) -> None:
+    with answering(lambda asked: say({})) as one, answering(lambda asked: say({})) as two:
+        environ = environ_of(tmp_path, MLFLOW_TRACKING_TOKEN="s3cret")
+        for server in (one, two):
+            leave(open_rest_store(server.url, environ=environ, cwd=tmp_path))
+        named = {**environ, "MLFLOW_TRACKING_URI": one.url}
+        assert [run.server for run in sync_outbox(environ=named, cwd=tmp_path).runs] == [one.url]
+        assert [asked.headers.get("authorization") for asked in one.asked] == ["Bearer s3cret"]
+        assert two.asked == []
+        leave(open_rest_store(one.url, environ=environ, cwd=tmp_path))
+        result = sync_outbox(environ=environ, cwd=tmp_path)
+        assert sorted(run.server for run in result.runs) == sorted([one.url, two.url])
+        assert [asked.headers.get("authorization") for asked in (*one.asked[1:], *two.asked)] == [None, None]
+
+
+def test_the_only_server_is_shown_the_credentials(tmp_path: Path) -> None:
+    with answering(lambda asked: say({})) as server:
+        environ = environ_of(tmp_path, MLFLOW_TRACKING_TOKEN="s3cret")
+        leave(open_rest_store(server.url, environ=environ, cwd=tmp_path))
+        told: list[str] = []
+        result = sync_outbox(environ=environ, cwd=tmp_path, on_run=lambda run: told.append(run.local_id))
+    assert told == [RUN]
+    assert result.to_dict() == {
+        "complete": True,
+        "runs": [
+            {
+                "server": server.url, "local_id": RUN, "run_id": RUN, "state": "sent", "sent": 1, "waiting": 0,
+                "refused": 0, "refused_path": None, "reason": None,
+            }
+        ],
+    }  # fmt: skip
+    assert server.asked[0].headers["authorization"] == "Bearer s3cret"
+    assert sync_outbox(environ=environ, cwd=tmp_path).runs == ()
+
+
+@pytest.mark.parametrize(
+    ("said", "asks"),
+    [(Said(drop=True), 1), (say({"error_code": "PERMISSION_DENIED", "message": "no"}, 403), 1), (Said(status=401), 1)],
+)
+def test_a_server_that_does_not_take_anything_is_asked_once_and_everything_waits(
+    tmp_path: Path, said: Said, asks: int
+) -> None:
+    with answering(lambda asked: said) as server:
+        environ = environ_of(tmp_path)
+        for run_id in (RUN, "b" * 32):
+            leave(open_rest_store(server.url, environ=environ, cwd=tmp_path), run_id)
+        result = sync_outbox(environ=environ, cwd=tmp_path, uri=server.url)
+    assert [(run.state, run.waiting) for run in result.runs] == [(SyncState.WAITING, 1)] * 2
+    assert len(server.asked) == asks
+    assert not result.is_complete
+    assert result.runs[0].reason
+
+
+def test_a_flush_says_that_the_server_wants_other_credentials_and_keeps_everything(tmp_path: Path) -> None:
+    is_closed = True
+
+    def script(asked: Asked) -> Said:
+        return Said(status=401) if is_closed else say({})
+
+    with answering(script) as server:
+        store = open_rest_store(server.url, environ=environ_of(tmp_path), cwd=tmp_path)
+        store.log_metric(RUN, "loss", MetricPoint(value=1.0, timestamp_ms=1))
+        for _ in range(2):
+            with pytest.raises(TrackingRefusedError, match="HTTP 401"):
+                store.flush()
+        is_closed = False
+        store.flush()
+    assert [asked.json["metrics"] for asked in server.asked][-1] == [
+        {"key": "loss", "value": 1.0, "timestamp": 1, "step": 0}
+    ]
+
+
+def test_a_run_that_the_server_has_no_longer_is_put_aside_whole(tmp_path: Path) -> None:
+    def script(asked: Asked) -> Said:
+        return say({"error_code": "RESOURCE_DOES_NOT_EXIST", "message": "Run with id=a not found"}, 404)
+
+    with answering(script) as server:
+        environ = environ_of(tmp_path)
+        store = open_rest_store(server.url, environ=environ, cwd=tmp_path)
+        for step in range(2000):
+            store._sender.write(RUN, f'm {{"key":"m","value":1.0,"timestamp":1,"step":{step}}}\n')
+        store._sender.leave_to_parent()
+        result = sync_outbox(environ=environ, cwd=tmp_path, uri=server.url)
+    assert [(run.state, run.refused, run.waiting) for run in result.runs] == [(SyncState.REFUSED, 2000, 0)]
+    assert len(server.asked) < 10
+    refused = Path(result.runs[0].refused_path or "").read_text().splitlines()
+    assert len(refused) == 2000
+    assert "Run with id=a not found" in refused[0]
+
+
+def test_an_outbox_in_the_working_directory_is_found(tmp_path: Path) -> None:
+    with answering(lambda asked: say({})) as server:
+        environ = {"XDG_STATE_HOME": "/dev/null/state", **NO_WAIT}
+        leave(open_rest_store(server.url, environ=environ, cwd=tmp_path))
+        assert [run.state for run in sync_outbox(environ=environ, cwd=tmp_path).runs] == [SyncState.SENT]

@@ -432,6 +432,20 @@ def mlflow() -> TestEnvironment:
     return make_once("mlflow", "mlflow==3.17.2", "scikit-learn", "pandas")
 
 
+@pytest.fixture
+def store(tmp_path: Path) -> FileStore:
+    """An empty directory of runs."""
+    return FileStore(tmp_path / "mlruns")
+
+
+@pytest.fixture
+def api(store: FileStore) -> Iterator[Api]:
+    """A tracking server over it that lets everybody in."""
+    endpoint = serve_in_background(store, token=None)
+    yield Api(endpoint.uri)
+    endpoint.close()
+
+
 @pytest.fixture(scope="session")
 def mlflow_server(mlflow: TestEnvironment, tmp_path_factory: pytest.TempPathFactory) -> Iterator[MlflowServer]:
     """A real MLflow server on SQLite; a test that stops it starts it again."""

@@ -151,7 +151,7 @@ def find_tracking_login(environ: Mapping[str, str]) -> tuple[str, str] | None:
 
 
 def find_tracking_token(environ: Mapping[str, str]) -> str | None:
-    """Return `MLFLOW_TRACKING_TOKEN`."""
+    """Return `MLFLOW_TRACKING_TOKEN`, which clients show to a tracking server."""
     return environ.get("MLFLOW_TRACKING_TOKEN") or None
 
 

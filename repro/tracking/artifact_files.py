@@ -31,11 +31,14 @@ class ArtifactFiles:
             raise TrackingError(f"the artifact path `{path}` leads out of the run")
         return place
 
-    def _describe(self, entry: os.DirEntry[str], below: str) -> Artifact:
+    def _describe(self, entry: os.DirEntry[str], below: str) -> Artifact | None:
+        """Return what an entry is; None for a link that leads nowhere."""
         path = f"{below}/{entry.name}" if below else entry.name
-        if entry.is_dir():
-            return Artifact(path=path, is_dir=True)
-        return Artifact(path=path, is_dir=False, size_bytes=entry.stat().st_size)
+        try:
+            is_dir, size_bytes = entry.is_dir(), entry.stat().st_size
+        except OSError:
+            return None
+        return Artifact(path=path, is_dir=is_dir, size_bytes=None if is_dir else size_bytes)
 
     def list_directory(self, path: str = "") -> list[Artifact]:
         """Return what lies directly in a directory, sorted; nothing where there is no such directory."""
@@ -44,7 +47,8 @@ class ArtifactFiles:
             return []
         below = "" if place == self.root.resolve() else place.relative_to(self.root.resolve()).as_posix()
         entries = sorted(os.scandir(place), key=lambda entry: entry.name)
-        return [self._describe(each, below) for each in entries if not _is_half_written(each.name)]
+        described = [self._describe(each, below) for each in entries if not _is_half_written(each.name)]
+        return [each for each in described if each]
 
     def list_files(self) -> list[str]:
         """Return the paths of all files, sorted."""

@@ -8,12 +8,12 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import lru_cache
 from pathlib import Path
 
 from repro.tracking.git_source import GitSource, ask_git, find_git_source
-from repro.tracking.store import Store, write_text
+from repro.tracking.store import Store, find_directory, write_text
 
 FILE_NAME = "code.diff"
 MAX_FILE_BYTES = 256 * 1024
@@ -137,8 +137,11 @@ def make_code_diff(source: GitSource) -> CodeDiff:
 def keep_code_diff(store: Store, run_id: str, directory: Path) -> None:
     """Keep the diff of a directory's repository with a run, where there is any. Raises TrackingError."""
     source = find_git_source(directory)
-    if source is None or not (source.changed or source.untracked):
+    if source is None:
         return
+    place = find_directory(store.uri, cwd=Path.cwd())
+    untracked = [path for path in source.untracked if not (place and (source.root / path).is_relative_to(place))]
+    source = replace(source, untracked=tuple(untracked))
     diff = make_code_diff(source)
     if diff.text:
         write_text(store, run_id, FILE_NAME, diff.text)

@@ -30,6 +30,10 @@ class GitSource:
         return bool(self.changed)
 
 
+# Everything but what runs are kept in, which is no code and may be much.
+_CODE = (".", *(f":(exclude,glob)**/{name}" for name in ("mlruns/**", "mlartifacts/**", "mlflow.db*")))
+
+
 def _find_repository(directory: Path) -> Path | None:
     return next((each for each in (directory, *directory.parents) if (each / ".git").exists()), None)
 
@@ -82,7 +86,7 @@ def _read_source(root: Path) -> GitSource | None:
     """Ask git once for the many runs of one process: its code is what it was when the process has read it."""
     from dataclasses import replace
 
-    status = ask_git(root, "status", "--porcelain=v2", "--branch", "-z", "--untracked-files=all")
+    status = ask_git(root, "status", "--porcelain=v2", "--branch", "-z", "--untracked-files=all", "--", *_CODE)
     source = _parse_status(root, status) if status is not None else None
     if source is None:
         return None

@@ -1,14 +1,11 @@
 """Run in MLflow's own interpreter: answer searches of a directory, each with a line of JSON, ids or an error."""
 
 import json
-import logging
 import sys
 
 from mlflow.entities import ViewType
 from mlflow.exceptions import MlflowException
 from mlflow.store.tracking.file_store import FileStore
-
-logging.disable(logging.WARNING)
 
 
 def search_runs(store: FileStore, query: dict) -> list:

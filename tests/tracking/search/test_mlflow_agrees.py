@@ -6,6 +6,7 @@ import json
 import math
 import os
 import subprocess
+import time
 from dataclasses import asdict
 from pathlib import Path
 
@@ -14,9 +15,10 @@ from conftest import TestEnvironment
 from layout import make_run, write_experiment, write_run
 
 from repro.errors import TrackingError
-from repro.formats.run_meta import Experiment, RunStatus
+from repro.formats.run_meta import RunStatus
 from repro.tracking.entities import Dataset, ExperimentQuery, Run, RunQuery, ViewType
-from repro.tracking.search.find import find_experiments, find_runs
+from repro.tracking.file_store import FileStore
+from repro.tracking.index.database import INDEX_FILE
 
 pytestmark = pytest.mark.mlflow
 
@@ -87,13 +89,11 @@ def make_runs() -> list[Run]:
     return runs
 
 
-def make_experiments(root: Path) -> list[Experiment]:
-    return [
-        write_experiment(root, "0", "Default"),
-        write_experiment(root, "7", "wine", created=2000, updated=2500, tags={"team": "red"}),
-        write_experiment(root, "12", "Wine 2", created=2000, updated=1500, tags={"team": "blue"}),
-        write_experiment(root, "9", "old", stage="deleted", created=5),
-    ]
+def make_experiments(root: Path) -> None:
+    write_experiment(root, "0", "Default")
+    write_experiment(root, "7", "wine", created=2000, updated=2500, tags={"team": "red"})
+    write_experiment(root, "12", "Wine 2", created=2000, updated=1500, tags={"team": "blue"})
+    write_experiment(root, "9", "old", stage="deleted", created=5)
 
 
 def make_run_queries(runs: list[Run]) -> list[RunQuery]:
@@ -113,22 +113,19 @@ def make_experiment_queries() -> list[ExperimentQuery]:
 
 def ask_mlflow(
     mlflow: TestEnvironment, root: Path, queries: list[RunQuery | ExperimentQuery]
-) -> list[dict[str, object]]:
+) -> tuple[list[dict[str, object]], str]:
     done = subprocess.run(
-        [mlflow.python, Path(__file__).with_name("ask_mlflow.py"), root], stdout=subprocess.PIPE, check=True, text=True,
+        [mlflow.python, Path(__file__).with_name("ask_mlflow.py"), root], capture_output=True, check=True, text=True,
         input=json.dumps([asdict(query) for query in queries]), env={**os.environ, "MLFLOW_ALLOW_FILE_STORE": "true"},
     )  # fmt: skip
-    return [json.loads(line) for line in done.stdout.splitlines()]
+    return [json.loads(line) for line in done.stdout.splitlines()], done.stderr
 
 
-def answer_from_values(
-    runs: list[Run], experiments: list[Experiment], query: RunQuery | ExperimentQuery
-) -> dict[str, object]:
+def answer(store: FileStore, query: RunQuery | ExperimentQuery) -> dict[str, object]:
     try:
         if isinstance(query, ExperimentQuery):
-            return {"ids": [each.experiment_id for each in find_experiments(experiments, query)]}
-        own = [run for run in runs if run.info.experiment_id in query.experiment_ids]
-        return {"ids": [run.run_id for run in find_runs(own, query)]}
+            return {"ids": [each.experiment_id for each in store.search_experiments(query)]}
+        return {"ids": [run.run_id for run in store.search_runs(query)]}
     except TrackingError as error:
         return {"error": error.message}
 
@@ -138,14 +135,20 @@ def agree(ours: dict[str, object], theirs: dict[str, object]) -> bool:
     return ours == theirs or ("error" in ours and "error" in theirs)
 
 
-def test_mlflow_finds_the_same_in_the_same_order(mlflow: TestEnvironment, tmp_path: Path) -> None:
-    runs, experiments = make_runs(), make_experiments(tmp_path)
+def test_mlflow_finds_the_same_in_the_same_order_and_minds_no_index(mlflow: TestEnvironment, tmp_path: Path) -> None:
+    runs = make_runs()
+    make_experiments(tmp_path)
     for run in runs:
         write_run(tmp_path, run)
     queries = [*make_run_queries(runs), *make_experiment_queries()]
-    theirs = ask_mlflow(mlflow, tmp_path, queries)
-    assert len(theirs) == len(queries)
-    ours = [answer_from_values(runs, experiments, query) for query in queries]
-    assert [each for each in zip(queries, ours, theirs, strict=True) if not agree(*each[1:])] == []
+    store = FileStore(tmp_path)
+    from_files = [answer(store, query) for query in queries]
+    time.sleep(2.1)
+    from_index = [answer(store, query) for query in queries]
+    assert (tmp_path / INDEX_FILE).is_file()
+    theirs, warnings = ask_mlflow(mlflow, tmp_path, queries)
+    assert from_files == from_index
+    assert [each for each in zip(queries, from_files, theirs, strict=True) if not agree(*each[1:])] == []
     assert sum(bool(answer.get("ids")) for answer in theirs) > 100
     assert sum("error" in answer for answer in theirs) > 20
+    assert ".repro-index" not in warnings

@@ -471,17 +471,3 @@ def _reopen(path: Path) -> TestEnvironment:
     made.path = path
     made.python = str(path / "bin" / "python")
     return made
-
-
-@pytest.fixture
-def store(tmp_path: Path) -> FileStore:
-    """An empty store of runs."""
-    return FileStore(tmp_path / "mlruns")
-
-
-@pytest.fixture
-def api(store: FileStore) -> Iterator[Api]:
-    """A server over it that lets everybody in."""
-    endpoint = serve_in_background(store, token=None)
-    yield Api(endpoint.uri)
-    endpoint.close()

@@ -140,8 +140,9 @@ def get_user(environ: Mapping[str, str]) -> str:
 
 
 def find_tracking_uri(environ: Mapping[str, str]) -> str | None:
-    """Return `MLFLOW_TRACKING_URI`."""
-    return environ.get("MLFLOW_TRACKING_URI") or None
+    """Return `MLFLOW_TRACKING_URI`; where that is the endpoint of `repro run`, the store behind it."""
+    uri = environ.get("MLFLOW_TRACKING_URI") or None
+    return environ.get("REPRO_TRACKING_URI", uri) if uri and uri == environ.get("REPRO_ENDPOINT") else uri
 
 
 def find_tracking_login(environ: Mapping[str, str]) -> tuple[str, str] | None:
@@ -159,6 +160,18 @@ def drop_tracking_credentials(environ: Mapping[str, str]) -> dict[str, str]:
     """Return the environment without what says who asks a tracking server."""
     names = [f"MLFLOW_TRACKING_{name}" for name in ("USERNAME", "PASSWORD", "TOKEN", "CLIENT_CERT_PATH")]
     return {name: value for name, value in environ.items() if name not in names}
+
+
+def name_endpoint(environ: Mapping[str, str], *, uri: str, token: str, store_uri: str) -> dict[str, str]:
+    """Return the environment in which MLflow clients log to an endpoint on loopback, and repro to the store behind it.
+
+    No credentials of the user's go there, and no proxy is asked for it.
+    """
+    named = drop_tracking_credentials(environ)
+    named |= {"MLFLOW_TRACKING_TOKEN": token, "REPRO_ENDPOINT": uri, "REPRO_TRACKING_URI": store_uri}
+    for name in ("NO_PROXY", "no_proxy"):
+        named[name] = ",".join([*filter(None, [environ.get(name)]), "127.0.0.1"])
+    return named
 
 
 def trusts_any_server(environ: Mapping[str, str]) -> bool:
@@ -212,8 +225,17 @@ def list_outbox_dirs(environ: Mapping[str, str], cwd: str) -> list[str]:
 
 
 def take_run_id() -> str | None:
-    """Return `MLFLOW_RUN_ID`, the run that a started script belongs to, once: a second run is a new one."""
-    return os.environ.pop("MLFLOW_RUN_ID", None) or None
+    """Return `MLFLOW_RUN_ID`, the run that a started script belongs to, once: a second run is a new one.
+
+    That of `repro run` stays there for an MLflow in the same process, marked as taken for repro and its children.
+    """
+    run_id = os.environ.get("MLFLOW_RUN_ID")
+    if not run_id or os.environ.get("REPRO_RUN") != run_id:
+        return os.environ.pop("MLFLOW_RUN_ID", None) or None
+    if os.environ.get("REPRO_RUN_TAKEN") == run_id:
+        return None
+    os.environ["REPRO_RUN_TAKEN"] = run_id
+    return run_id
 
 
 def set_tracking_uri(uri: str | None) -> None:

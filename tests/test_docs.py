@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import re
 import shlex
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -24,7 +26,7 @@ def test_the_examples_of_the_commands_run_in_their_order(
     Path("project").mkdir()
     Path("project", "train.py").write_text("import alpha, repro\nrepro.log_metric('rate', repro.param('rate', 0.5))\n")
     examples = EXAMPLE.findall((REPOSITORY / "docs" / "commands.md").read_text())
-    assert len(examples) == 24
+    assert len(examples) == 34
     for example in examples:
         cli(*shlex.split(example))
 
@@ -58,3 +60,13 @@ def test_the_documented_commands_are_the_ones_there_are(cli: Cli) -> None:
     text = (REPOSITORY / "docs" / "commands.md").read_text()
     for line in cli("--help").stdout.split("commands:")[1].split("\n\n")[0].strip().splitlines():
         assert f"repro {line.split()[0]}" in text
+
+
+def test_the_script_of_the_tracking_page_runs(tmp_path: Path) -> None:
+    (code,) = re.findall(
+        r"^## In a script\n\n```python\n(.*?)^```", (REPOSITORY / "docs" / "tracking.md").read_text(), re.M | re.S
+    )
+    (tmp_path / "script.py").write_text(code)
+    done = subprocess.run([sys.executable, "script.py"], cwd=tmp_path, capture_output=True, text=True, check=True)
+    run_id, alpha = done.stdout.split()
+    assert (len(run_id), alpha) == (32, "0.5")

@@ -34,7 +34,7 @@ COMMANDS = {
     "server": "serve a directory of runs to MLflow clients of any version, over MLflow's REST API",
     "status": "say what differs between a lock, an environment and the code",
     "diff": "say what differs between locks, runs, models or environments",
-    "runs": "look at runs: list, search, show, compare, delete, restore, reap",
+    "runs": "look at runs: list, search, show, compare, delete, restore, copy, sync, reap",
     "experiments": "look at experiments: list, create, rename, delete, restore, tag",
     "artifacts": "look at what a run has kept: list, log, download",
     "cache": "show what the cache holds: list, info; remove what is not needed: prune, clear",

@@ -23,6 +23,7 @@ from repro.formats.lockfile import FILE_NAME, format_snapshot
 from repro.formats.mlproject import EntryPoint, format_command
 from repro.formats.run_meta import RunInfo, RunStatus
 from repro.projects.assignments import parse_assignments, resolve_parameters
+from repro.projects.endpoint import Tracking, serving
 from repro.projects.project import Project, open_project
 from repro.projects.recorder import Recorder, make_observe_dir
 from repro.settings import choose_python
@@ -165,10 +166,10 @@ def _make_tags(project: Project, entry: EntryPoint, prepared: _Prepared) -> dict
 
 
 def _make_environment(
-    machine: Machine, prepared: _Prepared, info: RunInfo, store: Store, *, observe_dir: str | None
+    machine: Machine, prepared: _Prepared, info: RunInfo, tracking: Tracking, *, observe_dir: str | None
 ) -> dict[str, str]:
     """Return the child's environment: its calls land in the run, and it can import repro."""
-    environ = dict(machine.environ)
+    environ = dict(tracking.environ)
     if prepared.environment:
         bin_dir = os.path.dirname(prepared.python)
         environ = settings.make_sealed_environment(environ, bin_dir=bin_dir, prefix=prepared.prefix)
@@ -177,7 +178,7 @@ def _make_environment(
         python=prepared.python,
         run_id=info.run_id,
         experiment_id=info.experiment_id,
-        tracking_uri=store.uri,
+        tracking_uri=tracking.uri,
     )
     yaml = importlib.util.find_spec("yaml")
     packages = {"repro": str(_PACKAGE_DIR)}
@@ -256,10 +257,11 @@ def run_project(machine: Machine, request: RunRequest, *, say: Callable[[str], N
         _finishing(store, info.run_id, say),
         _make_download_dir(say),
         make_observe_dir(wanted=observe) as observe_dir,
+        serving(store, info.run_id, machine.environ) as tracking,
     ):
         digest = _keep_snapshot(prepared, project, store, info.run_id)
         store.log_batch(info.run_id, Batch(params=values))
-        environ = _make_environment(machine, prepared, info, store, observe_dir=observe_dir)
+        environ = _make_environment(machine, prepared, info, tracking, observe_dir=observe_dir)
         taken = prepared.outcome.taken if prepared.outcome else None
         recorder = Recorder(
             runner=machine.runner, taken=taken, store=store, run_id=info.run_id, observe_dir=observe_dir, say=say

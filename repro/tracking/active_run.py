@@ -226,6 +226,16 @@ def _resume(client: Client, run_id: str, tags: Mapping[str, object], *, by_runne
     return info
 
 
+def _find_mlflows_run(environ: Mapping[str, str]) -> str | None:
+    """Return the runner's run where an MLflow in this process logs to it: that has taken MLFLOW_RUN_ID away."""
+    find = getattr(sys.modules.get("mlflow"), "active_run", None)
+    try:
+        run_id = str(find().info.run_id) if find else ""
+    except Exception:  # none is active, or it is another MLflow than we know
+        return None
+    return run_id if settings.is_runners(environ, run_id) else None
+
+
 def _watch() -> ExitWatch:
     if _runs.watch is None:
         _runs.watch = ExitWatch(_end_all)
@@ -256,7 +266,7 @@ def start_run(
     environ = settings.own_environment()
     client = get_active_client()
     tags = {**(tags or {}), **({_NOTE: description} if description else {})}
-    given = None if run_id or parent_run_id else settings.take_run_id()
+    given = None if run_id or parent_run_id else settings.take_run_id() or _find_mlflows_run(environ)
     by_runner = given is not None and settings.is_runners(environ, given)
     if run_id or given:
         info = _resume(client, run_id or given or "", tags, by_runner=by_runner)

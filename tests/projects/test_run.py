@@ -203,7 +203,9 @@ def test_a_script_gets_the_variables_of_its_run(
     args = ("run", str(project), "-e", "show.py", "--no-snapshot")
     run_id, *rest = cli(*args).stdout.split()
     assert get_store().get_info(run_id).experiment_id == "0"
-    assert rest == ["0", environment.python, get_store().uri, str(mlflow)]
+    assert rest[0:2] == ["0", environment.python]
+    assert rest[2].startswith("http://127.0.0.1:")
+    assert rest[3] == str(mlflow)
     monkeypatch.setenv("MLFLOW_BIN", "/named/mlflow")
     assert cli(*args).stdout.split()[-1] == "/named/mlflow"
 
@@ -286,7 +288,7 @@ def test_a_shell_script_is_an_entry_point(project: Path, cli: Cli) -> None:
 def test_an_unsupported_tracking_uri_is_said_before_anything_runs(
     project: Path, cli: Cli, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setenv("MLFLOW_TRACKING_URI", "http://127.0.0.1:9")
+    monkeypatch.setenv("MLFLOW_TRACKING_URI", "sqlite:///mlflow.db")
     assert "is not supported by this version" in cli("run", str(project), "-e", "train.py", code=5).stderr
 
 

@@ -21,8 +21,8 @@ _OPTIONS = {
     "server": "--store --host --port --token --token-file --allowed-host --json --verbose --help",
     "status": "--no-code --python --cache --json --verbose --help",
     "diff": "--python --cache --json --verbose --help",
-    "runs": "list search show compare delete restore reap --filter --experiment --order-by --limit --deleted --all "
-    "--older-than --dry-run --store --json --verbose --help",
+    "runs": "list search show compare delete restore copy sync reap --from --to --filter --experiment --order-by "
+    "--limit --deleted --all --older-than --dry-run --store --json --verbose --help",
     "experiments": "list create rename delete restore tag --filter --deleted --all --artifact-location --store --json "
     "--verbose --help",
     "artifacts": "list log download --to --store --json --verbose --help",

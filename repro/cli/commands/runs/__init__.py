@@ -14,6 +14,8 @@ DEEDS = Deeds(
         "compare": ("repro.cli.commands.runs.compare", "runs side by side: parameters, metrics, code, environment"),
         "delete": ("repro.cli.commands.runs.delete", "mark runs as deleted"),
         "restore": ("repro.cli.commands.runs.restore", "make deleted runs active again"),
+        "copy": ("repro.cli.commands.runs.copy", "copy runs between directories and servers"),
+        "sync": ("repro.cli.commands.runs.sync", "send what was logged while a server was away"),
         "reap": ("repro.cli.commands.runs.reap", "end the runs whose process is gone"),
     },
 )

@@ -220,8 +220,10 @@ def _open_to_read(path: Path) -> sqlite3.Connection | None:
     """Return the index where there is one that can be used; one that is damaged, or not ours, is removed."""
     if not path.is_file() or path.is_symlink():
         return None
-    import sqlite3
-
+    try:
+        import sqlite3
+    except ImportError:  # some Pythons are built without it
+        return None
     connection = None
     try:
         connection = _connect(path, "rw" if os.access(path, os.W_OK) and os.access(path.parent, os.W_OK) else "ro")
@@ -292,8 +294,10 @@ def write_down(root: Path, notes: Notes) -> None:
     path = root / INDEX_FILE
     if not notes.are_worth_writing() or not os.access(root, os.W_OK) or path.is_symlink():
         return
-    import sqlite3
-
+    try:
+        import sqlite3
+    except ImportError:
+        return
     connection = None
     try:
         connection = _open_to_write(path)

@@ -68,9 +68,10 @@ def iterate_runs(folder: Folder, index: Database, notes: Notes) -> Iterator[Row]
     if not _is_unchanged(folder, found, index):
         new, names = _list_new_rows(folder, found, index, notes)
     others = refresh(folder, [*new, *index.load_strays(folder.name)], index, notes)
-    for row in merge(index.iterate_runs(folder.name), sorted(others, key=_by_time), key=_by_time):
-        if names is None or row.run_id in names:
-            yield row
+    runs = index.iterate_runs(folder.name)
+    if others:
+        runs = merge(runs, sorted(others, key=_by_time), key=_by_time)
+    yield from runs if names is None else (row for row in runs if row.run_id in names)
 
 
 def _read_row(folder: Folder, row: Row, notes: Notes) -> Row:

@@ -43,9 +43,14 @@ class _Runs:
     def iterate(self) -> Iterator[Row]:
         """Yield all runs, the newest first, then by run id."""
         streams = [iterate_runs(folder, self._index, self._notes) for folder in self._folders.values()]
+        if len(streams) == 1:
+            return streams[0]
         return merge(*streams, key=lambda row: (-(row.start_time or 0), row.run_id))
 
     def _group(self, rows: Iterable[Row]) -> Iterator[tuple[Folder, list[Row]]]:
+        if len(self._folders) == 1:
+            yield from ((folder, list(rows)) for folder in self._folders.values())
+            return
         groups: dict[str, list[Row]] = {}
         for row in rows:
             groups.setdefault(row.folder, []).append(row)

@@ -20,6 +20,7 @@ from pathlib import Path
 
 import pytest
 from api_client import Api
+from hypothesis import settings as hypothesis_settings
 from mlflow_server import MlflowServer
 from servers import LoopbackServer
 
@@ -27,6 +28,9 @@ from repro.formats.simple_index import expand_tags
 from repro.snapshots.hashes import find_uv
 from repro.tracking.file_store import FileStore
 from repro.tracking.server import serve_in_background
+
+hypothesis_settings.register_profile("repro", deadline=None)  # no test asserts a time
+hypothesis_settings.load_profile("repro")
 
 REPOSITORY = Path(__file__).resolve().parent.parent
 TEST_HOME = REPOSITORY / ".test-env"

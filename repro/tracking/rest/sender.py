@@ -22,6 +22,7 @@ from repro.tracking.rest.journal import Journal
 from repro.tracking.rest.outbox import RunBox
 
 _GATHER_S = 0.1
+_JUST_NOW_S = 1.0
 _LONGEST_PAUSE_S = 30.0
 _MOST_OPEN = 64
 _MOST_TOLD = 20
@@ -67,6 +68,7 @@ class Sender:
         self._wake = threading.Event()
         self._thread: threading.Thread | None = None
         self._failed_at_s = 0.0
+        self._failure = ""
 
     def leave_to_parent(self) -> None:
         """Forget, in a forked child, what is its parent's."""
@@ -182,9 +184,16 @@ class Sender:
         for run_id in list(self._channels):
             self.deliver_run(run_id)
 
+    def raise_if_just_away(self) -> None:
+        """Raise ServerUnavailableError where it was just raised: what can be kept need not wait for the next try."""
+        if self._failure and time.monotonic() - self._failed_at_s < _JUST_NOW_S:
+            raise ServerUnavailableError(self._failure)
+
     def note_away(self, error: ServerUnavailableError) -> None:
         """Say once that the server is away, and where everything is meanwhile."""
-        self._failed_at_s = time.monotonic()
+        if time.monotonic() - self._failed_at_s > _JUST_NOW_S:
+            self._failed_at_s = time.monotonic()
+        self._failure = error.message
         if self._told_away:
             return
         self._told_away = True

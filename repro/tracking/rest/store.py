@@ -19,6 +19,7 @@ from repro.errors import ServerUnavailableError, TrackingError, TrackingNotFound
 from repro.formats.run_meta import Experiment, MetricPoint, RunInfo, RunStatus
 from repro.tracking.entities import (
     RUN_NAME,
+    USER,
     Artifact,
     Batch,
     Dataset,
@@ -102,6 +103,7 @@ class RestStore:
         if not name.strip():
             raise TrackingError("an experiment needs a name")
         try:
+            self._sender.raise_if_just_away()
             return creation.create_experiment(self._quick, name, artifact_location=artifact_location, tags=tags or {})
         except ServerUnavailableError as error:
             self._sender.note_away(error)
@@ -114,6 +116,7 @@ class RestStore:
     def get_experiment(self, experiment_id: str) -> Experiment:
         """Return an experiment, also a deleted one; where the server is away, as it was."""
         try:
+            self._sender.raise_if_just_away()
             found = self._quick.get_experiment(self._courier.resolve_experiment(experiment_id))
         except ServerUnavailableError as error:
             kept = self._outbox.find_kept_experiment(experiment_id)
@@ -129,6 +132,7 @@ class RestStore:
     def find_experiment(self, name: str) -> Experiment | None:
         """Return the experiment of a name, also a deleted one; where the server is away, as it was."""
         try:
+            self._sender.raise_if_just_away()
             found = self._quick.find_experiment(name)
         except ServerUnavailableError as error:
             self._sender.note_away(error)
@@ -177,9 +181,11 @@ class RestStore:
     def create_run(self, new: NewRun) -> Run:
         """Make a run that is RUNNING; where the server is away, one with an id of its own that it will have later."""
         local_id = os.urandom(16).hex()
-        new = replace(new, tags={**new.tags, LOCAL_ID: local_id})
+        user = {USER: new.user_id} if new.user_id else {}
+        new = replace(new, tags={**user, **new.tags, LOCAL_ID: local_id})
         entries.format_batch(Batch(tags=new.tags))  # checks them
         try:
+            self._sender.raise_if_just_away()
             made = replace(new, experiment_id=self._courier.resolve_experiment(new.experiment_id or DEFAULT_EXPERIMENT))
             run = creation.create_run(self._quick, self._courier.resolve_parent(made), local_id, look_first=False)
         except ServerUnavailableError as error:
@@ -209,10 +215,12 @@ class RestStore:
 
     def _read(self, run_id: str, remote: Callable[[str], T], local: Callable[[RunBox], T]) -> T:
         """Ask the server for what it has of a run, and only of a run that it has not got yet what is kept of it."""
+        box = self._find_box(run_id)
         try:
+            if box.is_new():
+                self._sender.raise_if_just_away()
             return remote(self._reach(run_id))
         except ServerUnavailableError as error:
-            box = self._find_box(run_id)
             if box.read_new() is None:
                 raise
             self._sender.note_away(error)
@@ -237,6 +245,7 @@ class RestStore:
     def _do_or_keep(self, run_id: str, deed: Callable[[str], T], line: Callable[[], str]) -> T | None:
         """Do what comes after all that was logged to a run; where the server is away, keep it for later."""
         try:
+            self._sender.raise_if_just_away()
             return deed(self._reach(run_id))
         except ServerUnavailableError as error:
             self._sender.write(run_id, line())

@@ -161,6 +161,7 @@ def test_versions_come_from_models_other_versions_and_runs(api: Api) -> None:
         "/etc/passwd",
         "file:///etc",
         "mlflow-artifacts:/../x",
+        "http://[",
         "mlflow-artifacts:/0/x",
         "models:/no/x",
         "runs:/x",

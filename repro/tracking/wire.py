@@ -29,7 +29,7 @@ def find_text(fields: Fields, key: str) -> str | None:
 
 
 def find_whole(fields: Fields, key: str) -> int | None:
-    """Return a whole number, as number or text (JSON of 64-bit numbers). Raises TrackingError."""
+    """Return a whole number, as number or text (JSON of 64-bit numbers), of 64 bits. Raises TrackingError."""
     value = fields.get(key)
     if value is None:
         return None
@@ -37,7 +37,7 @@ def find_whole(fields: Fields, key: str) -> int | None:
         if isinstance(value, bool) or not isinstance(value, int | float | str):
             raise ValueError
         whole = int(value)
-        if isinstance(value, float) and value != whole:
+        if (isinstance(value, float) and value != whole) or not -(2**63) <= whole < 2**63:
             raise ValueError
         return whole
     except (ValueError, OverflowError) as error:

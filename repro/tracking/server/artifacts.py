@@ -29,6 +29,7 @@ _PLACE = re.compile(
     re.ASCII | re.DOTALL,
 )
 _MAX_PATH = 4096
+_MAX_NAME_BYTES = 255
 
 
 def check_path(path: str) -> str:
@@ -45,7 +46,7 @@ def check_path(path: str) -> str:
         or decoded.startswith("/")
         or "\\" in decoded
         or not decoded.isprintable()
-        or any(part in (".", "..") for part in parts)
+        or any(part in (".", "..") or len(part.encode()) > _MAX_NAME_BYTES for part in (*parts, *path.split("/")))
         or any(HALF_WRITTEN.fullmatch(part) for part in parts)
         or (decoded != path and decoded.count("/") != path.count("/"))
     ):

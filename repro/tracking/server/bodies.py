@@ -19,6 +19,14 @@ def _refuse(message: str, status: int = 400) -> Refusal:
     return Refusal("BAD_REQUEST", message, status=status)
 
 
+def _refuse_half_characters(fields: Fields) -> None:
+    """Refuse texts that no file can hold: JSON can name one half of a pair (RFC 8259, section 8.2)."""
+    try:
+        json.dumps(fields, ensure_ascii=False).encode()
+    except UnicodeEncodeError as error:
+        raise _refuse("the request's body has half a character") from error
+
+
 class Body:
     """A body of `length` bytes, or with None one in chunks that end with an empty one.
 
@@ -97,6 +105,8 @@ class Body:
             raise _refuse(f"the request's body is no JSON ({error})") from error
         if not isinstance(fields, dict):
             raise _refuse("the request's body is no JSON object")
+        if b"\\u" in content:
+            _refuse_half_characters(fields)
         return fields
 
 

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import re
 from pathlib import Path
-from urllib.parse import quote, unquote, urlsplit
+from urllib.parse import SplitResult, quote, unquote, urlsplit
 
 from repro.errors import TrackingError
 from repro.formats.model_meta import LoggedModel
@@ -21,9 +21,17 @@ _OWN = re.compile(r"(?P<experiment>[\w\-]+)/(?P<owner>models/[\w\-]+|[\w\-]+)/ar
 _EXPERIMENT = re.compile(r"[\w\-]+", re.ASCII)
 
 
+def split_uri(uri: str) -> SplitResult:
+    """Return the parts of a URI. Raises TrackingError for what is none."""
+    try:
+        return urlsplit(uri)
+    except ValueError as error:
+        raise TrackingError(f"`{uri}` is no URI ({error})") from error
+
+
 def is_served(uri: str) -> bool:
     """Tell whether artifacts are files that this server hands out."""
-    return urlsplit(uri).scheme in ("", "file", PROXY)
+    return split_uri(uri).scheme in ("", "file", PROXY)
 
 
 def tell_experiment(experiment: Experiment) -> str:
@@ -48,7 +56,7 @@ def tell_model(model: LoggedModel) -> str:
 
 def _find_path(uri: str, root: Path) -> str | None:
     """Return the path of a URI below the store's root, None for what is elsewhere."""
-    parts = urlsplit(uri)
+    parts = split_uri(uri)
     if parts.scheme == PROXY:
         return unquote(parts.path).strip("/")
     if parts.scheme not in ("", "file"):
@@ -87,7 +95,7 @@ def check_new_location(uri: str) -> str | None:
 
     Raises TrackingError for a directory: it would be one of the server's machine, and only its owner may choose it.
     """
-    parts = urlsplit(uri)
+    parts = split_uri(uri)
     if parts.scheme == PROXY and (not parts.path.strip("/") or _EXPERIMENT.fullmatch(parts.path.strip("/"))):
         return None
     if parts.scheme in ("", "file", PROXY) or parts.query or parts.fragment:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from dataclasses import replace
 from typing import TypeVar
-from urllib.parse import urlsplit
 
 from repro.errors import TrackingError
 from repro.formats.model_meta import ModelVersion, RegisteredModel
@@ -12,7 +11,7 @@ from repro.tracking.entities import Page
 from repro.tracking.model_search import find_registered_models, find_versions
 from repro.tracking.model_wire import format_model_version, format_registered_model
 from repro.tracking.server.calls import Call, find_flag, get_page_size, get_word
-from repro.tracking.server.locations import keep_source, tell_source
+from repro.tracking.server.locations import keep_source, split_uri, tell_source
 from repro.tracking.server.pages import cut_page
 from repro.tracking.server.replies import JsonReply
 from repro.tracking.server.site import Site
@@ -158,7 +157,7 @@ def _find_source(site: Site, source: str) -> tuple[str, str | None]:
         return other.storage_location, other.run_id
     if scheme == "runs" and len(parts) > 1:
         return "/".join([site.store.get_info(parts[0]).artifact_uri, *parts[1:]]), parts[0]
-    if urlsplit(source).scheme in ("models", "runs"):
+    if split_uri(source).scheme in ("models", "runs"):
         raise TrackingError(f"`{source}` is no source of a model version")
     return keep_source(source, site.store.root), None
 

@@ -24,7 +24,7 @@ _API = "/api/2.0/mlflow"
 _PROXY = "/api/2.0/mlflow-artifacts"
 _MODEL = f"{_API}/logged-models/{{model_id}}"
 
-_ROUTES: Mapping[str, Mapping[str, Deed]] = {
+ROUTES: Mapping[str, Mapping[str, Deed]] = {
     "/": {"GET": status.say_hello},
     "/health": {"GET": status.say_healthy},
     "/version": {"GET": status.say_version},
@@ -108,7 +108,7 @@ def _compile(route: str) -> re.Pattern[str]:
     return re.compile("/".join(parts), re.DOTALL)
 
 
-_PATTERNS = [(_compile(route), deeds) for route, deeds in _ROUTES.items() if "{" in route]
+_PATTERNS = [(_compile(route), deeds) for route, deeds in ROUTES.items() if "{" in route]
 
 
 _PREFIXES = {"/ajax-api/": "/api/", "/api/2.0/preview/": "/api/2.0/", "/ajax-api/2.0/preview/": "/api/2.0/"}
@@ -124,8 +124,8 @@ class Match:
 
 
 def _find_deeds(path: str) -> tuple[Mapping[str, Deed], Mapping[str, str]]:
-    if path in _ROUTES:
-        return _ROUTES[path], {}
+    if path in ROUTES:
+        return ROUTES[path], {}
     for pattern, deeds in _PATTERNS:
         if match := pattern.fullmatch(path):
             return deeds, {name: unquote(value, errors="strict") for name, value in match.groupdict().items()}

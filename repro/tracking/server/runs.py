@@ -31,7 +31,9 @@ _DONE = JsonReply(fields={})
 def _format(site: Site, run: Run) -> Fields:
     """Return a run with the models that it has read and made, which the store's `Run` has not."""
     fields = dict(format_run(run, artifact_uri=tell_run(run.info)))
-    run_dir = site.store.find_run_dir(run.run_id)
+    run_dir = site.store.root / run.info.experiment_id / run.run_id
+    if not run_dir.is_dir():
+        run_dir = site.store.find_run_dir(run.run_id)
     if models := read_model_inputs(run_dir):
         inputs = fields["inputs"] if isinstance(fields["inputs"], dict) else {}
         fields["inputs"] = {**inputs, "model_inputs": [{"model_id": each} for each in models]}

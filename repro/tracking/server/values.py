@@ -61,12 +61,20 @@ def _identify(point: MetricPoint) -> tuple[int, int, str]:
     return point.step, point.timestamp_ms, repr(point.value)  # NaN is NaN
 
 
+def _check_models(site: Site, metrics: list[Fields]) -> None:
+    """Refuse metrics of a model that there is not before anything of them is kept."""
+    for model_id in {find_text(fields, "model_id") for fields in metrics}:
+        if model_id:
+            site.models.get(model_id)
+
+
 def log_metric(site: Site, call: Call) -> JsonReply:
     """Log one point."""
     fields = call.read_fields()
     run_id = get_run_id(fields)
     site.permit.check_run(run_id)
     metric = parse_metric(fields)
+    _check_models(site, [fields])
     if _drop_known(site, run_id, [fields]):
         site.store.log_metric(run_id, metric.key, metric.point)
     _keep_model_metrics(site, run_id, [fields])
@@ -90,6 +98,7 @@ def log_batch(site: Site, call: Call) -> JsonReply:
     site.permit.check_run(run_id)
     metrics = list_fields(fields, "metrics")
     check_batch(metrics, list_fields(fields, "params"), list_fields(fields, "tags"))
+    _check_models(site, metrics)
     site.store.log_batch(run_id, cut_batch(parse_batch({**fields, "metrics": _drop_known(site, run_id, metrics)})))
     _keep_model_metrics(site, run_id, metrics)
     return _DONE
@@ -138,7 +147,10 @@ def log_outputs(site: Site, call: Call) -> JsonReply:
     fields = call.read_fields()
     run_id = get_run_id(fields)
     site.permit.check_run(run_id)
-    keep_model_outputs(site.store.find_run_dir(run_id), _parse_outputs(fields))
+    outputs = _parse_outputs(fields)
+    if site.store.get_info(run_id).lifecycle_stage != "active":
+        raise TrackingError(f"the run `{run_id}` is deleted")
+    keep_model_outputs(site.store.find_run_dir(run_id), outputs)
     return _DONE
 
 

@@ -188,7 +188,7 @@ def test_a_client_that_asks_first_is_told_to_go_on(api: Api) -> None:
         assert connection.recv(1000).startswith(b"HTTP/1.1 200 OK")
 
 
-@pytest.mark.parametrize("body", [b"{", b"[]", b"1", b"[" * 100_000, b'{"name": "\xff"}'])
+@pytest.mark.parametrize("body", [b"{", b"[]", b"1", b"[" * 100_000, b'{"name": "\xff"}', b'{"name": "\\ud800"}'])
 def test_a_body_that_is_no_json_object_is_refused(api: Api, body: bytes) -> None:
     answer = api.ask("POST", f"{API}/experiments/create", body=body)
     assert (answer.status, answer.error_code) == (400, "BAD_REQUEST")
@@ -225,6 +225,27 @@ def test_a_fault_of_the_server_is_logged_and_no_traceback_is_sent(store: FileSto
     assert b"Traceback" not in answer.body
     assert b"File" not in answer.body
     assert any("Traceback" in line for line in lines)
+
+
+def test_many_clients_search_while_others_log(api: Api) -> None:
+    failures: list[BaseException] = []
+
+    def work(number: int) -> None:
+        try:
+            for step in range(5):
+                run_id = api.create_run(run_name=f"n{number}")
+                api.post("runs/log-metric", run_id=run_id, key="m", value=step, timestamp=1, step=step)
+                query = {"experiment_ids": ["0"], "filter": f"attributes.run_name = 'n{number}' AND metrics.m >= 0"}
+                assert len(api.post("runs/search", **query)["runs"]) == step + 1
+        except BaseException as error:  # told to the test's own thread
+            failures.append(error)
+
+    threads = [threading.Thread(target=work, args=(number,)) for number in range(8)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert failures == []
 
 
 def test_many_clients_log_at_once(api: Api, store: FileStore) -> None:

@@ -99,7 +99,8 @@ def test_a_directory_is_no_file_and_a_file_no_directory(api: Api, run_id: str) -
         "../meta.yaml", "a/../../meta.yaml", "%2e%2e/meta.yaml", "..%2fmeta.yaml", "%2e%2e%2fmeta.yaml",
         "%252e%252e%252fmeta.yaml", "%252e%252e/meta.yaml", "%25252e%25252e/x", "..%5cmeta.yaml", "a%5c..%5cb", ".",
         "./a", "%2e/a", "a/..", "/etc/passwd", "%2fetc/passwd", "%2f%2fetc/passwd", "a%00b", "%00", "a%0ab", "a%0d%0ab",
-        ".0123abcd.tmp", "a/.0123abcd.tmp", "a%252fb", "a" * 5000, "..", "../../../../../../../../etc/passwd",
+        ".0123abcd.tmp", "a/.0123abcd.tmp", "a%252fb", "a" * 5000, "a" * 256, "%61" * 256,
+        "a/b" * 1500, "..", "../../../../../../../../etc/passwd",
     ],
 )  # fmt: skip
 def test_no_spelling_of_a_path_leads_out(api: Api, run_id: str, store: FileStore, path: str) -> None:
@@ -204,7 +205,8 @@ def test_artifacts_of_a_remote_place_are_left_to_clients(api: Api, store: FileSt
 
 
 @pytest.mark.parametrize(
-    "location", ["/etc", "file:///etc", "../x", "mlflow-artifacts:/0/x", "s3://b/x?a=b", "mlflow-artifacts:/../x"]
+    "location",
+    ["/etc", "file:///etc", "../x", "mlflow-artifacts:/0/x", "s3://b/x?a=b", "mlflow-artifacts:/../x", "http://["],
 )
 def test_a_client_chooses_no_directory_of_the_server(api: Api, location: str) -> None:
     assert api.refuse("experiments/create", name="x", artifact_location=location) == "INVALID_PARAMETER_VALUE"

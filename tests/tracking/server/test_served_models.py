@@ -67,6 +67,14 @@ def test_what_is_measured_on_a_model_is_kept_with_it_and_once_with_the_run(api: 
     assert {each["run_id"] for each in metrics} == {run_id}
 
 
+def test_a_metric_of_a_model_that_there_is_not_is_kept_nowhere(api: Api) -> None:
+    run_id = api.create_run()
+    point = {"key": "acc", "value": 0.5, "timestamp": 1, "model_id": "m-nothing"}
+    assert api.refuse("runs/log-metric", run_id=run_id, **point) == "RESOURCE_DOES_NOT_EXIST"
+    assert api.refuse("runs/log-batch", run_id=run_id, metrics=[point]) == "RESOURCE_DOES_NOT_EXIST"
+    assert api.get("metrics/get-history", run_id=run_id, metric_key="acc")["metrics"] == []
+
+
 def test_models_are_searched(api: Api) -> None:
     run_id = api.create_run()
     for name, value in (("a", 0.1), ("b", 0.3), ("c", 0.2)):
@@ -153,6 +161,7 @@ def test_versions_come_from_models_other_versions_and_runs(api: Api) -> None:
         "/etc/passwd",
         "file:///etc",
         "mlflow-artifacts:/../x",
+        "http://[",
         "mlflow-artifacts:/0/x",
         "models:/no/x",
         "runs:/x",

@@ -56,6 +56,8 @@ def test_a_deleted_run_takes_nothing_until_it_is_restored(api: Api) -> None:
     run_id = api.create_run()
     api.post("runs/delete", run_id=run_id)
     assert api.refuse("runs/set-tag", run_id=run_id, key="a", value="b") == "INVALID_PARAMETER_VALUE"
+    assert api.refuse("runs/outputs", run_id=run_id, models=[{"model_id": "m-1"}]) == "INVALID_PARAMETER_VALUE"
+    assert api.refuse("runs/log-inputs", run_id=run_id, models=[{"model_id": "m-1"}]) == "INVALID_PARAMETER_VALUE"
     api.post("runs/restore", run_id=run_id)
     api.post("runs/set-tag", run_id=run_id, key="a", value="b")
 
@@ -85,6 +87,10 @@ def test_numbers_that_json_has_no_word_for_come_back(api: Api) -> None:
         ("runs/log-metric", {"key": "m" * 251, "value": 1, "timestamp": 1}),
         ("runs/log-metric", {"key": 5, "value": 1, "timestamp": 1}),
         ("runs/log-metric", {"key": "m", "value": 1, "timestamp": 1.5}),
+        ("runs/log-metric", {"key": "m", "value": 1, "timestamp": 2**63}),
+        ("runs/log-metric", {"key": "m", "value": 1, "timestamp": 1, "step": -(2**63) - 1}),
+        ("runs/log-metric", {"key": "m", "value": 1, "timestamp": "9" * 5000}),
+        ("runs/log-metric", {"key": "m", "value": 1, "timestamp": "1e3000"}),
         ("runs/log-parameter", {"key": "", "value": "x"}),
         ("runs/log-parameter", {"key": "a/../b", "value": "x"}),
         ("runs/log-parameter", {"key": "a", "value": {"b": 1}}),

@@ -12,10 +12,10 @@ from pathlib import Path
 from urllib.parse import urlsplit
 
 from repro import settings
-from repro.errors import ReproError, ServerUnavailableError, TrackingRefusedError
+from repro.errors import ReproError
 from repro.tracking.rest.address import Address, find_address
 from repro.tracking.rest.api import Api
-from repro.tracking.rest.courier import Courier, Tally
+from repro.tracking.rest.courier import WAITING, Courier, Tally
 from repro.tracking.rest.outbox import Outbox, RunBox, list_outboxes
 from repro.tracking.rest.patience import Patience
 from repro.tracking.rest.sender import deliver_left
@@ -91,7 +91,7 @@ class _ServerSync:
                 busy = deliver_left(self._courier, box, tally)
             except (ReproError, OSError) as error:
                 reason = str(error)
-                if isinstance(error, ServerUnavailableError | TrackingRefusedError):
+                if isinstance(error, WAITING):
                     self._away = reason
         run_id = self._outbox.find_id(box.run_id)
         refused = box.count_refused()

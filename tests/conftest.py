@@ -19,11 +19,18 @@ from functools import partial
 from pathlib import Path
 
 import pytest
+from api_client import Api
+from hypothesis import settings as hypothesis_settings
 from mlflow_server import MlflowServer
 from servers import LoopbackServer
 
 from repro.formats.simple_index import expand_tags
 from repro.snapshots.hashes import find_uv
+from repro.tracking.file_store import FileStore
+from repro.tracking.server import serve_in_background
+
+hypothesis_settings.register_profile("repro", deadline=None)  # no test asserts a time
+hypothesis_settings.load_profile("repro")
 
 REPOSITORY = Path(__file__).resolve().parent.parent
 TEST_HOME = REPOSITORY / ".test-env"
@@ -423,6 +430,20 @@ def science() -> TestEnvironment:
 def mlflow() -> TestEnvironment:
     """The newest MLflow, with scikit-learn and pandas."""
     return make_once("mlflow", "mlflow==3.17.2", "scikit-learn", "pandas")
+
+
+@pytest.fixture
+def store(tmp_path: Path) -> FileStore:
+    """An empty directory of runs."""
+    return FileStore(tmp_path / "mlruns")
+
+
+@pytest.fixture
+def api(store: FileStore) -> Iterator[Api]:
+    """A tracking server over it that lets everybody in."""
+    endpoint = serve_in_background(store, token=None)
+    yield Api(endpoint.uri)
+    endpoint.close()
 
 
 @pytest.fixture(scope="session")

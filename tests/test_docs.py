@@ -8,6 +8,11 @@ from pathlib import Path
 
 import pytest
 from conftest import REPOSITORY, Cli, TestEnvironment
+from layout import make_run, write_experiment, write_run
+
+from repro.formats.run_meta import RunStatus
+from repro.tracking.entities import Dataset, RunQuery
+from repro.tracking.file_store import FileStore
 
 EXAMPLE = re.compile(r"^\$ repro (.*)$", re.MULTILINE)
 
@@ -22,6 +27,25 @@ def test_the_examples_of_the_commands_run_in_their_order(
     assert len(examples) == 24
     for example in examples:
         cli(*shlex.split(example))
+
+
+def test_every_clause_of_the_page_on_searching_finds_the_run_that_it_is_about(tmp_path: Path) -> None:
+    wine = Dataset(name="wine", digest="1", source_type="local", source="{}")
+    run = make_run(
+        1, name="it's", metrics={"accuracy": 0.95, "val/accuracy": 0.9}, params={"model": "tree", "lr": "0.2"},
+        tags={"mlflow.source.name": "src/train.py"}, datasets=(wine,), start_time_ms=1_700_000_000_001,
+    )  # fmt: skip
+    other = make_run(2, tags={"team": "red"}, status=RunStatus.RUNNING)
+    write_experiment(tmp_path, "0", "Default")
+    for each in (run, other):
+        write_run(tmp_path, each)
+    section = (REPOSITORY / "docs" / "tracking.md").read_text().split("## Searching")[1].split("\n## ")[0]
+    clauses = re.findall(r"^\| `(.+?)` \| ", section, re.MULTILINE)
+    assert len(clauses) == 13
+    for clause in clauses:
+        text = clause.replace("0123456789abcdef0123456789abcdef", run.run_id)
+        found = FileStore(tmp_path).search_runs(RunQuery(experiment_ids=("0",), filter=text))
+        assert [each.run_id for each in found] == [run.run_id], text
 
 
 @pytest.mark.parametrize("page", [*sorted((REPOSITORY / "docs").glob("*.md")), REPOSITORY / "README.md"])

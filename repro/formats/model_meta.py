@@ -160,10 +160,10 @@ def parse_logged_model_meta(text: str, *, where: str = "meta.yaml") -> LoggedMod
 
 
 def format_model_metric_line(metric: ModelMetric) -> str:
-    """Return a metric of a model as the line that is appended to its file."""
+    """Return a metric of a model as the line that is appended to its file, without a dataset's name of two words."""
     point = metric.point
-    has_dataset = metric.dataset_name is not None and metric.dataset_digest is not None
-    dataset = f" {metric.dataset_name} {metric.dataset_digest}" if has_dataset else ""
+    words = (metric.dataset_name or "", metric.dataset_digest or "")
+    dataset = f" {words[0]} {words[1]}" if all(len(word.split()) == 1 for word in words) else ""
     return f"{point.timestamp_ms} {point.value!r} {point.step} {metric.run_id}{dataset}\n"
 
 

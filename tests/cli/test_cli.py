@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import subprocess
 import sys
 import threading
+from importlib import import_module
 from pathlib import Path
 
 import pytest
@@ -24,21 +26,34 @@ def project(environment: TestEnvironment, cli: Cli, tmp_path: Path) -> Path:
     return path
 
 
+def list_commands() -> list[tuple[str, ...]]:
+    """Return the words of each command, those of a family with the deed."""
+    found: list[tuple[str, ...]] = []
+    for name in COMMANDS:
+        deeds = getattr(import_module(f"repro.cli.commands.{name}"), "DEEDS", None)
+        found += [(name, deed) for deed in deeds.deeds] if deeds else [(name,)]
+    return found
+
+
 def test_help_lists_every_command_and_each_has_examples(cli: Cli) -> None:
     text = cli("--help").stdout
     for command in COMMANDS:
         assert command in text
-        assert "examples:" in cli(command, "--help").stdout
+    for words in list_commands():
+        assert "examples:" in cli(*words, "--help").stdout
 
 
 @pytest.mark.parametrize("shell", ["bash", "zsh", "fish"])
 def test_completion_names_every_option_of_every_command(shell: str, cli: Cli) -> None:
     script = cli("completion", shell).stdout
-    for command in set(COMMANDS) - {"completion"}:
-        lines = cli(command, "--help").stdout.split("options:")[1].split("examples:")[0].splitlines()
+    for words in list_commands():
+        if words == ("completion",):
+            continue
+        assert set(words) <= set(re.findall(r"[\w-]+", script))
+        lines = cli(*words, "--help").stdout.split("options:")[1].split("examples:")[0].splitlines()
         shown = {word.strip(",") for line in lines for word in line.split()[:4] if word.startswith("--")}
         for option in shown:
-            assert option.lstrip("-") in script, (command, option)
+            assert option.lstrip("-") in script, (words, option)
     if shell == "bash":
         subprocess.run(["bash", "-n"], input=script, text=True, check=True)
 

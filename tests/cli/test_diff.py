@@ -151,5 +151,7 @@ def test_a_bad_operand_gets_one_sentence(word: str, code: int, sentence: str, cl
 
 def test_runs_of_a_server_are_refused_and_other_operands_do_not_care(cli: Cli, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("MLFLOW_TRACKING_URI", "https://example.org")
-    assert "is not supported" in cli("diff", RUN_ID, ".", code=5).stderr
+    refused = cli("diff", RUN_ID, ".", code=3).stderr
+    assert f"the run `{RUN_ID}` is on a server" in refused
+    assert f"repro artifacts download {RUN_ID} requirements-lock.txt" in refused
     cli("diff", "./", ".", code=1)

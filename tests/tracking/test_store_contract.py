@@ -1,9 +1,10 @@
-"""What every store does alike: one suite for a directory and for a real MLflow server over REST."""
+"""What every store does alike: one suite for a directory, our own server over one, and a real MLflow server."""
 
 from __future__ import annotations
 
 import math
 import uuid
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -11,16 +12,24 @@ import pytest
 from repro.errors import TrackingError, TrackingExistsError, TrackingNotFoundError
 from repro.formats.run_meta import MetricPoint, RunStatus
 from repro.tracking.entities import Batch, Dataset, ExperimentQuery, Metric, NewRun, Run, RunQuery, ViewType
+from repro.tracking.file_store import FileStore
+from repro.tracking.server import serve_in_background
 from repro.tracking.store import Store, open_store
 
 REAL_SERVER = [pytest.mark.mlflow, pytest.mark.xdist_group("mlflow_server")]
 
 
-@pytest.fixture(params=["file", pytest.param("rest", marks=REAL_SERVER)])
-def store(request: pytest.FixtureRequest, tmp_path: Path) -> Store:
+@pytest.fixture(params=["file", "served", pytest.param("rest", marks=REAL_SERVER)])
+def store(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Store]:
     if request.param == "file":
-        return open_store(str(tmp_path / "my runs"), cwd=tmp_path)
-    return open_store(request.getfixturevalue("mlflow_server").url, cwd=tmp_path)
+        yield open_store(str(tmp_path / "my runs"), cwd=tmp_path)
+        return
+    if request.param == "served":
+        endpoint = serve_in_background(FileStore(tmp_path / "my runs"), token=None)
+        yield open_store(endpoint.uri, cwd=tmp_path)
+        endpoint.close()
+        return
+    yield open_store(request.getfixturevalue("mlflow_server").url, cwd=tmp_path)
 
 
 @pytest.fixture

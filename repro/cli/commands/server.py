@@ -20,6 +20,7 @@ _EXAMPLES = """\
   repro server --store /data/mlruns --port 0     another directory, on a port that is free
   repro server --host 0.0.0.0 --token-file FILE  for others too, who set MLFLOW_TRACKING_TOKEN
 """
+_TOKEN_HINT = "a file with one line, the token that clients give as MLFLOW_TRACKING_TOKEN"
 
 
 def _read_token(options: argparse.Namespace) -> str | None:
@@ -31,9 +32,10 @@ def _read_token(options: argparse.Namespace) -> str | None:
     try:
         token = Path(options.token_file).read_text(encoding="utf-8").strip()
     except (OSError, UnicodeDecodeError) as error:
-        raise UsageError(f"`{options.token_file}` cannot be read ({error})") from error
+        reason = error.strerror if isinstance(error, OSError) else "it is no text"
+        raise UsageError(f"`{options.token_file}` cannot be read ({reason})", hint=_TOKEN_HINT) from error
     if not token:
-        raise UsageError(f"`{options.token_file}` is empty", hint="one line: the token")
+        raise UsageError(f"`{options.token_file}` is empty", hint=_TOKEN_HINT)
     return token
 
 
@@ -43,7 +45,7 @@ def _find_root(given: str | None) -> Path:
     if directory is None:
         raise UsageError(f"`{uri}` is no directory of runs", hint="`--store ./mlruns`: a server serves a directory")
     if directory.exists() and not directory.is_dir():
-        raise UsageError(f"`{directory}` is a file, and no directory of runs")
+        raise UsageError(f"`{directory}` is a file, and no directory of runs", hint="`--store ./mlruns`")
     return directory
 
 

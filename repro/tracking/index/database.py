@@ -8,8 +8,9 @@ import time
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
+from itertools import starmap
 from pathlib import Path
-from typing import NamedTuple
+from typing import NamedTuple, TypeVar
 
 from repro.tracking.index.signs import SETTLED_NS
 
@@ -17,18 +18,21 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     import sqlite3
 
+T = TypeVar("T")
 INDEX_FILE = ".repro-index-v1.sqlite3"
 _SCHEMA = (
     "CREATE TABLE entry (run INTEGER NOT NULL, part TEXT NOT NULL, key TEXT NOT NULL, sign INTEGER NOT NULL, "
     "value TEXT, PRIMARY KEY (run, part, key)) WITHOUT ROWID",
     "CREATE TABLE folder (name TEXT PRIMARY KEY, sign INTEGER NOT NULL, runs INTEGER NOT NULL) WITHOUT ROWID",
     "CREATE TABLE run (folder TEXT NOT NULL, run_id TEXT NOT NULL, number INTEGER NOT NULL, sign INTEGER NOT NULL, "
-    "run_name TEXT, user_id TEXT, status TEXT, start_time INTEGER, end_time INTEGER, artifact_uri TEXT, stage TEXT, "
+    "start_time INTEGER, stage TEXT, run_name TEXT, user_id TEXT, status TEXT, end_time INTEGER, artifact_uri TEXT, "
     "PRIMARY KEY (folder, run_id)) WITHOUT ROWID",
+    "CREATE INDEX run_by_time ON run (folder, start_time DESC, run_id, number, sign, stage)",
 )
 _WORTH_WRITING = 64  # files; to read fewer again costs less than to write down what they say
 _WORTH_WRITING_BYTES = 1 << 20
 _AT_ONCE = 500  # SQLite takes 999 values in a statement at least
+_FEW = 2000  # runs; of more, all that a folder has is loaded at once
 _WAIT_TO_READ_S = 1.0
 _WAIT_TO_WRITE_MS = 200
 
@@ -37,19 +41,26 @@ Known = tuple[int, "str | None"]
 
 
 class Row(NamedTuple):
-    """A directory that may be a run: its number in the index, and what its `meta.yaml` says; without a stage, none."""
+    """A directory that may be a run: its number in the index, and what its `meta.yaml` says; without a stage, none.
+
+    One without a name is not loaded whole.
+    """
 
     folder: str
     run_id: str
     number: int
     sign: int
+    start_time: int | None = None
+    stage: str | None = None
     run_name: str | None = None
     user_id: str | None = None
     status: str | None = None
-    start_time: int | None = None
     end_time: int | None = None
     artifact_uri: str | None = None
-    stage: str | None = None
+
+
+_LIGHT = "folder, run_id, number, sign, start_time, stage"
+_WHOLE = f"{_LIGHT}, run_name, user_id, status, end_time, artifact_uri"
 
 
 @dataclass(slots=True)
@@ -90,9 +101,39 @@ class Database:
         found = self._ask("SELECT sign, runs FROM folder WHERE name = ?", (name,))
         return found[0] if found else None  # type: ignore[return-value]
 
+    def count_rows(self, folder: str) -> int:
+        """Return how many directories of a folder are known."""
+        found = self._ask("SELECT count(*) FROM run WHERE folder = ?", (folder,))
+        return int(str(found[0][0])) if found else 0
+
     def load_rows(self, folder: str) -> list[Row]:
-        """Return the runs of a folder."""
-        return list(map(Row._make, self._ask("SELECT * FROM run WHERE folder = ?", (folder,))))
+        """Return the directories of a folder, runs or not, without what is only asked of some."""
+        question = f"SELECT {_LIGHT} FROM run WHERE folder = ?"
+        return list(starmap(Row, self._ask(question, (folder,))))
+
+    def load_strays(self, folder: str) -> list[Row]:
+        """Return the directories of a folder that were no runs."""
+        question = f"SELECT {_LIGHT} FROM run WHERE folder = ? AND start_time IS NULL"
+        return list(starmap(Row, self._ask(question, (folder,))))
+
+    def iterate_runs(self, folder: str) -> Iterator[Row]:
+        """Yield the runs of a folder, the newest first, then by run id."""
+        if self._connection is not None:
+            question = (
+                f"SELECT {_LIGHT} FROM run WHERE folder = ? AND start_time IS NOT NULL ORDER BY start_time DESC, run_id"
+            )
+            yield from starmap(Row, self._connection.execute(question, (folder,)))
+
+    def load_whole_rows(self, folder: str, run_ids: Sequence[str]) -> dict[str, Row]:
+        """Return runs of a folder with all that is known of them, by run id."""
+        found: list[tuple[object, ...]] = []
+        if len(run_ids) > _FEW:
+            found = self._ask(f"SELECT {_WHOLE} FROM run WHERE folder = ?", (folder,))
+        else:
+            for some in _divide(run_ids):
+                question = f"SELECT {_WHOLE} FROM run WHERE folder = ? AND run_id IN ({_list_marks(some)})"
+                found += self._ask(question, (folder, *some))
+        return {row.run_id: row for row in map(Row._make, found)}
 
     def load_column(self, folder: str, part: str, key: str) -> dict[int, Known]:
         """Return what is known of one key, by run."""
@@ -102,12 +143,19 @@ class Database:
         )
         return {run: (sign, value) for run, sign, value in self._ask(question, (part, key, folder))}  # type: ignore[misc]
 
+    def load_values(self, runs: Sequence[int], part: str, key: str) -> dict[int, Known]:
+        """Return what is known of one key of some runs."""
+        known: dict[int, Known] = {}
+        for some in _divide(runs):
+            question = f"SELECT run, sign, value FROM entry WHERE part = ? AND key = ? AND run IN ({_list_marks(some)})"
+            known.update((run, (sign, value)) for run, sign, value in self._ask(question, (part, key, *some)))  # type: ignore[misc]
+        return known
+
     def load_entries(self, runs: Sequence[int]) -> dict[int, dict[tuple[str, str], Known]]:
         """Return all that is known of some runs, by part and key."""
         entries: dict[int, dict[tuple[str, str], Known]] = {run: {} for run in runs}
-        for start in range(0, len(runs), _AT_ONCE):
-            some = runs[start : start + _AT_ONCE]
-            question = f"SELECT run, part, key, sign, value FROM entry WHERE run IN ({','.join('?' * len(some))})"
+        for some in _divide(runs):
+            question = f"SELECT run, part, key, sign, value FROM entry WHERE run IN ({_list_marks(some)})"
             for run, part, key, sign, value in self._ask(question, some):
                 entries[run][part, key] = sign, value  # type: ignore[index,assignment]
         return entries
@@ -129,6 +177,16 @@ class Database:
             if self._connection.in_transaction:
                 self._connection.execute("ROLLBACK")
             raise
+
+
+def _divide(values: Sequence[T]) -> Iterator[Sequence[T]]:
+    """Yield as many values as one statement takes."""
+    for start in range(0, len(values), _AT_ONCE):
+        yield values[start : start + _AT_ONCE]
+
+
+def _list_marks(values: Sequence[object]) -> str:
+    return ",".join("?" * len(values))
 
 
 def _keep(notes: Iterable[tuple[int, tuple[object, ...]]], latest: int) -> list[tuple[object, ...]]:
@@ -167,6 +225,7 @@ def _open_to_read(path: Path) -> sqlite3.Connection | None:
     connection = None
     try:
         connection = _connect(path, "rw" if os.access(path, os.W_OK) and os.access(path.parent, os.W_OK) else "ro")
+        connection.execute("BEGIN")  # what one search asks for is of one moment
         if _has_schema(connection):
             return connection
         connection.close()

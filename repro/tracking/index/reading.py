@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterable, Iterator, Sequence
+import os
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from heapq import merge
 from pathlib import Path
 
 from repro.errors import TrackingError
@@ -34,49 +36,67 @@ def _number(folder: Folder, name: str) -> int:
     return int.from_bytes(digest, "big", signed=True)
 
 
-def _list_rows(folder: Folder, rows: Sequence[Row], index: Database, notes: Notes) -> list[Row]:
-    """Return the directories that may be runs; whether they are is for their `meta.yaml`."""
+def _is_unchanged(folder: Folder, found: os.stat_result, index: Database) -> bool:
+    """Tell whether the index knows each directory that lies in a folder."""
+    return index.find_folder(folder.name) == (sign(found), index.count_rows(folder.name))
+
+
+def _list_new_rows(folder: Folder, found: os.stat_result, index: Database, notes: Notes) -> tuple[list[Row], set[str]]:
+    """Return the directories that the index does not know, and the names of all that there are."""
+    names = {name for name in folder.list_names() if name not in _NO_RUNS and name[0] != "."}
+    rows = index.load_rows(folder.name)
+    notes.folders.append((change_time_ns(found), (folder.name, sign(found), len(names))))
+    notes.gone_runs += [row for row in rows if row.run_id not in names]
+    new = names.difference(row.run_id for row in rows)
+    return [Row(folder.name, name, _number(folder, name), UNLISTED) for name in new], names
+
+
+def _by_time(row: Row) -> tuple[int, str]:
+    return -(row.start_time or 0), row.run_id
+
+
+def iterate_runs(folder: Folder, index: Database, notes: Notes) -> Iterator[Row]:
+    """Yield the runs of a folder, the newest first, then by run id: what the index knows is not looked at yet.
+
+    That a run's start time never changes is what this relies on; whoever looks at a row finds out.
+    """
     found = folder.look_at(".")
     if found is None:
-        return []
-    if index.find_folder(folder.name) == (sign(found), len(rows)):
-        return list(rows)
-    names = [name for name in folder.list_names() if name not in _NO_RUNS and name[0] != "."]
-    known = {row.run_id: row for row in rows}
-    notes.folders.append((change_time_ns(found), (folder.name, sign(found), len(names))))
-    notes.gone_runs += [row for row in rows if row.run_id not in set(names)]
-    return [known.get(name) or Row(folder.name, name, _number(folder, name), UNLISTED) for name in names]
+        return
+    names: set[str] | None = None
+    new: list[Row] = []
+    if not _is_unchanged(folder, found, index):
+        new, names = _list_new_rows(folder, found, index, notes)
+    others = refresh(folder, [*new, *index.load_strays(folder.name)], index, notes)
+    for row in merge(index.iterate_runs(folder.name), sorted(others, key=_by_time), key=_by_time):
+        if names is None or row.run_id in names:
+            yield row
 
 
-def read_rows(folder: Folder, index: Database, notes: Notes) -> list[Row]:
-    """Return what the `meta.yaml` of each run of a folder says."""
-    rows = _list_rows(folder, index.load_rows(folder.name), index, notes)
-    for place, row in enumerate(rows):
-        path = f"{row.run_id}/meta.yaml"
-        if row.sign != UNLISTED:
-            found = folder.look_at(path)
-            if row.sign == (NO_FILE if found is None else sign(found)):
-                continue
-        read = folder.read(path)
-        if read is None:
-            rows[place] = Row(row.folder, row.run_id, row.number, NO_FILE)
-            notes.rows.append((0, rows[place]))
-        else:
-            rows[place] = describe_run(folder, row, *read)
-            notes.rows.append((change_time_ns(read[0]), rows[place]))
-    return rows
+def _read_row(folder: Folder, row: Row, notes: Notes) -> Row:
+    """Return what the `meta.yaml` of a directory says."""
+    read = folder.read(f"{row.run_id}/meta.yaml")
+    made = Row(row.folder, row.run_id, row.number, NO_FILE) if read is None else describe_run(folder, row, *read)
+    notes.rows.append((change_time_ns(read[0]) if read else 0, made))
+    return made
 
 
-def _read_entry(folder: Folder, row: Row, part: str, key: str, known: Known, notes: Notes) -> str | None:
-    """Return what one file of a run says now."""
-    path = f"{row.run_id}/{part}/{key}"
-    if known is not _UNKNOWN:
-        found = folder.look_at(path)
-        if found is None:
-            return None
-        if known[0] == sign(found):
-            return known[1]
-    read = folder.read(path)
+def refresh(folder: Folder, rows: Sequence[Row], index: Database, notes: Notes) -> list[Row]:
+    """Return those rows that are runs now, whole, as their `meta.yaml` say."""
+    signs = folder.sign_all(f"{row.run_id}/meta.yaml" for row in rows)
+    same = [row.run_id for row, now in zip(rows, signs, strict=True) if row.sign == now and now != NO_FILE]
+    whole = index.load_whole_rows(folder.name, same)
+    fresh = []
+    for row, now in zip(rows, signs, strict=True):
+        if now != NO_FILE or row.sign != NO_FILE:
+            known = whole.get(row.run_id)
+            fresh.append(known if known and known.sign == now else _read_row(folder, row, notes))
+    return [row for row in fresh if row.stage]
+
+
+def _read_entry(folder: Folder, row: Row, part: str, key: str, notes: Notes) -> str | None:
+    """Return what one file of a run says, which the index does not know."""
+    read = folder.read(f"{row.run_id}/{part}/{key}")
     if read is None:
         return None
     found, content = read
@@ -87,15 +107,22 @@ def _read_entry(folder: Folder, row: Row, part: str, key: str, known: Known, not
 
 
 def read_column(
-    folder: Folder, rows: Iterable[Row], part: str, key: str, index: Database, notes: Notes
+    folder: Folder, rows: Sequence[Row], part: str, key: str, known: Mapping[int, Known], notes: Notes
 ) -> dict[int, str | None]:
     """Return what runs have for a key of one part, by their numbers; nothing has a key that is none."""
     try:
         check_key("key", key)
     except TrackingError:
         return {}
-    known = index.load_column(folder.name, part, key)
-    return {row.number: _read_entry(folder, row, part, key, known.get(row.number, _UNKNOWN), notes) for row in rows}
+    if not known:
+        return {row.number: _read_entry(folder, row, part, key, notes) for row in rows}
+    values = {}
+    signs = folder.sign_all(f"{row.run_id}/{part}/{key}" for row in rows)
+    for row, now in zip(rows, signs, strict=True):
+        before, text = known.get(row.number, _UNKNOWN)
+        if now != NO_FILE:
+            values[row.number] = text if before == now else _read_entry(folder, row, part, key, notes)
+    return values
 
 
 def _sign_datasets(folder: Folder, run_id: str, paths: Iterable[str]) -> int:
@@ -121,10 +148,9 @@ def _read_datasets(folder: Folder, row: Row, known: Known, notes: Notes) -> tupl
 
 
 def read_dataset_column(
-    folder: Folder, rows: Iterable[Row], index: Database, notes: Notes
+    folder: Folder, rows: Sequence[Row], known: Mapping[int, Known], notes: Notes
 ) -> dict[int, tuple[Dataset, ...]]:
     """Return the datasets of runs, by their numbers."""
-    known = index.load_column(folder.name, INPUTS, "")
     return {row.number: _read_datasets(folder, row, known.get(row.number, _UNKNOWN), notes) for row in rows}
 
 
@@ -152,8 +178,12 @@ def read_whole(folder: Folder, row: Row, known: dict[tuple[str, str], Known], no
     """Return a run with everything that was logged to it."""
     texts: dict[str, dict[str, str]] = {METRICS: {}, PARAMS: {}, TAGS: {}}
     for part, values in texts.items():
-        for key in sorted(_list_keys(folder, row, part, known, notes)):
-            text = _read_entry(folder, row, part, key, known.get((part, key), _UNKNOWN), notes)
+        keys = sorted(_list_keys(folder, row, part, known, notes))
+        signs = folder.sign_all(f"{row.run_id}/{part}/{key}" for key in keys)
+        for key, now in zip(keys, signs, strict=True):
+            before, text = known.get((part, key), _UNKNOWN)
+            if before != now:
+                text = _read_entry(folder, row, part, key, notes)
             if text is not None:
                 values[key] = text
     points = {key: parse_metric_line(text) for key, text in texts[METRICS].items()}

@@ -23,6 +23,7 @@ from repro.tracking.rest.outbox import RunBox
 
 _GATHER_S = 0.1
 _JUST_NOW_S = 1.0
+_SHORTEST_PAUSE_S = 0.5
 _LONGEST_PAUSE_S = 30.0
 _MOST_OPEN = 64
 _MOST_TOLD = 20
@@ -80,6 +81,7 @@ class Sender:
         """Forget, in a forked child, what is its parent's."""
         for channel in self._channels.values():
             channel.journal.drop()
+        self._owner = os.getpid()
         self._tally = Tally()
         self._begin()
 
@@ -139,22 +141,31 @@ class Sender:
 
     def _work(self) -> None:
         """Send what gathers, for as long as the process runs; whatever goes wrong is a flush's to say."""
-        pause_s = 0.5
+        pause_s = _SHORTEST_PAUSE_S
         while True:
             self._wake.wait()
             time.sleep(_GATHER_S)
             self._wake.clear()
+            if self._send_gathered():
+                pause_s = _SHORTEST_PAUSE_S
+                continue
+            time.sleep(pause_s)
+            pause_s = min(pause_s * 2, _LONGEST_PAUSE_S)
+            self._wake.set()
+
+    def _send_gathered(self) -> bool:
+        """Send what was logged to each run, and say whether that could be done."""
+        is_sent = True
+        for channel in list(self._channels.values()):
             try:
-                for channel in list(self._channels.values()):
-                    self._deliver_channel(channel)
-                self._close_idle()
-                pause_s = 0.5
-            except (ReproError, OSError) as error:
-                if isinstance(error, ServerUnavailableError):
-                    self.note_away(error)
-                time.sleep(pause_s)
-                pause_s = min(pause_s * 2, _LONGEST_PAUSE_S)
-                self._wake.set()
+                self._deliver_channel(channel)
+            except ServerUnavailableError as error:
+                self.note_away(error)
+                return False
+            except (ReproError, OSError):
+                is_sent = False  # the other runs need not wait for this one
+        self._close_idle()
+        return is_sent
 
     def _close_idle(self) -> None:
         if len(self._channels) > _MOST_OPEN:

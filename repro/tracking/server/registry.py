@@ -11,9 +11,9 @@ from repro.formats.model_meta import ModelVersion, RegisteredModel
 from repro.tracking.entities import Page
 from repro.tracking.model_search import find_registered_models, find_versions
 from repro.tracking.model_wire import format_model_version, format_registered_model
-from repro.tracking.pages import cut_page
 from repro.tracking.server.calls import Call, find_flag, get_page_size, get_word
 from repro.tracking.server.locations import keep_source, tell_source
+from repro.tracking.server.pages import cut_page
 from repro.tracking.server.replies import JsonReply
 from repro.tracking.server.site import Site
 from repro.tracking.wire import Fields, find_text, find_whole, list_fields, list_texts, parse_pairs

@@ -126,11 +126,38 @@ def test_a_run_that_the_server_has_no_longer_is_put_aside_whole(tmp_path: Path) 
     assert "Run with id=a not found" in refused[0]
 
 
-def test_an_outbox_in_the_working_directory_is_found(tmp_path: Path) -> None:
+def test_an_outbox_in_the_working_directory_is_for_a_server_that_is_named(tmp_path: Path) -> None:
     with answering(lambda asked: say({})) as server:
-        environ = {"XDG_STATE_HOME": "/dev/null/state", **NO_WAIT}
+        environ = {
+            "HOME": "/dev/null",
+            "XDG_STATE_HOME": "/dev/null/state",
+            "MLFLOW_TRACKING_TOKEN": "s3cret",
+            **NO_WAIT,
+        }
         leave(open_rest_store(server.url, environ=environ, cwd=tmp_path))
-        assert [run.state for run in sync_outbox(environ=environ, cwd=tmp_path).runs] == [SyncState.SENT]
+        assert sync_outbox(environ=environ, cwd=tmp_path).runs == ()  # it may have come with a clone
+        assert server.asked == []
+        named = {**environ, "MLFLOW_TRACKING_URI": server.url}
+        assert [run.state for run in sync_outbox(environ=named, cwd=tmp_path).runs] == [SyncState.SENT]
+
+
+@pytest.mark.parametrize("what", ["file", "directory"])
+def test_a_link_in_an_outbox_sends_no_file_from_elsewhere(tmp_path: Path, what: str) -> None:
+    (tmp_path / "secrets").mkdir()
+    (tmp_path / "secrets" / "id_key").write_text("s3cret")
+    with answering(lambda asked: say({})) as server:
+        environ = environ_of(tmp_path)
+        store = open_rest_store(server.url, environ=environ, cwd=tmp_path)
+        leave(store, RUN, 'a {"path":"x","file":"id_key"}\n')
+        files = store.outbox_dir / "runs" / RUN / "files"
+        if what == "directory":
+            files.symlink_to(tmp_path / "secrets")
+        else:
+            files.mkdir()
+            (files / "id_key").symlink_to(tmp_path / "secrets" / "id_key")
+        result = sync_outbox(environ=environ, cwd=tmp_path, uri=server.url)
+    assert [run.state for run in result.runs] == [SyncState.REFUSED]
+    assert not any(b"s3cret" in asked.body for asked in server.asked)
 
 
 def test_one_store_serves_everyone_who_asks_for_the_same_server(tmp_path: Path) -> None:

@@ -215,13 +215,18 @@ def get_request_retries(environ: Mapping[str, str]) -> tuple[int, float, float]:
 def list_outbox_dirs(environ: Mapping[str, str], cwd: str) -> list[str]:
     """Return where what a tracking server has not got yet may be kept, the first that can be written is taken.
 
-    `REPRO_OUTBOX` alone, else the user's state directory (XDG Base Directory specification), then one in `cwd`.
+    The user's own places, then one in `cwd`.
     """
+    own = list_own_outbox_dirs(environ, cwd)
+    return own if environ.get("REPRO_OUTBOX") else [*own, os.path.join(cwd, "mlruns", ".repro", "outbox")]
+
+
+def list_own_outbox_dirs(environ: Mapping[str, str], cwd: str) -> list[str]:
+    """Return `REPRO_OUTBOX`, else the one in the user's state directory (XDG Base Directory specification)."""
     if named := environ.get("REPRO_OUTBOX"):
         return [os.path.join(cwd, os.path.expanduser(named))]
     state = os.path.expanduser(environ.get("XDG_STATE_HOME") or "~/.local/state")
-    user = [os.path.join(state, "repro", "outbox")] if os.path.isabs(state) else []
-    return [*user, os.path.join(cwd, "mlruns", ".repro", "outbox")]
+    return [os.path.join(state, "repro", "outbox")] if os.path.isabs(state) else []
 
 
 def take_run_id() -> str | None:

@@ -2,13 +2,18 @@
 
 from __future__ import annotations
 
+import os
+import signal
+import time
 from pathlib import Path
+from typing import cast
 
 import pytest
 from rest_server import Asked, Said, answering, say
 
 from repro.errors import TrackingRefusedError
 from repro.formats.run_meta import MetricPoint
+from repro.tracking.rest.outbox import Outbox
 from repro.tracking.rest.store import RestStore, open_rest_store
 from repro.tracking.rest.sync import SyncState, sync_outbox
 
@@ -16,10 +21,11 @@ RUN = "a" * 32
 NO_WAIT = {"MLFLOW_HTTP_REQUEST_MAX_RETRIES": "0"}
 
 
-def leave(store: RestStore, run_id: str = RUN) -> None:
-    """Keep an entry as a process does that has ended."""
-    store.set_tag(run_id, "k", "v")
-    store._sender.leave_to_parent()
+def leave(store: RestStore, run_id: str = RUN, lines: str = 't {"key":"k","value":"v"}\n') -> None:
+    """Keep entries as a process does that has ended."""
+    journal = Outbox(store.outbox_dir).get_run(run_id).make_journal()
+    journal.append(lines)
+    journal.drop()
 
 
 def environ_of(tmp_path: Path, **more: str) -> dict[str, str]:
@@ -63,7 +69,12 @@ def test_the_only_server_is_shown_the_credentials(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize(
     ("said", "asks"),
-    [(Said(drop=True), 1), (say({"error_code": "PERMISSION_DENIED", "message": "no"}, 403), 1), (Said(status=401), 1)],
+    [
+        (Said(drop=True), 1),
+        (say({"error_code": "PERMISSION_DENIED", "message": "no"}, 403), 1),
+        (Said(status=401), 1),
+        (Said(status=404), 1),
+    ],
 )
 def test_a_server_that_does_not_take_anything_is_asked_once_and_everything_waits(
     tmp_path: Path, said: Said, asks: int
@@ -105,9 +116,8 @@ def test_a_run_that_the_server_has_no_longer_is_put_aside_whole(tmp_path: Path) 
     with answering(script) as server:
         environ = environ_of(tmp_path)
         store = open_rest_store(server.url, environ=environ, cwd=tmp_path)
-        for step in range(2000):
-            store._sender.write(RUN, f'm {{"key":"m","value":1.0,"timestamp":1,"step":{step}}}\n')
-        store._sender.leave_to_parent()
+        lines = (f'm {{"key":"m","value":1.0,"timestamp":1,"step":{step}}}\n' for step in range(2000))
+        leave(store, RUN, "".join(lines))
         result = sync_outbox(environ=environ, cwd=tmp_path, uri=server.url)
     assert [(run.state, run.refused, run.waiting) for run in result.runs] == [(SyncState.REFUSED, 2000, 0)]
     assert len(server.asked) < 10
@@ -116,8 +126,112 @@ def test_a_run_that_the_server_has_no_longer_is_put_aside_whole(tmp_path: Path) 
     assert "Run with id=a not found" in refused[0]
 
 
-def test_an_outbox_in_the_working_directory_is_found(tmp_path: Path) -> None:
+def test_an_outbox_in_the_working_directory_is_for_a_server_that_is_named(tmp_path: Path) -> None:
     with answering(lambda asked: say({})) as server:
-        environ = {"XDG_STATE_HOME": "/dev/null/state", **NO_WAIT}
+        environ = {
+            "HOME": "/dev/null",
+            "XDG_STATE_HOME": "/dev/null/state",
+            "MLFLOW_TRACKING_TOKEN": "s3cret",
+            **NO_WAIT,
+        }
         leave(open_rest_store(server.url, environ=environ, cwd=tmp_path))
-        assert [run.state for run in sync_outbox(environ=environ, cwd=tmp_path).runs] == [SyncState.SENT]
+        assert sync_outbox(environ=environ, cwd=tmp_path).runs == ()  # it may have come with a clone
+        assert server.asked == []
+        named = {**environ, "MLFLOW_TRACKING_URI": server.url}
+        assert [run.state for run in sync_outbox(environ=named, cwd=tmp_path).runs] == [SyncState.SENT]
+
+
+@pytest.mark.parametrize("what", ["file", "directory"])
+def test_a_link_in_an_outbox_sends_no_file_from_elsewhere(tmp_path: Path, what: str) -> None:
+    (tmp_path / "secrets").mkdir()
+    (tmp_path / "secrets" / "id_key").write_text("s3cret")
+    with answering(lambda asked: say({})) as server:
+        environ = environ_of(tmp_path)
+        store = open_rest_store(server.url, environ=environ, cwd=tmp_path)
+        leave(store, RUN, 'a {"path":"x","file":"id_key"}\n')
+        files = store.outbox_dir / "runs" / RUN / "files"
+        if what == "directory":
+            files.symlink_to(tmp_path / "secrets")
+        else:
+            files.mkdir()
+            (files / "id_key").symlink_to(tmp_path / "secrets" / "id_key")
+        result = sync_outbox(environ=environ, cwd=tmp_path, uri=server.url)
+    assert [run.state for run in result.runs] == [SyncState.REFUSED]
+    assert not any(b"s3cret" in asked.body for asked in server.asked)
+
+
+def test_one_store_serves_everyone_who_asks_for_the_same_server(tmp_path: Path) -> None:
+    environ = environ_of(tmp_path)
+    store = open_rest_store("http://ada:x@h.example.org", environ=environ, cwd=tmp_path)
+    assert open_rest_store("http://ada:x@h.example.org/", environ=environ, cwd=tmp_path) is store
+    assert open_rest_store("http://bob:x@h.example.org/", environ=environ, cwd=tmp_path) is not store
+
+
+class Interrupted(BaseException):
+    """What a signal's handler raises."""
+
+
+def test_a_batch_whose_sending_was_interrupted_is_compared_with_the_history(tmp_path: Path) -> None:
+    points: list[dict[str, object]] = []
+
+    def script(asked: Asked) -> Said:
+        if asked.path.endswith("runs/log-batch"):
+            metrics = asked.json["metrics"]
+            assert isinstance(metrics, list)
+            points.extend(metrics)
+            if len(points) == 10:
+                os.kill(os.getpid(), signal.SIGUSR1)
+                time.sleep(0.3)
+        latest = points[-1:]
+        if "get-history" in asked.path:
+            return say({"metrics": points})
+        info = {"run_id": RUN, "experiment_id": "0", "status": "RUNNING"}
+        return say({"run": {"info": info, "data": {"metrics": latest}}})
+
+    def interrupt(*_: object) -> None:
+        raise Interrupted
+
+    before = signal.signal(signal.SIGUSR1, interrupt)
+    try:
+        with answering(script) as server:
+            store = open_rest_store(server.url, environ=environ_of(tmp_path), cwd=tmp_path)
+            for step in range(10):
+                store.log_metric(RUN, "loss", MetricPoint(value=1.0, timestamp_ms=1, step=step))
+            with pytest.raises(Interrupted):
+                flush_and_wait(store)
+            store.log_metric(RUN, "loss", MetricPoint(value=1.0, timestamp_ms=1, step=10))
+            store.flush()
+    finally:
+        signal.signal(signal.SIGUSR1, before)
+    assert [each["step"] for each in points] == list(range(11))
+
+
+def flush_and_wait(store: RestStore) -> None:
+    store.flush()
+    time.sleep(5)
+
+
+def test_a_handler_of_a_signal_may_log_and_flush(tmp_path: Path) -> None:
+    with answering(lambda asked: say({})) as server:
+        store = open_rest_store(server.url, environ=environ_of(tmp_path), cwd=tmp_path)
+        handled: list[int] = []
+
+        def log_more(*_: object) -> None:
+            handled.append(1)
+            store.log_metric(RUN, "more", MetricPoint(value=1.0, timestamp_ms=len(handled)))
+            store.flush()
+            signal.setitimer(signal.ITIMER_REAL, 0.002)
+
+        before = signal.signal(signal.SIGALRM, log_more)
+        signal.setitimer(signal.ITIMER_REAL, 0.002)
+        try:
+            for step in range(3000):
+                store.log_metric(RUN, "loss", MetricPoint(value=1.0, timestamp_ms=1, step=step))
+        finally:
+            signal.setitimer(signal.ITIMER_REAL, 0)
+            signal.signal(signal.SIGALRM, before)
+        store.flush()
+    sent = [each for asked in server.asked for each in cast("list[dict[str, object]]", asked.json["metrics"])]
+    assert [each["step"] for each in sent if each["key"] == "loss"] == list(range(3000))
+    assert [each["timestamp"] for each in sent if each["key"] == "more"] == [*range(1, len(handled) + 1)]
+    assert handled

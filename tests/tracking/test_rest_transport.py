@@ -23,7 +23,7 @@ from repro.errors import (
 )
 from repro.settings import get_request_retries, get_request_timeout_s
 from repro.tracking.rest.address import find_address
-from repro.tracking.rest.answers import AnswerLostError
+from repro.tracking.rest.answers import AnswerLostError, UnexplainedError
 from repro.tracking.rest.patience import LONGEST_WAIT_S, Patience, parse_retry_after
 from repro.tracking.rest.transport import Transport
 
@@ -160,8 +160,8 @@ def test_a_server_that_says_nothing_is_given_up() -> None:
         (say({"error_code": "INVALID_PARAMETER_VALUE", "message": "no"}, 400), TrackingError, "HTTP 400"),
         (say({"error_code": "PERMISSION_DENIED", "message": "no"}, 403), TrackingRefusedError, "HTTP 403"),
         (Said(status=401, body=b"You are not authenticated."), TrackingRefusedError, "You are not authenticated."),
-        (Said(status=404, body=b"<html>", headers={"Content-Type": "text/html"}), TrackingError, "no such endpoint"),
-        (Said(status=302, headers={"Location": "https://login.example.org/"}), TrackingError, "leads elsewhere"),
+        (Said(status=404, body=b"<html>", headers={"Content-Type": "text/html"}), UnexplainedError, "no such endpoint"),
+        (Said(status=302, headers={"Location": "https://login.example.org/"}), UnexplainedError, "leads elsewhere"),
         (Said(body=b"<html>", headers={"Content-Type": "text/html"}), ServerUnavailableError, "instead of a JSON"),
         (Said(body=b"[1]"), ServerUnavailableError, "instead of a JSON object"),
         (Said(body=b"[" * 100_000), ServerUnavailableError, "instead of a JSON object"),

@@ -196,6 +196,51 @@ def test_runs_are_found_by_experiment_and_view_the_newest_first(store: Store, ex
     assert search(ViewType.ALL) == ids[::-1]
 
 
+def search(store: Store, experiment_id: str, text: str = "", *order_by: str) -> list[str]:
+    query = RunQuery(experiment_ids=(experiment_id,), filter=text, order_by=order_by)
+    return [run.info.run_name for run in store.search_runs(query)]
+
+
+def test_runs_are_found_by_what_was_logged(store: Store, experiment_id: str) -> None:
+    for number, name in enumerate(["a", "b", "c"]):
+        new = NewRun(experiment_id=experiment_id, user_id="ada", start_time_ms=1000 + number, run_name=name)
+        run_id = store.create_run(new).run_id
+        batch = Batch(
+            metrics=[Metric(key="val/loss", point=point(number / 2))],
+            params={"alpha": f"0.{number}", "only " + name: "x"},
+            tags={"kind": "odd" if number % 2 else "even"},
+        )
+        store.log_batch(run_id, batch)
+        if name == "c":
+            store.update_run(run_id, status=RunStatus.FAILED, end_time_ms=5000)
+    assert search(store, experiment_id, "metrics.`val/loss` >= 0.5") == ["c", "b"]
+    assert search(store, experiment_id, "params.alpha = '0.1' AND tags.kind = 'odd'") == ["b"]
+    assert search(store, experiment_id, "tags.kind LIKE 'ev%'", "metrics.`val/loss` ASC") == ["a", "c"]
+    assert search(store, experiment_id, "attributes.status = 'FAILED'") == ["c"]
+    assert search(store, experiment_id, "attributes.run_name != 'c'", "start_time ASC") == ["a", "b"]
+    assert search(store, experiment_id, "params.`only b` = 'x'") == ["b"]
+    assert search(store, experiment_id, "", "params.alpha DESC") == ["c", "b", "a"]
+    for bad in ("metrics.loss", "nothing.a = 'b'", "params.alpha > '1'", "metrics.`val/loss` = 'x'"):
+        with pytest.raises(TrackingError):
+            search(store, experiment_id, bad)
+
+
+def test_pages_of_runs_follow_each_other(store: Store, experiment_id: str) -> None:
+    new = [NewRun(experiment_id=experiment_id, user_id="ada", start_time_ms=1000 + each) for each in range(5)]
+    ids = [store.create_run(each).run_id for each in new]
+    found: list[str] = []
+    token, sizes = None, []
+    while True:
+        page = store.search_runs(RunQuery(experiment_ids=(experiment_id,), max_results=2, page_token=token))
+        found += [run.run_id for run in page]
+        sizes.append(len(page))
+        token = page.token
+        if token is None:
+            break
+    assert found == ids[::-1]
+    assert sizes == [2, 2, 1]
+
+
 # what is logged
 
 

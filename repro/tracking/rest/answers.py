@@ -34,6 +34,10 @@ class AnswerLostError(ServerUnavailableError):
     """A server may have done what it was asked for, or not: its answer did not come."""
 
 
+class UnexplainedError(TrackingError):
+    """Something refuses in words that are not an MLflow server's: what stands before it, or another server."""
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Answer:
     """What a server answered; header names are in lower case."""
@@ -59,7 +63,9 @@ def _choose_kind(status: int, code: str) -> type[TrackingError]:
         return _KINDS[code]
     if status == 403:
         return TrackingRefusedError
-    return ServerUnavailableError if status >= 500 or status in (408, 429) else TrackingError
+    if status >= 500 or status in (408, 425, 429):
+        return ServerUnavailableError
+    return TrackingError if code or status == 413 else UnexplainedError
 
 
 def make_refusal(address: Address, endpoint: str, answer: Answer) -> TrackingError:

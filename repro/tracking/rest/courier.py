@@ -10,7 +10,7 @@ from repro.errors import ServerUnavailableError, TrackingError, TrackingNotFound
 from repro.tracking import wire
 from repro.tracking.entities import PARENT_RUN_ID, NewRun
 from repro.tracking.points import identify
-from repro.tracking.rest.answers import AnswerLostError
+from repro.tracking.rest.answers import AnswerLostError, UnexplainedError
 from repro.tracking.rest.api import Api
 from repro.tracking.rest.artifacts import check_artifact_path, find_place
 from repro.tracking.rest.creation import create_run, get_or_create_experiment
@@ -18,8 +18,8 @@ from repro.tracking.rest.entries import Chunk, parse_entry, parse_point
 from repro.tracking.rest.journal import Journal
 from repro.tracking.rest.outbox import LOCAL_EXPERIMENT, Outbox, RunBox
 
-_WAITING = (ServerUnavailableError, TrackingRefusedError)
-"""What may be otherwise later: the server is away, or wants other credentials."""
+WAITING = (ServerUnavailableError, TrackingRefusedError, UnexplainedError)
+"""What may be otherwise later: the server is away, wants other credentials, or is not what answers."""
 _DEEPEST = 50
 _TRIES = 3
 
@@ -34,7 +34,7 @@ class Tally:
 
 
 class Courier:
-    """Deliveries to one server; every deed raises TrackingError, of which `_WAITING` leaves all as it is."""
+    """Deliveries to one server; every deed raises TrackingError, of which `WAITING` leaves all as it is."""
 
     def __init__(self, api: Api, outbox: Outbox) -> None:
         self.api = api
@@ -58,7 +58,7 @@ class Courier:
             return new
         try:
             parent = self.create_kept(self.outbox.get_run(parent), depth + 1)
-        except _WAITING:
+        except WAITING:
             raise
         except TrackingError:
             return new  # it is not ours
@@ -113,9 +113,10 @@ class _Delivery:
             self._try(chunk, lambda: self._send_other(chunk.other or b""))
         elif self._journal.is_doubtful(chunk) and chunk.metrics:
             self._send_batch(self._without_known(chunk))
+        elif chunk.metrics:
+            self._journal.note_try(chunk)
+            self._send_batch(chunk, is_first=True)
         else:
-            if chunk.metrics:
-                self._journal.note_try(chunk)
             self._send_batch(chunk)
 
     def _refuse(self, chunk: Chunk, reason: str) -> None:
@@ -166,7 +167,7 @@ class _Delivery:
             place.upload(path, file)
         kept.unlink()
 
-    def _send_batch(self, chunk: Chunk) -> None:
+    def _send_batch(self, chunk: Chunk, *, is_first: bool = False) -> None:
         """Send a batch; of one that is refused, its halves, down to the entries that are the reason."""
         error: TrackingError | None = None
         for _ in range(_TRIES):
@@ -178,9 +179,10 @@ class _Delivery:
                 error = lost
                 if not chunk.metrics:  # it was sent again as often as is of use
                     break
-                self._journal.note_doubt(chunk)
                 chunk = self._without_known(chunk)
             except TrackingError as refusal:
+                if is_first and error is None:
+                    self._journal.note_not_sent(chunk)
                 error = refusal
                 break
             else:
@@ -193,7 +195,7 @@ class _Delivery:
 
     def _is_final(self, error: TrackingError) -> bool:
         """Tell whether asking again is of no use: the server refuses, or fails at this while it takes other things."""
-        if not isinstance(error, _WAITING):
+        if not isinstance(error, WAITING):
             return True
         return error.error_code == "INTERNAL_ERROR" and self._can_write()
 
@@ -211,6 +213,8 @@ class _Delivery:
         if self._gone or len(chunk) == 1:
             self._refuse(chunk, self._gone or error.message)
             return
+        if chunk.metrics:
+            self._journal.note_try(chunk)  # some of it will have arrived, whatever becomes of the rest
         for part in chunk.split():
             self._send_batch(part)
 

@@ -55,7 +55,7 @@ class Journal:
         self._descriptor = descriptor
         self._marks = path.with_suffix(".sent")
         self._marks_descriptor: int | None = None
-        self.lock = threading.Lock()
+        self.lock = threading.RLock()  # a signal's handler may log too
         self.is_closed = False
         header, self.written = self._read_shape()
         sent, self.doubtful = _read_marks(self._marks)
@@ -66,10 +66,15 @@ class Journal:
 
     @classmethod
     def make(cls, directory: Path) -> Journal:
-        """Make a journal in a run's directory. Raises OSError."""
+        """Make a journal in a run's directory.
+
+        Raises OSError, FileNotFoundError also where somebody took it for one that was left before we had locked it.
+        """
         path = directory / f"{new_nonce()}.log"
         descriptor = os.open(path, _FLAGS | os.O_EXCL, 0o600)
-        try_lock(descriptor)
+        if not try_lock(descriptor) or not os.fstat(descriptor).st_nlink:
+            os.close(descriptor)
+            raise FileNotFoundError(path)
         os.write(descriptor, f"# {find_boot()}\n".encode())
         made = cls(path, descriptor)
         made.doubtful = 0  # nobody has sent any of it
@@ -142,10 +147,12 @@ class Journal:
     def note_try(self, chunk: Chunk) -> None:
         """Note that a chunk is sent now, and may have arrived whatever becomes of us. Raises OSError."""
         self._mark("?", chunk.end)
-
-    def note_doubt(self, chunk: Chunk) -> None:
-        """Note that it is not known whether a chunk has arrived."""
         self.doubtful = max(self.doubtful, chunk.end)
+
+    def note_not_sent(self, chunk: Chunk) -> None:
+        """Note that a chunk which was sent for the first time has not arrived."""
+        if self.doubtful == chunk.end:
+            self.doubtful = chunk.start
 
     def note_sent(self, chunk: Chunk) -> None:
         """Note that the server has a chunk. Raises OSError."""

@@ -102,8 +102,15 @@ class RunBox:
             yield
 
     def get_file(self, name: str) -> Path:
-        """Return the path of a kept artifact. Raises TrackingError for a name that leads elsewhere."""
-        return self.path / "files" / _check_name(name, "a kept file")
+        """Return the path of a kept artifact. Raises TrackingError for one that leads elsewhere, as a link does.
+
+        An outbox in a working directory may have come with a clone of somebody's repository.
+        """
+        path = self.path / "files" / _check_name(name, "a kept file")
+        outbox = os.path.realpath(self.path.parents[1])
+        if os.path.realpath(path) != os.path.join(outbox, "runs", self.run_id, "files", name):
+            raise TrackingError(f"`{path}` leads out of the outbox")
+        return path
 
     @property
     def refused(self) -> Path:
@@ -252,10 +259,14 @@ def open_outbox(address: Address, environ: Mapping[str, str], cwd: str) -> Outbo
     )
 
 
-def list_outboxes(environ: Mapping[str, str], cwd: str) -> list[tuple[str, Outbox]]:
-    """Return the servers that something may be to be sent to, each by its URI with its outbox."""
+def list_outboxes(environ: Mapping[str, str], cwd: str, *, own_only: bool) -> list[tuple[str, Outbox]]:
+    """Return the servers that something may be to be sent to, each by its URI with its outbox.
+
+    `own_only` leaves out the one in the working directory, which may have come with it.
+    """
     found = []
-    for place in settings.list_outbox_dirs(environ, cwd):
+    list_dirs = settings.list_own_outbox_dirs if own_only else settings.list_outbox_dirs
+    for place in list_dirs(environ, cwd):
         for path in sorted(Path(place).glob("*/server")):
             with suppress(OSError):
                 found.append((path.read_text(encoding="utf-8").strip(), Outbox(path.parent)))

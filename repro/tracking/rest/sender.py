@@ -16,13 +16,14 @@ from collections.abc import Mapping
 from contextlib import suppress
 from pathlib import Path
 
-from repro.errors import ReproError, ServerUnavailableError, TrackingError, TrackingRefusedError
-from repro.tracking.rest.courier import Courier, Tally
+from repro.errors import ReproError, ServerUnavailableError, TrackingError
+from repro.tracking.rest.courier import WAITING, Courier, Tally
 from repro.tracking.rest.journal import Journal
 from repro.tracking.rest.outbox import RunBox
 
 _GATHER_S = 0.1
 _JUST_NOW_S = 1.0
+_SHORTEST_PAUSE_S = 0.5
 _LONGEST_PAUSE_S = 30.0
 _MOST_OPEN = 64
 _MOST_TOLD = 20
@@ -37,7 +38,13 @@ class Channel:
         self.box = box
         self.journal = box.make_journal()
         self.params: dict[str, str] = {}
-        self.delivering = threading.Lock()
+        self.delivering = threading.RLock()
+        self.is_delivering = False
+        self.writer: int | None = None
+
+    def is_interrupted(self) -> bool:
+        """Tell whether this thread was writing or sending when a signal's handler began, which then leaves it alone."""
+        return self.is_delivering or self.writer == threading.get_ident()
 
     def check_params(self, params: Mapping[str, str]) -> None:
         """Refuse another value for a parameter than it was given here. Raises TrackingError."""
@@ -64,7 +71,7 @@ class Sender:
 
     def _begin(self) -> None:
         self._channels: dict[str, Channel] = {}
-        self._lock = threading.Lock()
+        self._lock = threading.RLock()
         self._wake = threading.Event()
         self._thread: threading.Thread | None = None
         self._failed_at_s = 0.0
@@ -74,6 +81,7 @@ class Sender:
         """Forget, in a forked child, what is its parent's."""
         for channel in self._channels.values():
             channel.journal.drop()
+        self._owner = os.getpid()
         self._tally = Tally()
         self._begin()
 
@@ -98,11 +106,15 @@ class Sender:
         while True:
             channel = self._channels.get(run_id) or self._open(run_id)
             with channel.journal.lock:
-                if not channel.journal.is_closed:
-                    if params:
-                        channel.check_params(params)
-                    channel.journal.append(lines)
-                    break
+                outer, channel.writer = channel.writer, threading.get_ident()
+                try:
+                    if not channel.journal.is_closed:
+                        if params:
+                            channel.check_params(params)
+                        channel.journal.append(lines)
+                        break
+                finally:
+                    channel.writer = outer
             self._open(run_id)
         if not self._wake.is_set():
             self._wake_up()
@@ -119,27 +131,41 @@ class Sender:
 
     def _deliver_channel(self, channel: Channel) -> None:
         with channel.delivering:
-            if not channel.journal.is_closed:
+            if channel.journal.is_closed or channel.is_interrupted():
+                return
+            channel.is_delivering = True
+            try:
                 self._courier.deliver(channel.box, channel.journal, self._tally)
+            finally:
+                channel.is_delivering = False
 
     def _work(self) -> None:
         """Send what gathers, for as long as the process runs; whatever goes wrong is a flush's to say."""
-        pause_s = 0.5
+        pause_s = _SHORTEST_PAUSE_S
         while True:
             self._wake.wait()
             time.sleep(_GATHER_S)
             self._wake.clear()
+            if self._send_gathered():
+                pause_s = _SHORTEST_PAUSE_S
+                continue
+            time.sleep(pause_s)
+            pause_s = min(pause_s * 2, _LONGEST_PAUSE_S)
+            self._wake.set()
+
+    def _send_gathered(self) -> bool:
+        """Send what was logged to each run, and say whether that could be done."""
+        is_sent = True
+        for channel in list(self._channels.values()):
             try:
-                for channel in list(self._channels.values()):
-                    self._deliver_channel(channel)
-                self._close_idle()
-                pause_s = 0.5
-            except (ReproError, OSError) as error:
-                if isinstance(error, ServerUnavailableError):
-                    self.note_away(error)
-                time.sleep(pause_s)
-                pause_s = min(pause_s * 2, _LONGEST_PAUSE_S)
-                self._wake.set()
+                self._deliver_channel(channel)
+            except ServerUnavailableError as error:
+                self.note_away(error)
+                return False
+            except (ReproError, OSError):
+                is_sent = False  # the other runs need not wait for this one
+        self._close_idle()
+        return is_sent
 
     def _close_idle(self) -> None:
         if len(self._channels) > _MOST_OPEN:
@@ -157,7 +183,7 @@ class Sender:
             return
         try:
             with self._lock, channel.journal.lock:
-                if channel.journal.is_sent:
+                if channel.journal.is_sent and not channel.is_interrupted():
                     channel.journal.close()
                     channel.box.remove_if_done()
                     self._channels.pop(run_id, None)
@@ -208,25 +234,58 @@ class Sender:
                 if not channel.journal.is_closed and not channel.journal.is_sent:
                     channel.journal.sync()
 
+    def has_unsent(self, run_id: str) -> bool:
+        """Tell whether something that was logged to a run waits."""
+        names = self._courier.outbox.list_names(run_id)
+        channels = [self._channels[name] for name in names if name in self._channels]
+        return any(not channel.journal.is_sent for channel in channels)
+
+    def _flush_own(self) -> TrackingError | None:
+        """Send what this process has logged; return why the first of the runs that cannot be sent cannot."""
+        first: TrackingError | None = None
+        for run_id in list(self._channels):
+            try:
+                self.deliver_run(run_id)
+                self._close(run_id)
+            except ServerUnavailableError:
+                raise
+            except TrackingError as error:
+                first = first or error
+        return first
+
+    def _flush_left(self) -> None:
+        """Send what others have left; what cannot be sent of it is said, and is not this process's fault."""
+        for box in self._courier.outbox.list_runs():
+            if box.run_id in self._channels:
+                continue
+            tally = Tally()
+            try:
+                deliver_left(self._courier, box, tally, own=self._list_own())
+            except WAITING:
+                raise
+            except TrackingError as error:
+                _warn(f"what an earlier process has logged to the run `{box.run_id}` cannot be sent: {error.message}")
+            if tally.refused:
+                _warn(f"the server refuses {len(tally.refused)} values of an earlier process, see `{box.refused}`")
+
     def flush(self) -> None:
         """Send everything that is left, also by processes that have ended; what cannot be sent is on the disk then.
 
-        Raises TrackingError for what the server has refused since the last flush.
+        Raises TrackingError for what the server has refused since the last flush, and TrackingRefusedError where it
+        refuses us.
         """
         try:
-            for run_id in list(self._channels):
-                self.deliver_run(run_id)
-                self._close(run_id)
-            for box in self._courier.outbox.list_runs():
-                if box.run_id not in self._channels:
-                    deliver_left(self._courier, box, self._tally, own=self._list_own())
-            self._told_away = False
-        except ServerUnavailableError as error:
-            self.note_away(error)
+            error = self._flush_own()
+            if error is None:
+                self._flush_left()
+                self._told_away = False
+        except ServerUnavailableError as away:
+            error = None
+            self.note_away(away)
+        if error or self._waits():
             self._sync()
-        except TrackingRefusedError:
-            self._sync()
-            raise
+        if error:
+            raise error
         self.raise_refused()
 
     def raise_refused(self) -> None:
@@ -252,7 +311,10 @@ class Sender:
             _warn(str(error))
 
     def _has_unsent(self) -> bool:
-        return bool(self._tally.refused) or any(not each.journal.is_sent for each in list(self._channels.values()))
+        return bool(self._tally.refused) or self._waits()
+
+    def _waits(self) -> bool:
+        return any(not each.journal.is_sent for each in list(self._channels.values()))
 
 
 def deliver_left(courier: Courier, box: RunBox, tally: Tally, *, own: frozenset[Path] = frozenset()) -> int:

@@ -33,7 +33,7 @@ from repro.tracking.entities import (
 from repro.tracking.rest import artifacts, creation, entries, local_runs
 from repro.tracking.rest.address import Address, find_address
 from repro.tracking.rest.api import LOCAL_ID, Api
-from repro.tracking.rest.courier import Courier
+from repro.tracking.rest.courier import WAITING, Courier
 from repro.tracking.rest.outbox import LOCAL_EXPERIMENT, Outbox, RunBox, open_outbox
 from repro.tracking.rest.patience import QUICK, Patience
 from repro.tracking.rest.sender import Sender
@@ -42,6 +42,8 @@ from repro.tracking.rest.transport import Transport
 T = TypeVar("T")
 _MOST_INFOS = 1000
 DEFAULT_EXPERIMENT = "0"
+_stores: dict[tuple[Address, Path, Patience, float], RestStore] = {}
+"""One for each server and way to it: whoever logs to a run here, a read through another client sends it first."""
 
 
 def _make_local_experiment(
@@ -251,6 +253,10 @@ class RestStore:
             self._sender.write(run_id, line())
             self._sender.note_away(error)
             return None
+        except WAITING:
+            if self._sender.has_unsent(run_id):  # what was logged before waits for other credentials
+                self._sender.write(run_id, line())
+            raise
 
     def update_run(
         self, run_id: str, *, status: RunStatus | None = None, end_time_ms: int | None = None, name: str | None = None
@@ -414,9 +420,10 @@ def open_rest_store(uri: str, *, environ: Mapping[str, str], cwd: Path) -> RestS
     """Return the store of an http(s) tracking URI, reached as variables say. Raises TrackingError and UsageError."""
     address = find_address(uri, environ)
     retries, factor_s, jitter_s = settings.get_request_retries(environ)
-    return RestStore(
-        address,
-        open_outbox(address, environ, str(cwd)),
-        patience=Patience(retries=retries, factor_s=factor_s, jitter_s=jitter_s),
-        timeout_s=settings.get_request_timeout_s(environ),
-    )
+    outbox = open_outbox(address, environ, str(cwd))
+    patience = Patience(retries=retries, factor_s=factor_s, jitter_s=jitter_s)
+    timeout_s = settings.get_request_timeout_s(environ)
+    key = (address, outbox.root, patience, timeout_s)
+    if key not in _stores:
+        _stores.setdefault(key, RestStore(address, outbox, patience=patience, timeout_s=timeout_s))
+    return _stores[key]

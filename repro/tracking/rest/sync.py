@@ -12,10 +12,10 @@ from pathlib import Path
 from urllib.parse import urlsplit
 
 from repro import settings
-from repro.errors import ReproError, ServerUnavailableError, TrackingRefusedError
+from repro.errors import ReproError
 from repro.tracking.rest.address import Address, find_address
 from repro.tracking.rest.api import Api
-from repro.tracking.rest.courier import Courier, Tally
+from repro.tracking.rest.courier import WAITING, Courier, Tally
 from repro.tracking.rest.outbox import Outbox, RunBox, list_outboxes
 from repro.tracking.rest.patience import Patience
 from repro.tracking.rest.sender import deliver_left
@@ -91,7 +91,7 @@ class _ServerSync:
                 busy = deliver_left(self._courier, box, tally)
             except (ReproError, OSError) as error:
                 reason = str(error)
-                if isinstance(error, ServerUnavailableError | TrackingRefusedError):
+                if isinstance(error, WAITING):
                     self._away = reason
         run_id = self._outbox.find_id(box.run_id)
         refused = box.count_refused()
@@ -116,15 +116,17 @@ class _ServerSync:
 
 
 def _choose(environ: Mapping[str, str], cwd: Path, uri: str | None) -> list[tuple[Address, Outbox]]:
-    """Return the servers to send to: the one named, else every one that something is kept for.
+    """Return the servers to send to: the one named, else every one that the user's own outbox has something for.
 
-    Credentials of the environment are for the server that it names, and where it names none, for the only one.
+    Credentials of the environment are for the server that it names, and where it names none, for the only one. What
+    lies in the working directory's outbox goes to a server that is named only.
     """
     uri = uri or settings.find_tracking_uri(environ)
-    kept = list_outboxes(environ, str(cwd))
     if uri and urlsplit(uri).scheme in ("http", "https"):
         address = find_address(uri, environ)
+        kept = list_outboxes(environ, str(cwd), own_only=False)
         return [(address, outbox) for name, outbox in kept if name == address.uri]
+    kept = list_outboxes(environ, str(cwd), own_only=True)
     is_sure = len({name for name, _ in kept}) < 2
     known = environ if is_sure else settings.drop_tracking_credentials(environ)
     return [(find_address(name, known), outbox) for name, outbox in kept]

@@ -126,6 +126,9 @@ class Transport:
         except (OSError, http.client.HTTPException) as error:
             connection.close()
             raise _UnsentError(error) from error
+        except BaseException:
+            connection.close()
+            raise
         connection.sock.settimeout(self._timeout_s)
         return connection
 

@@ -15,6 +15,7 @@ REPRO_ENV = HOME / "repro"
 BIN = REPRO_ENV / "bin"
 CACHE = HOME / "cache"
 UV_CACHE = HOME / "uv-cache"
+ASIDE = HOME / "aside"
 LARGE = ("mlflow", "jupyterlab", "scikit-learn", "xgboost")
 
 
@@ -54,12 +55,23 @@ def read_output(*args: str | Path, cwd: Path = HOME) -> str:
     ).stdout
 
 
-def remove(path: Path) -> None:
-    """Remove a directory tree, read-only directories included; one that is gone is fine."""
+def set_aside(path: Path) -> None:
+    """Move a directory tree out of the way, to be removed when all is measured; one that is gone is fine.
+
+    Removing it now would distort what is measured next: ext4 looks, for each directory that is made within minutes,
+    past every inode that was freed just before, which takes longer than all else.
+    """
     if path.exists():
-        for directory, _, _ in os.walk(path):
-            os.chmod(directory, 0o700)
-        shutil.rmtree(path)
+        ASIDE.mkdir(exist_ok=True)
+        path.chmod(0o755)
+        path.rename(ASIDE / os.urandom(8).hex())
+
+
+def remove_aside() -> None:
+    """Remove what was set aside, read-only directories included."""
+    for directory, _, _ in os.walk(ASIDE):
+        os.chmod(directory, 0o700)
+    shutil.rmtree(ASIDE, ignore_errors=True)
 
 
 def count_bytes(path: Path) -> int:

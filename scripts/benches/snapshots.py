@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from benches.home import BIN, HOME, count_distributions, make_large, remove, run
+from benches.home import BIN, HOME, count_distributions, make_large, run, set_aside
 from benches.measure import Case, measure
 
 
@@ -34,8 +34,8 @@ def bench_snapshot_of(title: str, python: Path, rounds: int) -> None:
     fresh = ("--cache", HOME / "cold-cache", "-o", project / "fresh.txt")
 
     def forget() -> None:
-        remove(HOME / "cold-uv")
-        remove(HOME / "cold-cache")
+        set_aside(HOME / "cold-uv")
+        set_aside(HOME / "cold-cache")
         (project / "fresh.txt").unlink(missing_ok=True)
 
     cases = [

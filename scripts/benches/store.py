@@ -23,8 +23,8 @@ from benches.home import (
     count_distributions,
     make_large,
     read_output,
-    remove,
     run,
+    set_aside,
 )
 from benches.measure import Aim, Case, describe_aim, measure, take
 
@@ -48,7 +48,7 @@ def _uv_sync(project: Path, target: Path = PLAIN) -> float:
 
 
 def _make_uv_case(project: Path) -> Case:
-    return Case("uv venv + uv pip sync, warm", lambda: _uv_sync(project), lambda: remove(PLAIN))
+    return Case("uv venv + uv pip sync, warm", lambda: _uv_sync(project), lambda: set_aside(PLAIN))
 
 
 def _make_large_project() -> Path:
@@ -61,7 +61,7 @@ def _make_large_project() -> Path:
 def _forget_environments() -> None:
     """Remove what environments leave in the store, all but the wheels and trees: they are of wheels known before."""
     for room in ("envs", "looks", "roots", "pycache"):
-        remove(STORE / room)
+        set_aside(STORE / room)
         (STORE / room).mkdir(mode=0o755)
 
 
@@ -92,12 +92,12 @@ def bench_lookup(project: Path, rounds: int) -> None:
     """Measure a restore of what was restored before."""
     ready = _look_up("small", project, rounds * 3, faster=8)
     target = HOME / "pip-target"
-    synced = Case("virtualenv + pip-sync, warm", lambda: _pip_sync(project, target), lambda: remove(target))
+    synced = Case("virtualenv + pip-sync, warm", lambda: _pip_sync(project, target), lambda: set_aside(target))
     take([synced], rounds=1, is_warming=False)  # it takes half a minute
-    remove(target)
+    set_aside(target)
     print(describe_aim(f"{synced.name} (once) / {ready.name}", synced.median / ready.median, 500, "x", at_least=True))
     _look_up("large", _make_large_project(), rounds, faster=80)
-    remove(PLAIN)
+    set_aside(PLAIN)
 
 
 def bench_new(project: Path, rounds: int) -> None:
@@ -113,7 +113,7 @@ def bench_new(project: Path, rounds: int) -> None:
     uv = Case(
         f"uv, warm, and `{IMPORTS}`",
         lambda: _uv_sync(project) + run(PLAIN / "bin/python", "-c", IMPORTS),
-        lambda: remove(PLAIN),
+        lambda: set_aside(PLAIN),
     )
     repro = Case(
         f"repro restore, new, -- `{IMPORTS}`",
@@ -122,7 +122,7 @@ def bench_new(project: Path, rounds: int) -> None:
     )
     aims = [Aim(over=uv, under=repro, limit=3, at_least=True)]
     measure("restore and first import, wheels used before, small", [uv, repro], rounds=rounds, aims=aims)
-    remove(PLAIN)
+    set_aside(PLAIN)
 
 
 def _make_changed(large: Path) -> Path:
@@ -132,12 +132,12 @@ def _make_changed(large: Path) -> Path:
         line.split("==")[1].split()[0] for line in _lock(large).read_text().splitlines() if "certifi==" in line
     )
     project.mkdir(parents=True, exist_ok=True)
-    remove(env_dir)
+    set_aside(env_dir)
     _uv_sync(large, env_dir)
     python = env_dir / "bin" / "python"
     run(BIN / "uv", "pip", "install", "-q", "--no-deps", "--python", python, f"certifi<{version}")
     run(BIN / "repro", "snapshot", project, "--python", python)
-    remove(env_dir)
+    set_aside(env_dir)
     return project
 
 
@@ -147,10 +147,10 @@ def bench_changed(project: Path, rounds: int) -> None:
     changed = _make_changed(large)
     for each in (large, changed):
         _restore(each)
-        remove(PLAIN)
+        set_aside(PLAIN)
         _uv_sync(each)
     in_place = HOME / "uv-in-place"
-    remove(in_place)
+    set_aside(in_place)
     _uv_sync(large, in_place)
     sync = (BIN / "uv", "pip", "sync", "-q", "--python", in_place / "bin/python")
 
@@ -169,8 +169,8 @@ def bench_changed(project: Path, rounds: int) -> None:
     measure(
         "one distribution of the large lock changed", cases, rounds=rounds, aims=[Aim(over=repro, under=uv, limit=1.15)]
     )
-    remove(PLAIN)
-    remove(in_place)
+    set_aside(PLAIN)
+    set_aside(in_place)
 
 
 def bench_cold(project: Path, rounds: int) -> None:
@@ -180,7 +180,7 @@ def bench_cold(project: Path, rounds: int) -> None:
 
     def forget() -> None:
         for path in (cold_uv, cold, PLAIN):
-            remove(path)
+            set_aside(path)
 
     def sync() -> float:
         seconds = run(BIN / "uv", "venv", "-q", PLAIN, more=more)
@@ -196,7 +196,7 @@ def bench_cold(project: Path, rounds: int) -> None:
 def _measure_disk(project: Path) -> None:
     """Print what ten projects with the same lock take."""
     projects = HOME / "ten"
-    remove(projects)
+    set_aside(projects)
     _forget_environments()
     _restore(project)
     one = count_bytes(CACHE)
@@ -210,14 +210,14 @@ def _measure_disk(project: Path) -> None:
     print(f"\ndisk of ten projects with the small lock: {one >> 20} MiB for one, {ten >> 20} MiB for ten"
           f" (an environment alone, its files counted: {links >> 20} MiB)")  # fmt: skip
     print(describe_aim("the cache with ten / with one", ten / one, 1.01, "x"), flush=True)
-    remove(projects)
+    set_aside(projects)
 
 
 def bench_many(project: Path, rounds: int) -> None:
     """Measure what many projects and many environments cost."""
     _measure_disk(project)
     home = HOME / "many-stored"
-    remove(home)
+    set_aside(home)
     cases = []
     for number in (1, 100, 1000):
         place = home / str(number)
@@ -226,7 +226,7 @@ def bench_many(project: Path, rounds: int) -> None:
         cases.append(Case(f"repro restore, ready, one of {number}", look_up))
     aims = [Aim(over=case, under=cases[0], limit=1.1) for case in cases[1:]]
     measure("look-up in a store of many environments", cases, rounds=rounds * 4, aims=aims)
-    remove(home)
+    set_aside(home)
 
 
 def _make_sums(env_dir: Path) -> Callable[[], float]:
@@ -246,4 +246,4 @@ def bench_deep(project: Path, rounds: int) -> None:
     title = f"every file read, small, {files} files, {count_bytes(env_dir) >> 20} MiB"
     measure(title, [sums, verify, uv], rounds=rounds)
     print(describe_aim(verify.name, verify.median, 1, " s"), flush=True)
-    remove(PLAIN)
+    set_aside(PLAIN)

@@ -21,7 +21,7 @@ import pytest
 from servers import LoopbackServer
 
 from repro.formats.simple_index import expand_tags
-from repro.snapshots.hashes import find_uv
+from repro.snapshots.uv import find_uv
 
 REPOSITORY = Path(__file__).resolve().parent.parent
 TEST_HOME = REPOSITORY / ".test-env"

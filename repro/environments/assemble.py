@@ -27,6 +27,16 @@ from repro.files import make_directory, new_nonce, remove_tree
 from repro.formats.record import read_rows
 
 _INSTALLER = b"repro\n"
+_SCRIPT = """\
+# -*- coding: utf-8 -*-
+import re
+import sys
+from {module} import {name}
+if __name__ == "__main__":
+    sys.argv[0] = re.sub(r"(-script\\.pyw|\\.exe)?$", "", sys.argv[0])
+    sys.exit({attribute}())
+"""
+"""What `installer` writes below the first line, which takes longer to import than to link a hundred files."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -81,11 +91,9 @@ def make_shebang(python: str) -> bytes:
 
 
 def _make_script(entry_point: EntryPoint, python: str) -> bytes:
-    from installer.scripts import Script
-
-    script = Script(entry_point.name, entry_point.module, entry_point.attribute, "console")  # as gui on POSIX
-    _, content = script.generate("python", "posix")
-    return make_shebang(python) + content.partition(b"\n")[2]
+    module, attribute = entry_point.module, entry_point.attribute
+    code = _SCRIPT.format(module=module, name=attribute.partition(".")[0], attribute=attribute)
+    return make_shebang(python) + code.encode()
 
 
 def _place(tree: Tree, file: TreeFile, site: str, minor: str) -> str:

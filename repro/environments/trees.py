@@ -14,7 +14,6 @@ from __future__ import annotations
 
 import hashlib
 import os
-import zipfile
 from collections.abc import Callable, Iterable
 from contextlib import AbstractContextManager, suppress
 from dataclasses import dataclass, replace
@@ -261,6 +260,8 @@ def _make_caches(target: Path, home: Path, directories: Iterable[str]) -> None:
 
 def _unpack(wheel: Path, target: Path, home: Path) -> Tree:
     """Unpack a wheel into a new directory and return what it holds; its marker is written last."""
+    import zipfile
+
     import installer
     from installer.exceptions import InstallerError
     from installer.sources import WheelFile

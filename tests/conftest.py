@@ -20,7 +20,7 @@ from pathlib import Path
 import pytest
 from servers import LoopbackServer
 
-from repro.formats.simple_index import expand_tags
+from repro.formats.tags import expand_tags
 from repro.snapshots.uv import find_uv
 
 REPOSITORY = Path(__file__).resolve().parent.parent

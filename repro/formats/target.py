@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from functools import cached_property
 
 from repro.formats.lockfile import Interpreter
-from repro.formats.simple_index import expand_tags
+from repro.formats.tags import expand_tags
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:

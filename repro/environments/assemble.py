@@ -119,14 +119,20 @@ def _read_script(tree: Tree, file: TreeFile, python: str) -> bytes | None:
     return make_shebang(python) + rest if first.startswith((b"#!python", b"#!pythonw")) else None
 
 
-def _format_row(path: str, content: bytes) -> tuple[str, str, str]:
-    digest = base64.urlsafe_b64encode(hashlib.sha256(content).digest()).decode().rstrip("=")
-    return path, f"sha256={digest}", str(len(content))
+def _seen_from(site: str, path: str) -> str:
+    """Return a path of an environment as a RECORD has it: relative to the site directory."""
+    below = path.removeprefix(f"{site}/")
+    return below if below != path else "../" * (site.count("/") + 1) + path
+
+
+def _format_row(site: str, own: OwnFile) -> tuple[str, str, str]:
+    digest = base64.urlsafe_b64encode(hashlib.sha256(own.content).digest()).decode().rstrip("=")
+    return _seen_from(site, own.path), f"sha256={digest}", str(len(own.content))
 
 
 def _list_rows(tree: Tree, own: Sequence[OwnFile], site: str, minor: str) -> Iterator[tuple[str, str, str]]:
     """Yield the rows of the installed RECORD: the wheel's own, where they are now, and what was made."""
-    made = {each.path: _format_row(os.path.relpath(each.path, site), each.content) for each in own}
+    made = {each.path: _format_row(site, each) for each in own}
     prefix = tree.info_dir.removesuffix(".dist-info") + ".data/"
     for path, hash_, size in read_rows(tree.read_record()):
         room, _, rest = path.removeprefix(prefix).partition("/")
@@ -138,7 +144,7 @@ def _list_rows(tree: Tree, own: Sequence[OwnFile], site: str, minor: str) -> Ite
             yield rest, hash_, size
         else:
             place = _place(tree, f"{room}/{rest}", site, minor)
-            yield made.pop(place, (os.path.relpath(place, site), hash_, size))
+            yield made.pop(place, (_seen_from(site, place), hash_, size))
     yield from made.values()
     yield f"{tree.info_dir}/RECORD", "", ""
 
@@ -152,7 +158,7 @@ def _format_record(tree: Tree, own: Sequence[OwnFile], site: str, minor: str) ->
         writer.writerows(_list_rows(tree, own, site, minor))
         return table.getvalue()
     end = f"{tree.info_dir}/RECORD,"
-    writer.writerows(_format_row(os.path.relpath(each.path, site), each.content) for each in own)
+    writer.writerows(_format_row(site, each) for each in own)
     kept = (line for line in text.split("\n") if line and not line.startswith(end))
     return "\n".join([*kept, table.getvalue() + f"{end},\n"])
 

@@ -6,9 +6,11 @@ has fetched, which the next one uses.
 
 from __future__ import annotations
 
+import gc
 import os
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
@@ -197,6 +199,19 @@ def finish_environment(order: Order, env_dir: str, blueprint: Blueprint, base: S
     return ready
 
 
+@contextmanager
+def _without_collector() -> Iterator[None]:
+    """Keep the garbage collector still: it would look again and again at a value for each file, none of it garbage."""
+    was_enabled = gc.isenabled()
+    gc.disable()
+    try:
+        yield
+    finally:
+        if was_enabled:
+            gc.enable()
+
+
+@_without_collector()
 def build_environment(machine: Machine, order: Order) -> tuple[str, Ready]:
     """Build and publish an environment, and return its directory and marker; the caller holds the key's lock.
 

@@ -141,7 +141,8 @@ def _download(source: Source, client: IndexClient, file: IndexFile, distribution
     """Fetch one wheel, check its sha256 while it comes in, keep and unpack it."""
     source.report(f"fetching {file.filename}")
     with source.stage() as directory:
-        path = Path(directory, os.path.basename(file.filename))
+        path = Path(directory, "wheel", os.path.basename(file.filename))
+        make_directory(path.parent)
         digest = hashlib.sha256()
         with client.open_whole(file) as stream, path.open("wb") as target:
             while block := stream.read(BLOCK_BYTES):
@@ -160,9 +161,9 @@ def _download(source: Source, client: IndexClient, file: IndexFile, distribution
                 hint="do not install it; if you trust the index, take the lock again with `repro snapshot --refresh`",
                 details=(f"locked {', '.join(distribution.hashes)}", f"fetched sha256:{sha256}"),
             )
-        kept = source.wheelhouse.keep(path)
-        _note_fetched(source, kept, file)
-        return source.trees.unpack(kept, source.wheelhouse.find(kept) or path)
+        source.wheelhouse.adopt(path, sha256)
+        _note_fetched(source, sha256, file)
+        return source.trees.unpack(sha256, source.wheelhouse.find(sha256) or path)
 
 
 def _list_candidates(client: IndexClient, wanted: Sequence[Distribution]) -> Mapping[str, Sequence[IndexFile]]:

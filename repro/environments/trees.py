@@ -17,7 +17,7 @@ import os
 from collections.abc import Callable, Iterable
 from contextlib import AbstractContextManager, suppress
 from dataclasses import dataclass, replace
-from pathlib import Path, PurePosixPath
+from pathlib import Path
 from typing import TYPE_CHECKING, BinaryIO
 
 from repro.environments.ready import END, is_complete
@@ -179,8 +179,7 @@ def read_uses(env_dir: str) -> tuple[str, ...] | None:
 
 
 def _check_member(path: str, wheel: str) -> None:
-    pure = PurePosixPath(path)
-    if pure.is_absolute() or ".." in pure.parts or "\n" in path or "\0" in path:
+    if path.startswith("/") or ".." in path.split("/") or "\n" in path or "\0" in path:
         raise RestoreError(f"the wheel `{wheel}` names a file outside itself: {path!r}")
 
 
@@ -223,11 +222,11 @@ class _Destination:
             make_directory(directory)
             self._made.add(directory)
         digest = hashlib.sha256()
-        with open(target, "xb") as file:
+        with open(target, "xb", buffering=0) as file:
             while block := stream.read(BLOCK_BYTES):
                 digest.update(block)
-                file.write(block)
-            file.flush()
+                while block:
+                    block = block[file.write(block) :]
             os.fchmod(file.fileno(), mode)
             found = os.fstat(file.fileno())
         sha256 = digest.hexdigest()
@@ -273,9 +272,12 @@ def _unpack(wheel: Path, target: Path, home: Path) -> Tree:
     from installer.exceptions import InstallerError
     from installer.sources import WheelFile
 
+    from repro.environments.wheel_zip import WheelZip
+
     destination = _Destination(target, wheel.name)
     try:
-        with WheelFile.open(wheel) as source:
+        with WheelZip(wheel) as content:
+            source = WheelFile(content)
             record = source.read_dist_info("RECORD")
             name, version = _read_identity(source.read_dist_info("METADATA"))
             installer.install(source, destination, additional_metadata={})  # type: ignore[arg-type]

@@ -24,8 +24,8 @@ from hypothesis import settings as hypothesis_settings
 from mlflow_server import MlflowServer
 from servers import LoopbackServer
 
-from repro.formats.simple_index import expand_tags
-from repro.snapshots.hashes import find_uv
+from repro.formats.tags import expand_tags
+from repro.snapshots.uv import find_uv
 from repro.tracking.file_store import FileStore
 from repro.tracking.server import serve_in_background
 

@@ -19,14 +19,26 @@ from collections.abc import Callable, Container, Iterator, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from functools import partial
+from itertools import groupby
+from operator import attrgetter
 
 from repro.environments.manifest import Entry, describe_file
 from repro.environments.trees import EntryPoint, Tree, TreeFile
 from repro.errors import RestoreError
-from repro.files import make_directory, new_nonce, remove_tree
+from repro.files import make_directory, new_nonce, open_directory, remove_tree
 from repro.formats.record import read_rows
 
 _INSTALLER = b"repro\n"
+_SCRIPT = """\
+# -*- coding: utf-8 -*-
+import re
+import sys
+from {module} import {name}
+if __name__ == "__main__":
+    sys.argv[0] = re.sub(r"(-script\\.pyw|\\.exe)?$", "", sys.argv[0])
+    sys.exit({attribute}())
+"""
+"""What `installer` writes below the first line, which takes longer to import than to link a hundred files."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -38,13 +50,15 @@ class OwnFile:
     mode: int = 0o444
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
 class Link:
-    """A file of a tree and its path in the environment."""
+    """A file of a tree and its path in the environment; a plain class for the same reason as TreeFile."""
 
-    path: str
-    tree: Tree
-    file: TreeFile
+    __slots__ = ("file", "path", "tree")
+
+    def __init__(self, path: str, tree: Tree, file: TreeFile) -> None:
+        self.path = path
+        self.tree = tree
+        self.file = file
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -81,16 +95,14 @@ def make_shebang(python: str) -> bytes:
 
 
 def _make_script(entry_point: EntryPoint, python: str) -> bytes:
-    from installer.scripts import Script
-
-    script = Script(entry_point.name, entry_point.module, entry_point.attribute, "console")  # as gui on POSIX
-    _, content = script.generate("python", "posix")
-    return make_shebang(python) + content.partition(b"\n")[2]
+    module, attribute = entry_point.module, entry_point.attribute
+    code = _SCRIPT.format(module=module, name=attribute.partition(".")[0], attribute=attribute)
+    return make_shebang(python) + code.encode()
 
 
-def _place(tree: Tree, file: TreeFile, site: str, minor: str) -> str:
-    """Return where a file of a tree goes."""
-    room, _, rest = file.path.partition("/")
+def _place(tree: Tree, path: str, site: str, minor: str) -> str:
+    """Return where the file at a path of a tree goes."""
+    room, _, rest = path.partition("/")
     if room == "site":
         return f"{site}/{rest}"
     if room == "scripts":
@@ -107,14 +119,20 @@ def _read_script(tree: Tree, file: TreeFile, python: str) -> bytes | None:
     return make_shebang(python) + rest if first.startswith((b"#!python", b"#!pythonw")) else None
 
 
-def _format_row(path: str, content: bytes) -> tuple[str, str, str]:
-    digest = base64.urlsafe_b64encode(hashlib.sha256(content).digest()).decode().rstrip("=")
-    return path, f"sha256={digest}", str(len(content))
+def _seen_from(site: str, path: str) -> str:
+    """Return a path of an environment as a RECORD has it: relative to the site directory."""
+    below = path.removeprefix(f"{site}/")
+    return below if below != path else "../" * (site.count("/") + 1) + path
+
+
+def _format_row(site: str, own: OwnFile) -> tuple[str, str, str]:
+    digest = base64.urlsafe_b64encode(hashlib.sha256(own.content).digest()).decode().rstrip("=")
+    return _seen_from(site, own.path), f"sha256={digest}", str(len(own.content))
 
 
 def _list_rows(tree: Tree, own: Sequence[OwnFile], site: str, minor: str) -> Iterator[tuple[str, str, str]]:
     """Yield the rows of the installed RECORD: the wheel's own, where they are now, and what was made."""
-    made = {each.path: _format_row(os.path.relpath(each.path, site), each.content) for each in own}
+    made = {each.path: _format_row(site, each) for each in own}
     prefix = tree.info_dir.removesuffix(".dist-info") + ".data/"
     for path, hash_, size in read_rows(tree.read_record()):
         room, _, rest = path.removeprefix(prefix).partition("/")
@@ -125,9 +143,8 @@ def _list_rows(tree: Tree, own: Sequence[OwnFile], site: str, minor: str) -> Ite
         elif room in ("purelib", "platlib"):
             yield rest, hash_, size
         else:
-            file = TreeFile(path=f"{room}/{rest}", size_bytes=0, mtime_ns=0, sha256="")
-            place = _place(tree, file, site, minor)
-            yield made.pop(place, (os.path.relpath(place, site), hash_, size))
+            place = _place(tree, f"{room}/{rest}", site, minor)
+            yield made.pop(place, (_seen_from(site, place), hash_, size))
     yield from made.values()
     yield f"{tree.info_dir}/RECORD", "", ""
 
@@ -141,7 +158,7 @@ def _format_record(tree: Tree, own: Sequence[OwnFile], site: str, minor: str) ->
         writer.writerows(_list_rows(tree, own, site, minor))
         return table.getvalue()
     end = f"{tree.info_dir}/RECORD,"
-    writer.writerows(_format_row(os.path.relpath(each.path, site), each.content) for each in own)
+    writer.writerows(_format_row(site, each) for each in own)
     kept = (line for line in text.split("\n") if line and not line.startswith(end))
     return "\n".join([*kept, table.getvalue() + f"{end},\n"])
 
@@ -150,7 +167,7 @@ def _make_own_files(tree: Tree, *, env_dir: str, site: str, minor: str, is_reque
     """Return what a distribution has in this environment alone: its scripts, INSTALLER, REQUESTED and RECORD."""
     python = f"{env_dir}/bin/python"
     own = [
-        OwnFile(path=_place(tree, file, site, minor), content=content, mode=0o555)
+        OwnFile(path=_place(tree, file.path, site, minor), content=content, mode=0o555)
         for file in tree.files
         if file.path.startswith("scripts/") and (content := _read_script(tree, file, python)) is not None
     ]
@@ -217,13 +234,13 @@ def plan_environment(
         made = _make_own_files(tree, env_dir=env_dir, site=site, minor=minor, is_requested=tree.name in requested)
         replaced = {each.path for each in made}
         for file in tree.files:
-            path = _place(tree, file, site, minor)
+            path = _place(tree, file.path, site, minor)
             if path in replaced or path == f"{site}/{tree.info_dir}/RECORD" or "/__pycache__/" in path:
                 continue
             earlier = links.get(path)
             if earlier and earlier.file.sha256 != file.sha256:
                 notes.append(f"`{path}` is in {earlier.tree.info_dir} and in {tree.info_dir}; the latter's is used")
-            links[path] = Link(path=path, tree=tree, file=file)
+            links[path] = Link(path, tree, file)
         own |= {each.path: each for each in made}
     directories = {path.rpartition("/")[0] for path in (*links, *own)}
     return Blueprint(
@@ -245,6 +262,18 @@ def _link_one(source: str, target: str) -> None:
         shutil.copy2(source, target)
 
 
+def _link_all(links: Sequence[Link], env_dir: str) -> None:
+    """Link the files of each tree into an environment. Raises OSError, with whole paths."""
+    with open_directory(env_dir) as target:
+        for tree, group in groupby(links, key=attrgetter("tree")):
+            with open_directory(tree.path) as source:
+                for link in group:
+                    try:
+                        os.link(link.file.path, link.path, src_dir_fd=source, dst_dir_fd=target, follow_symlinks=False)
+                    except OSError:
+                        _link_one(f"{tree.path}/{link.file.path}", f"{env_dir}/{link.path}")
+
+
 def _write_own(path: str, own: OwnFile) -> None:
     with open(path, "xb") as file:
         file.write(own.content)
@@ -256,8 +285,7 @@ def perform(blueprint: Blueprint, env_dir: str) -> None:
     for directory in blueprint.directories:
         make_directory(f"{env_dir}/{directory}")
     try:
-        for link in blueprint.links:
-            _link_one(f"{link.tree.path}/{link.file.path}", f"{env_dir}/{link.path}")
+        _link_all(blueprint.links, env_dir)
         for each in blueprint.own:
             _write_own(f"{env_dir}/{each.path}", each)
     except FileExistsError as error:

@@ -6,19 +6,19 @@ has fetched, which the next one uses.
 
 from __future__ import annotations
 
+import gc
 import os
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 
 from repro import settings
 from repro.environments.assemble import Blueprint, list_entries, perform, plan_environment
-from repro.environments.fetch import Source, fetch_trees
+from repro.environments.fetch import Builder, Source, fetch_trees
 from repro.environments.installers import Creator
-from repro.environments.installers.pip import PipBuilder
-from repro.environments.installers.uv import UvCreator
-from repro.environments.installers.virtualenv import VirtualenvCreator
 from repro.environments.machine import Machine
 from repro.environments.manifest import FILE_NAME as MANIFEST
 from repro.environments.manifest import find_extra, format_manifest
@@ -30,34 +30,44 @@ from repro.errors import RestoreError
 from repro.files import find_boot, new_nonce, point_link, remove_tree, write_atomically
 from repro.formats.direct_url import Index, Vcs
 from repro.formats.lockfile import Distribution, Interpreter, Proof, Snapshot
-from repro.snapshots.drift import Change, compare
-from repro.snapshots.hashes import find_uv
+from repro.snapshots.uv import find_uv
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from repro.snapshots.drift import Change
+    from repro.snapshots.indexes import Indexes
 
 _SAME = Interpreter(implementation="any", version="0", abi="any", platform="any")  # files count on equal ones alone
 
 
-def make_environ(machine: Machine, order: Order) -> dict[str, str]:
-    """Return the process environment of the tools that build for an order."""
+def _find_indexes(machine: Machine, order: Order) -> Indexes:
+    """Return the indexes that are asked for an order: the user's, and those that its lock names."""
+    indexes = machine.find_indexes(order.project)
+    known = {*indexes.extra_urls, *indexes.public_urls}
+    more = tuple(url for url in order.snapshot.index_urls if url not in known)
+    return replace(indexes, extra_urls=(*indexes.extra_urls, *more))
+
+
+def _make_builder(machine: Machine, order: Order) -> Builder:
+    from repro.environments.installers.pip import PipBuilder
+
     env = settings.make_installer_environment(machine.environ)
     env["PIP_CACHE_DIR"] = machine.store.room("pip")
     machine.find_indexes(order.project).write_to(env, more_urls=order.snapshot.index_urls)
-    return env
+    return PipBuilder(python=order.candidate.path, runner=machine.runner, env=env)
 
 
 def open_source(machine: Machine, order: Order) -> Source:
     """Return where the files of an order come from."""
     store = machine.store
-    indexes = machine.find_indexes(order.project)
-    known = {*indexes.extra_urls, *indexes.public_urls}
-    more = tuple(url for url in order.snapshot.index_urls if url not in known)
     return Source(
         wheelhouse=store.open_wheelhouse(),
         trees=store.open_trees(),
         built_dir=Path(store.room("built")),
         fetched_dir=Path(store.room("fetched")),
-        indexes=replace(indexes, extra_urls=(*indexes.extra_urls, *more)),
+        find_indexes=partial(_find_indexes, machine, order),
         environ=machine.environ,
-        builder=PipBuilder(python=order.candidate.path, runner=machine.runner, env=make_environ(machine, order)),
+        make_builder=partial(_make_builder, machine, order),
         interpreter=order.candidate.interpreter,
         locked=order.snapshot.interpreter,
         offline=order.offline,
@@ -70,9 +80,13 @@ def choose_creator(machine: Machine, engine: str | None) -> Creator:
     """Return what makes empty environments: uv where it is, else virtualenv. Raises RestoreError."""
     uv = find_uv() if engine in (None, "uv") else None
     if uv:
+        from repro.environments.installers.uv import UvCreator
+
         return UvCreator(uv, runner=machine.runner, cache_dir=machine.store.room("uv"))
     if engine == "uv":
         raise RestoreError("uv is not installed", hint="pip install 'repro[uv]', or restore with `--engine pip`")
+    from repro.environments.installers.virtualenv import VirtualenvCreator
+
     return VirtualenvCreator(runner=machine.runner, app_data_dir=machine.store.room("virtualenv"))
 
 
@@ -89,6 +103,10 @@ def _comparable(distribution: Distribution) -> Distribution:
     return replace(distribution, source=Index(), kept=False, modified=(), record=record)
 
 
+def _identify(distribution: Distribution) -> tuple[str, str, str]:
+    return distribution.name, distribution.version, distribution.record or ""
+
+
 def _describe_mismatch(change: Change) -> str:
     """Return a line for a distribution that is not what the lock says; other files by both record digests."""
     before, after = change.before, change.after
@@ -100,6 +118,10 @@ def _describe_mismatch(change: Change) -> str:
 
 def find_mismatches(wanted: Sequence[Distribution], there: Sequence[Distribution]) -> list[str]:
     """Return one line for each distribution that is not the wanted one, by name, version or record digest."""
+    if sorted(map(_identify, wanted)) == sorted(map(_identify, there)):
+        return []
+    from repro.snapshots.drift import compare
+
     drift = compare(
         Snapshot(interpreter=_SAME, distributions=tuple(map(_comparable, wanted))),
         Snapshot(interpreter=_SAME, distributions=tuple(map(_comparable, there))),
@@ -177,6 +199,19 @@ def finish_environment(order: Order, env_dir: str, blueprint: Blueprint, base: S
     return ready
 
 
+@contextmanager
+def _without_collector() -> Iterator[None]:
+    """Keep the garbage collector still: it would look again and again at a value for each file, none of it garbage."""
+    was_enabled = gc.isenabled()
+    gc.disable()
+    try:
+        yield
+    finally:
+        if was_enabled:
+            gc.enable()
+
+
+@_without_collector()
 def build_environment(machine: Machine, order: Order) -> tuple[str, Ready]:
     """Build and publish an environment, and return its directory and marker; the caller holds the key's lock.
 
@@ -185,7 +220,7 @@ def build_environment(machine: Machine, order: Order) -> tuple[str, Ready]:
     store = machine.store
     nonce = new_nonce()
     env_dir = store.room("envs", order.key, nonce)
-    creator, env = choose_creator(machine, order.engine), make_environ(machine, order)
+    creator, env = choose_creator(machine, order.engine), settings.make_installer_environment(machine.environ)
     try:
         with ThreadPoolExecutor(1) as meanwhile:  # starting the tool takes as long as reading the trees
             created = meanwhile.submit(creator.create, env_dir, python=order.candidate.path, env=env)

@@ -21,15 +21,15 @@ from repro.errors import ReproError, RestoreError
 from repro.files import BLOCK_BYTES, make_directory, write_atomically
 from repro.formats.direct_url import Archive, Vcs, clean_url
 from repro.formats.lockfile import Distribution, Interpreter, format_requirement
-from repro.formats.simple_index import IndexFile
-from repro.snapshots.indexes import Indexes
 from repro.snapshots.pins import FetchError, IndexUnreachableError, Pin
 from repro.snapshots.wheelhouse import Wheelhouse
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from repro.formats.simple_index import IndexFile
     from repro.formats.target import Target
     from repro.snapshots.index_client import IndexClient
+    from repro.snapshots.indexes import Indexes
 
 
 class Builder(Protocol):
@@ -41,15 +41,15 @@ class Builder(Protocol):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Source:
-    """Where files come from for one restore."""
+    """Where files come from for one restore; where all are here, neither the indexes nor the builder are asked for."""
 
     wheelhouse: Wheelhouse
     trees: Trees
     built_dir: Path
     fetched_dir: Path
-    indexes: Indexes
+    find_indexes: Callable[[], Indexes]
     environ: Mapping[str, str]
-    builder: Builder
+    make_builder: Callable[[], Builder]
     interpreter: Interpreter
     locked: Interpreter | None
     offline: bool
@@ -141,7 +141,8 @@ def _download(source: Source, client: IndexClient, file: IndexFile, distribution
     """Fetch one wheel, check its sha256 while it comes in, keep and unpack it."""
     source.report(f"fetching {file.filename}")
     with source.stage() as directory:
-        path = Path(directory, os.path.basename(file.filename))
+        path = Path(directory, "wheel", os.path.basename(file.filename))
+        make_directory(path.parent)
         digest = hashlib.sha256()
         with client.open_whole(file) as stream, path.open("wb") as target:
             while block := stream.read(BLOCK_BYTES):
@@ -160,9 +161,9 @@ def _download(source: Source, client: IndexClient, file: IndexFile, distribution
                 hint="do not install it; if you trust the index, take the lock again with `repro snapshot --refresh`",
                 details=(f"locked {', '.join(distribution.hashes)}", f"fetched sha256:{sha256}"),
             )
-        kept = source.wheelhouse.keep(path)
-        _note_fetched(source, kept, file)
-        return source.trees.unpack(kept, source.wheelhouse.find(kept) or path)
+        source.wheelhouse.adopt(path, sha256)
+        _note_fetched(source, sha256, file)
+        return source.trees.unpack(sha256, source.wheelhouse.find(sha256) or path)
 
 
 def _list_candidates(client: IndexClient, wanted: Sequence[Distribution]) -> Mapping[str, Sequence[IndexFile]]:
@@ -177,6 +178,8 @@ def _list_candidates(client: IndexClient, wanted: Sequence[Distribution]) -> Map
 
 
 def _make_archive(archive: Archive, distribution: Distribution) -> IndexFile:
+    from repro.formats.simple_index import IndexFile
+
     sha256 = next((hash_.removeprefix("sha256:") for hash_ in distribution.hashes), archive.sha256)
     return IndexFile(filename=archive.url.rpartition("/")[2], url=archive.url, sha256=sha256)
 
@@ -185,7 +188,7 @@ def _fetch(source: Source, wanted: Sequence[Distribution]) -> dict[str, Tree]:
     """Fetch what indexes have as wheels; what they have not, or let nobody in for, is left out."""
     from repro.snapshots.index_client import IndexClient
 
-    with IndexClient(source.indexes, environ=source.environ) as client:
+    with IndexClient(source.find_indexes(), environ=source.environ) as client:
         try:
             files = _list_candidates(client, wanted)
         except FetchError as error:
@@ -217,7 +220,7 @@ def _build(source: Source, wanted: Sequence[Distribution]) -> dict[str, Tree]:
             requirement = f"{each.name} @ {each.source.format_url()}"
         with source.stage() as directory:
             hashed = bool(each.hashes) and not isinstance(each.source, Vcs)
-            source.builder.build([requirement], hashed=hashed, directory=directory)
+            source.make_builder().build([requirement], hashed=hashed, directory=directory)
             wheels = sorted(Path(directory).glob("*.whl"))
             if len(wheels) != 1:
                 raise RestoreError(f"pip made {len(wheels)} wheels of `{each.name}`, not one")

@@ -20,8 +20,10 @@ from repro.environments.store import Store
 from repro.errors import InterpreterNotFoundError
 from repro.files import make_directory, write_atomically
 from repro.formats.lockfile import Interpreter
-from repro.process import Runner
-from repro.snapshots.probe import probe
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from repro.process import Runner
 
 _USUAL_DIRS = ("/usr/local/bin", "/usr/bin", "/bin")
 _MINORS = range(8, 16)  # 3.8 is the oldest that guest scripts run in
@@ -64,6 +66,8 @@ class Finder:
         note = self._name_note(path, stamp) if stamp else None
         if note and (known := _read_note(note)):
             return known
+        from repro.snapshots.probe import probe
+
         report = probe(path, runner=self._runner, environ=self._environ, scope="interpreter")
         candidate = Candidate(path=report.base_executable, interpreter=report.interpreter)
         if note:

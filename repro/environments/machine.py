@@ -12,16 +12,16 @@ from repro import settings
 from repro.environments.interpreters import Finder
 from repro.environments.store import Store, UnwritableStoreError, locate_store
 from repro.process import Runner
-from repro.snapshots.memory import Memory
-from repro.snapshots.pins import Hashes, Pin
-from repro.snapshots.take import Tools
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from repro.snapshots.hashes import HashSource
     from repro.snapshots.indexes import Indexes
     from repro.snapshots.keep import Keeper
+    from repro.snapshots.memory import Memory
+    from repro.snapshots.pins import Hashes, Pin
     from repro.snapshots.resolve import Resolve
+    from repro.snapshots.take import Tools
 
 
 def _say_nothing(stage: str) -> None:
@@ -71,6 +71,8 @@ class Machine:
 
         Raises RestoreError where somebody else could have filled it.
         """
+        from repro.snapshots.memory import Memory
+
         with contextlib.suppress(UnwritableStoreError):
             self.store.prepare()
         return Memory(Path(self.store.room()))
@@ -92,8 +94,8 @@ class Machine:
 
     def make_keeper(self, indexes: Indexes) -> Keeper:
         """Return what keeps wheels in the store. Raises RestoreError where somebody else could have filled it."""
-        from repro.snapshots.hashes import find_uv
         from repro.snapshots.keep import Keeper
+        from repro.snapshots.uv import find_uv
 
         build_env = settings.make_installer_environment(self.environ)
         settings.name_caches(build_env, self._find_caches_dir())
@@ -109,6 +111,8 @@ class Machine:
 
     def make_tools(self, *, project: Path, python: str, engine: str | None, must_prove: bool) -> Tools:
         """Return what a snapshot of `python` for a project may need."""
+        from repro.snapshots.take import Tools
+
         indexes = cache(lambda: self.find_indexes(project, python=python))
 
         def ask(pins: Sequence[Pin]) -> Hashes:

@@ -16,6 +16,7 @@ from __future__ import annotations
 import os
 
 from repro.environments.ready import END, is_complete
+from repro.files import open_directory
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -94,12 +95,14 @@ def read_manifest(env_dir: str) -> list[Entry]:
         return parse_manifest(file.read())
 
 
-def _is_as_stated(env_dir: str, entry: Entry) -> bool:
-    """Tell whether a file has its size and mtime, or a link its target. Raises OSError where it is gone."""
-    path = f"{env_dir}/{entry.path}"
+def _is_as_stated(root: int, entry: Entry) -> bool:
+    """Tell whether a file has its size and mtime, or a link its target. Raises OSError where it is gone.
+
+    `root` is a descriptor of the environment's directory.
+    """
     if entry.target is not None:
-        return os.readlink(path) == entry.target
-    found = os.lstat(path)
+        return os.readlink(entry.path, dir_fd=root) == entry.target
+    found = os.stat(entry.path, dir_fd=root, follow_symlinks=False)
     is_file = found.st_mode & 0o170000 == 0o100000
     return is_file and found.st_size == entry.size_bytes and found.st_mtime_ns == entry.mtime_ns
 
@@ -107,25 +110,28 @@ def _is_as_stated(env_dir: str, entry: Entry) -> bool:
 def compare_stats(env_dir: str, entries: Iterable[Entry]) -> Damage:
     """Return which files and links have another size, mtime or target than stated, or are missing."""
     changed, missing = [], []
-    for entry in entries:
-        try:
-            if not _is_as_stated(env_dir, entry):
+    with open_directory(env_dir) as root:
+        for entry in entries:
+            try:
+                if not _is_as_stated(root, entry):
+                    changed.append(entry.path)
+            except FileNotFoundError:
+                missing.append(entry.path)
+            except OSError:
                 changed.append(entry.path)
-        except FileNotFoundError:
-            missing.append(entry.path)
-        except OSError:
-            changed.append(entry.path)
     return Damage(changed=changed, missing=missing)
 
 
-def _walk(root: str, relative: str = "") -> Iterator[str]:
-    with os.scandir(f"{root}/{relative}" if relative else root) as entries:
-        for entry in entries:
-            path = f"{relative}/{entry.name}" if relative else entry.name
-            if entry.is_dir(follow_symlinks=False):
-                yield from _walk(root, path)
-            else:
-                yield path
+def _walk(root: str) -> Iterator[str]:
+    left = [""]
+    while left:
+        prefix = left.pop()
+        with os.scandir(f"{root}/{prefix}") as entries:
+            for entry in entries:
+                if entry.is_dir(follow_symlinks=False):
+                    left.append(f"{prefix}{entry.name}/")
+                else:
+                    yield f"{prefix}{entry.name}"
 
 
 def find_extra(env_dir: str, entries: Iterable[Entry]) -> list[str]:

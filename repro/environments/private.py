@@ -24,8 +24,9 @@ from dataclasses import dataclass, replace
 from enum import Enum
 from io import FileIO
 
+from repro import settings
 from repro.environments.assemble import Blueprint, list_entries
-from repro.environments.build import choose_creator, make_environ, plan_order
+from repro.environments.build import choose_creator, plan_order
 from repro.environments.lookup import Environment
 from repro.environments.machine import Machine
 from repro.environments.manifest import FILE_NAME as MANIFEST
@@ -356,7 +357,9 @@ def _make_base(machine: Machine, order: Order, place: str, stage: str) -> None:
         os.mkdir(place)
         _write(f"{place}/{_UNFINISHED}", b"")
         creator = choose_creator(machine, order.engine)
-        creator.create(place, python=order.candidate.path, env=make_environ(machine, order), stays=True)
+        creator.create(
+            place, python=order.candidate.path, env=settings.make_installer_environment(machine.environ), stays=True
+        )
         os.rename(place, f"{stage}/env")
     except BaseException:
         remove_tree(place)

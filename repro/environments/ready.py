@@ -2,14 +2,15 @@
 
 Plain lines, so that a look-up needs neither json nor re, which together cost as much as starting Python:
 
-    repro-environment 3
+    repro-environment 4
     key <16 hex digits>
     digest sha256:<64 hex digits>
     python 3.11.7
     interpreter <mtime in ns> <size in bytes> <path>
     config <mtime in ns> <size in bytes> of pyvenv.cfg
     boot <id of the boot it was made in, or `settled`>
-    directory <mtime in ns> <path relative to the environment>/
+    mtimes <of each directory, in ns> ...
+    <path of each directory relative to the environment>/
     ...
     end
 """
@@ -25,7 +26,7 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
 
 FILE_NAME = "repro-environment"
-_TITLE = "repro-environment 3"
+_TITLE = "repro-environment 4"
 END = "\nend\n"
 """What the store's own texts end with: one that was cut off, between two lines even, is told by it."""
 
@@ -111,7 +112,9 @@ def format_ready(ready: Ready) -> str:
     """Return a marker's text."""
     lines = [_TITLE, f"key {ready.key}", f"digest {ready.digest}", f"python {ready.python_version}"]
     lines += [f"interpreter {ready.interpreter}", f"config {ready.config}", f"boot {ready.boot}"]
-    lines += [f"directory {mtime_ns} {name}" for name, mtime_ns in sorted(ready.directories.items())]
+    directories = sorted(ready.directories.items())
+    lines += [" ".join(["mtimes", *(str(mtime_ns) for _, mtime_ns in directories)])]
+    lines += [name for name, _ in directories]
     return "\n".join(lines) + END
 
 
@@ -132,14 +135,13 @@ def parse_ready(text: str) -> Ready:
     """Return what a marker's text says. Raises ValueError where it is none, or cut off."""
     if not is_complete(text):
         raise ValueError("the marker is cut off")
-    title, key, digest, version, interpreter, config, boot, *directories = text[: -len(END)].split("\n")
+    title, key, digest, version, interpreter, config, boot, mtimes, *directories = text[: -len(END)].split("\n")
     if title != _TITLE or not boot.startswith("boot "):
         raise ValueError(f"the marker begins with {title!r}")
     mtime_ns, size_bytes, path = interpreter.removeprefix("interpreter ").split(" ", 2)
-    times = {}
-    for line in directories:
-        _, time_ns, name = line.split(" ", 2)
-        times[name] = int(time_ns)
+    kind, *times = mtimes.split(" ")
+    if kind != "mtimes" or len(times) != len(directories):
+        raise ValueError(f"the marker has {len(directories)} directories and {len(times)} mtimes")
     return Ready(
         key=key.removeprefix("key "),
         digest=digest.removeprefix("digest "),
@@ -147,5 +149,5 @@ def parse_ready(text: str) -> Ready:
         interpreter=Stamp(path, int(mtime_ns), int(size_bytes)),
         config=config.removeprefix("config "),
         boot=boot.removeprefix("boot "),
-        directories=times,
+        directories=dict(zip(directories, map(int, times), strict=True)),
     )

@@ -35,7 +35,6 @@ from repro.environments.ready import FILE_NAME as READY
 from repro.environments.ready import Ready, find_stamp, format_ready, settle
 from repro.environments.roots import Root, keep_root
 from repro.environments.store import Store
-from repro.environments.unbundle import take_bundle
 from repro.errors import RestoreError
 from repro.files import hold_lock, hold_shared, is_settled, make_directory, point_link, write_atomically
 from repro.formats.direct_url import Index, Vcs
@@ -324,8 +323,11 @@ def restore_environment(machine: Machine, request: Request) -> Environment:
         _keep_looks(store, found.key, options, stamp)
         return found
     loaded = _load(machine, request, content, path)
-    from_bundle = take_bundle(machine, path, loaded.snapshot, python=request.python)
-    if from_bundle is not None:
+    from_bundle: tuple[str, ...] = ()
+    if is_bundle_name(path.name):
+        from repro.environments.unbundle import take_bundle
+
+        from_bundle = take_bundle(machine, path, loaded.snapshot, python=request.python)
         request = replace(request, offline=True)
     order, notes = _make_order(machine, request, loaded)
     outcome = _find_or_build(machine, order, request.check)
@@ -340,5 +342,5 @@ def restore_environment(machine: Machine, request: Request) -> Environment:
         outcome.ready,
         reused=outcome.reused,
         seconds=time.perf_counter() - started,
-        notes=(*notes, *(from_bundle or ()), *outcome.notes),
+        notes=(*notes, *from_bundle, *outcome.notes),
     )

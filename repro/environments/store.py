@@ -27,15 +27,22 @@ A look-up reads one file of `looks/`, the link and the marker; nothing else deci
 
 from __future__ import annotations
 
-import contextlib
 import os
 import stat
-from contextlib import contextmanager
 
 from repro.environments.ready import FILE_NAME as READY
 from repro.environments.ready import Ready, parse_ready
 from repro.errors import RestoreError, UsageError
-from repro.files import hold_free_lock, hold_lock, make_directory, new_nonce, remove_tree, write_atomically
+from repro.files import (
+    contextmanager,
+    hold_free_lock,
+    hold_lock,
+    make_directory,
+    new_nonce,
+    remove_tree,
+    unlink,
+    write_atomically,
+)
 from repro.settings import expand_path
 
 TYPE_CHECKING = False
@@ -144,8 +151,7 @@ class Store:
                 yield directory
             finally:
                 remove_tree(directory)
-                with contextlib.suppress(OSError):
-                    os.unlink(lock)
+                unlink(lock)
 
     def remove_dead_stages(self) -> None:
         """Remove what processes that were killed have left in `tmp/`, and their locks."""
@@ -157,8 +163,7 @@ class Store:
             with hold_free_lock(lock) as is_free:
                 if is_free:
                     remove_tree(self.room("tmp", name))
-                    with contextlib.suppress(OSError):
-                        os.unlink(lock)
+                    unlink(lock)
 
     def remove_leftovers(self, key: str) -> None:
         """Remove what restores of `key` that were killed have left; the caller holds the key's lock."""
@@ -215,8 +220,10 @@ class Store:
 
     def keep_look(self, look: str, key: str) -> None:
         """Remember the key that a lock's bytes led to; a store that cannot be written only costs time."""
-        with contextlib.suppress(OSError):
+        try:
             write_atomically(self.room("looks", look), key, durable=False)
+        except OSError:
+            return
 
 
 def _read(path: str) -> str | None:

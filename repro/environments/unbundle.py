@@ -12,7 +12,6 @@ from repro.errors import InvalidSnapshotError, RestoreError
 from repro.formats.bundle import Member
 from repro.formats.lockfile import Distribution, Interpreter, Snapshot, canonicalize_name
 from repro.snapshots.bundled import OpenBundle, open_bundle
-from repro.snapshots.load import is_bundle_name
 from repro.snapshots.wheelhouse import Wheelhouse
 
 
@@ -129,14 +128,12 @@ def _take_wheels(machine: Machine, bundle: OpenBundle, found: Sequence[_Found]) 
         ) from error
 
 
-def take_bundle(machine: Machine, path: Path, snapshot: Snapshot, *, python: str | None) -> tuple[str, ...] | None:
-    """Take a bundle's wheels into the store and return what its reader should know; None for a path that is no bundle.
+def take_bundle(machine: Machine, path: Path, snapshot: Snapshot, *, python: str | None) -> tuple[str, ...]:
+    """Take a bundle's wheels into the store and return what its reader should know.
 
     `snapshot` is that of its lock. Raises InvalidSnapshotError, InterpreterNotFoundError and RestoreError, each of them
     before anything is kept.
     """
-    if not is_bundle_name(path.name):
-        return None
     with open_bundle(path) as bundle:
         found, faults = _match_wheels(bundle.members, snapshot)
         if faults:

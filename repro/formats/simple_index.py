@@ -14,6 +14,7 @@ from html.parser import HTMLParser
 from urllib.parse import unquote, urljoin, urlsplit
 
 from repro.formats.lockfile import canonicalize_name
+from repro.formats.tags import expand_tags
 
 JSON_TYPE = "application/vnd.pypi.simple.v1+json"
 HTML_TYPES = ("application/vnd.pypi.simple.v1+html", "text/html")
@@ -76,12 +77,6 @@ def is_file_name(text: str) -> bool:
     if not _FILENAME.fullmatch(text):
         return False
     return bool(_WHEEL.fullmatch(text)) or ("-" in text and text.endswith(_SDIST_SUFFIXES))
-
-
-def expand_tags(compressed: str) -> frozenset[str]:
-    """Return the tags in a compressed set, e.g. `py2.py3-none-any` (PEP 425)."""
-    python, abi, platform = (part.split(".") for part in compressed.split("-"))
-    return frozenset(f"{each}-{a}-{p}" for each in python for a in abi for p in platform)
 
 
 def select_version(files: Sequence[IndexFile], version: str) -> tuple[IndexFile, ...]:

@@ -7,21 +7,31 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from functools import cached_property
 
-from packaging.markers import default_environment
-from packaging.tags import Tag, compatible_tags, cpython_tags, generic_tags, platform_tags, sys_tags
-
 from repro.formats.lockfile import Interpreter
-from repro.formats.simple_index import expand_tags
+from repro.formats.tags import expand_tags
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from packaging.tags import Tag
 
 _IMPLEMENTATIONS = {"cpython": "CPython", "pypy": "PyPy", "graalpy": "GraalVM"}
 
 
 @dataclass(frozen=True, kw_only=True)
 class Target:
-    """The markers' variables and the tags of the wheels that fit, best first."""
+    """An interpreter of this machine, None for the one that runs."""
 
-    markers: Mapping[str, str]
-    tags: tuple[Tag, ...]
+    python: Interpreter | None
+
+    @cached_property
+    def markers(self) -> Mapping[str, str]:
+        """The markers' variables."""
+        return _describe_markers(self.python)
+
+    @cached_property
+    def tags(self) -> tuple[Tag, ...]:
+        """The tags of the wheels that fit, best first."""
+        return tuple(_list_tags(self.python))
 
     @cached_property
     def _ranks(self) -> dict[str, int]:
@@ -37,9 +47,13 @@ class Target:
         return self.find_rank(wheel_name) is not None
 
 
-def _describe_markers(python: Interpreter) -> dict[str, str]:
+def _describe_markers(python: Interpreter | None) -> dict[str, str]:
     """Return the markers' variables: the interpreter's own, and this machine's where only it knows them."""
+    from packaging.markers import default_environment  # which takes as long as looking at all wheels of a lock
+
     here = {key: str(value) for key, value in default_environment().items()}
+    if python is None:
+        return here
     return {
         **here,
         "implementation_name": python.implementation,
@@ -51,7 +65,12 @@ def _describe_markers(python: Interpreter) -> dict[str, str]:
     }
 
 
-def _list_tags(python: Interpreter) -> Iterator[Tag]:
+def _list_tags(python: Interpreter | None) -> Iterator[Tag]:
+    from packaging.tags import compatible_tags, cpython_tags, generic_tags, platform_tags, sys_tags
+
+    if python is None:
+        yield from sys_tags()
+        return
     major, minor = (int(part) for part in python.minor.split("."))
     platforms = list(platform_tags())
     if python.implementation == "cpython":
@@ -66,7 +85,4 @@ def _list_tags(python: Interpreter) -> Iterator[Tag]:
 
 def make_target(python: Interpreter | None) -> Target:
     """Return the target for an interpreter of this machine; None is the one that runs."""
-    if python is None:
-        here = {key: str(value) for key, value in default_environment().items()}
-        return Target(markers=here, tags=tuple(sys_tags()))
-    return Target(markers=_describe_markers(python), tags=tuple(_list_tags(python)))
+    return Target(python=python)

@@ -26,8 +26,8 @@ from repro.formats.moment import format_moment
 from repro.formats.redaction import redact
 from repro.formats.wanted import Required
 from repro.process import Finished, Runner
-from repro.snapshots.hashes import find_uv
 from repro.snapshots.pins import IndexUnreachableError
+from repro.snapshots.uv import find_uv
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

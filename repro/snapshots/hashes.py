@@ -9,7 +9,6 @@ from __future__ import annotations
 import json
 import os
 import re
-import shutil
 import sys
 import tempfile
 from collections.abc import Mapping, Sequence
@@ -23,6 +22,7 @@ from repro.process import Finished, Runner
 from repro.settings import make_installer_environment, name_caches
 from repro.snapshots.indexes import Indexes
 from repro.snapshots.pins import Hashes, IndexUnreachableError, Pin
+from repro.snapshots.uv import find_uv
 
 _UNREACHABLE = re.compile(
     r"error sending request|Failed to fetch|dns error|NewConnectionError|ConnectTimeout|ConnectionError|Max retries"
@@ -54,18 +54,6 @@ def _parse_hashed_requirements(text: str) -> Hashes:
             name = canonicalize_name(re.split(r"[=@\[ ]", word, maxsplit=1)[0])
             found[name] = []
     return {name: tuple(hashes) for name, hashes in found.items() if hashes}
-
-
-def find_uv() -> str | None:
-    """Return the uv binary: the importable package's, else the one on PATH."""
-    try:
-        import uv
-    except ImportError:
-        return shutil.which("uv")
-    try:
-        return str(uv.find_uv_bin())
-    except FileNotFoundError:
-        return None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -12,7 +12,6 @@ from hypothesis import strategies as st
 from repro.formats import simple_index
 from repro.formats.simple_index import (
     IndexFile,
-    expand_tags,
     is_file_name,
     parse_html_page,
     parse_json_page,
@@ -215,11 +214,6 @@ def test_damaged_html_gives_no_file_or_one_sentence(content: bytes) -> None:
         assert parse_html_page(content, url=PAGE) == ()
     except ValueError as error:
         assert str(error) == "not a page of links: its HTML cannot be read"  # noqa: PT017
-
-
-def test_compressed_tags_are_expanded() -> None:
-    assert expand_tags("py2.py3-none-any") == {"py2-none-any", "py3-none-any"}
-    assert len(expand_tags("cp39-abi3-manylinux_2_17_x86_64.manylinux2014_x86_64")) == 2
 
 
 @pytest.mark.parametrize(

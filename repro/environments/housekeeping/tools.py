@@ -7,7 +7,7 @@ from collections.abc import Callable
 from importlib import metadata
 
 from repro.environments.machine import Machine
-from repro.snapshots.hashes import find_uv
+from repro.snapshots.uv import find_uv
 
 TOOLS = ("uv", "pip", "virtualenv", "pip-tools", "git")
 _TIMEOUT_S = 20.0

@@ -5,7 +5,6 @@ from __future__ import annotations
 import sys
 from collections.abc import Mapping, Sequence
 
-from repro.environments.installers.messages import explain
 from repro.process import Runner
 
 
@@ -23,4 +22,6 @@ class PipBuilder:
         args += ["--wheel-dir", directory, "-r", "/dev/stdin", *(["--require-hashes"] if hashed else [])]
         finished = self._runner.capture(args, env=self._env, stdin="\n".join(requirements) + "\n")
         if finished.returncode:
+            from repro.environments.installers.messages import explain
+
             raise explain(finished, "building a wheel with pip")

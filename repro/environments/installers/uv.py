@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
-from repro.environments.installers.messages import explain
 from repro.process import Runner
 
 
@@ -30,4 +29,6 @@ class UvCreator:
         args += ["--no-config", "--cache-dir", self._cache_dir, "--python", python, env_dir]
         finished = self._runner.capture(args, env=env)
         if finished.returncode:
+            from repro.environments.installers.messages import explain
+
             raise explain(finished, "making an empty environment with uv")

@@ -5,7 +5,6 @@ from __future__ import annotations
 import sys
 from collections.abc import Mapping
 
-from repro.environments.installers.messages import explain
 from repro.process import Runner
 
 
@@ -22,4 +21,6 @@ class VirtualenvCreator:
         args += ["--app-data", self._app_data_dir, "--python", python, env_dir]
         finished = self._runner.capture(args, env=env)
         if finished.returncode:
+            from repro.environments.installers.messages import explain
+
             raise explain(finished, "making an empty environment with virtualenv")

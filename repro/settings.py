@@ -584,6 +584,11 @@ def own_environment() -> dict[str, str]:
     return dict(os.environ)
 
 
+def live_environment() -> Mapping[str, str]:
+    """Return the process environment itself, for one look that costs no copy."""
+    return os.environ
+
+
 def own_python() -> str:
     """Return the interpreter that runs us."""
     return sys.executable

@@ -151,12 +151,12 @@ class Snapshot:
     index_urls: tuple[str, ...] = ()
     tool: str = ""
     stated_digest: str | None = None
+    is_hashed: bool = field(init=False, repr=False, compare=False)
+    """Whether installers must check hashes: one hash makes pip demand all."""
 
-    @property
-    def is_hashed(self) -> bool:
-        """Whether installers must check hashes: one hash makes pip demand all."""
+    def __post_init__(self) -> None:
         asked = [each for each in self.distributions if isinstance(each.source, Index | Archive) and not each.kept]
-        return any(each.hashes for each in asked or self.distributions)
+        object.__setattr__(self, "is_hashed", any(each.hashes for each in asked or self.distributions))
 
     def is_active(self, distribution: Distribution) -> bool:
         """Tell whether an installer sees the distribution: its entry is a requirement, not a comment."""

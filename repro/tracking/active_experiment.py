@@ -28,7 +28,7 @@ _chosen = _Chosen()
 
 def get_active_client() -> Client:
     """Return the client of the tracking URI. Raises TrackingError for one that no store keeps."""
-    uri = _chosen.uri or settings.find_tracking_uri(settings.own_environment())
+    uri = _chosen.uri or settings.find_tracking_uri(settings.live_environment())
     place = (uri, os.getcwd())
     if _chosen.opened is None or _chosen.opened[0] != place:
         _chosen.opened = place, Client(store=open_store(uri, cwd=Path.cwd()))
@@ -60,7 +60,7 @@ def find_active_experiment_id() -> str:
     """
     if _chosen.experiment_id:
         return _chosen.experiment_id
-    environ = settings.own_environment()
+    environ = settings.live_environment()
     by_id, name = settings.find_experiment_id(environ), settings.find_experiment_name(environ)
     if not name:
         return by_id or DEFAULT_EXPERIMENT

@@ -109,16 +109,13 @@ class _Runs:
     @property
     def own(self) -> list[ActiveRun]:
         """Those that this thread has started, the innermost last."""
-        found: list[ActiveRun] | None = getattr(self._local, "runs", None)
-        if found is None:
-            found = self._local.runs = []
+        found: list[ActiveRun] = self._local.__dict__.setdefault("runs", [])
         return found
 
     def find(self) -> ActiveRun | None:
         """Return the innermost run of this thread, else the process' first."""
-        if own := self.own:
-            return own[-1]
-        return self.all[0] if self.all else None
+        own = self._local.__dict__.get("runs") or self.all[:1]
+        return own[-1] if own else None
 
     def add(self, run: ActiveRun) -> None:
         """Make a run this thread's innermost."""
@@ -190,7 +187,7 @@ def _read_context(environ: Mapping[str, str]) -> dict[str, str]:
         raise TrackingError(f"MLFLOW_RUN_CONTEXT is no JSON object of tags ({error})") from error
 
 
-def _start_record(client: Client, run_id: str, *, environ: Mapping[str, str]) -> OwnRecord | None:
+def _start_record(client: Client, run_id: str, *, is_new: bool, environ: Mapping[str, str]) -> OwnRecord | None:
     """Begin to keep what a run ran in, unless its runner does; whatever goes wrong, the script goes on."""
     if not settings.wants_snapshot(environ):
         return None
@@ -198,7 +195,7 @@ def _start_record(client: Client, run_id: str, *, environ: Mapping[str, str]) ->
     try:
         from repro.tracking.own_record import start_own_record
 
-        return start_own_record(client.store, run_id, environ=environ, outer=outer)
+        return start_own_record(client.store, run_id, is_new=is_new, environ=environ, outer=outer)
     except Exception:
         return None
 
@@ -281,9 +278,9 @@ def start_run(
         )
         info = client.store.create_run(new).info
         notify("create_run", run_id=info.run_id, experiment_id=info.experiment_id)
-    run = ActiveRun(
-        info, client, started_by_runner=by_runner, record=_start_record(client, info.run_id, environ=environ)
-    )
+    is_new = not (run_id or given)
+    record = _start_record(client, info.run_id, is_new=is_new, environ=environ)
+    run = ActiveRun(info, client, started_by_runner=by_runner, record=record)
     if not by_runner:
         _keep_code(client, info.run_id)
     _runs.add(run)

@@ -19,12 +19,13 @@ class ArtifactFiles:
 
     def __init__(self, root: Path) -> None:
         self.root = root
+        self._real_root = Path(os.path.realpath(root))
 
     def locate(self, path: str) -> Path:
         """Return where an artifact's path leads, links followed."""
-        root = self.root.resolve()
+        root = self._real_root
         try:
-            place = (root / path).resolve()
+            place = Path(os.path.realpath(root / path))
         except (OSError, RuntimeError, ValueError) as error:  # a loop of links; a NUL
             raise TrackingError(f"the artifact path `{path!r}` cannot be used ({error})") from error
         if not place.is_relative_to(root):
@@ -45,7 +46,7 @@ class ArtifactFiles:
         place = self.locate(path)
         if not place.is_dir():
             return []
-        below = "" if place == self.root.resolve() else place.relative_to(self.root.resolve()).as_posix()
+        below = "" if place == self._real_root else place.relative_to(self._real_root).as_posix()
         entries = sorted(os.scandir(place), key=lambda entry: entry.name)
         described = [self._describe(each, below) for each in entries if not _is_half_written(each.name)]
         return [each for each in described if each]
@@ -90,7 +91,7 @@ class ArtifactFiles:
         place = self.locate(path)
         if not place.exists():
             raise TrackingNotFoundError(f"there is no artifact `{path}`")
-        target = target_dir / place.relative_to(self.root.resolve())
+        target = target_dir / place.relative_to(self._real_root)
         with explaining("artifact", path):
             target.parent.mkdir(parents=True, exist_ok=True)
             _copy(place, target)

@@ -40,9 +40,9 @@ def make_point(value: float, timestamp: float | None = None, step: float | None 
     """Return a point of a metric; time, in milliseconds, and step are rounded. Raises TrackingError."""
     try:
         return MetricPoint(
-            value=float(value),
-            timestamp_ms=time.time_ns() // 1_000_000 if timestamp is None else round(timestamp),
-            step=0 if step is None else round(step),
+            float(value),
+            time.time_ns() // 1_000_000 if timestamp is None else round(timestamp),
+            0 if step is None else round(step),
         )
     except (TypeError, ValueError, OverflowError) as error:
         given = f"value {value!r}, time {timestamp!r}, step {step!r}"
@@ -94,7 +94,7 @@ class Client:
 
     def __init__(self, tracking_uri: str | os.PathLike[str] | None = None, *, store: Store | None = None) -> None:
         if store is None:
-            given = settings.find_tracking_uri(settings.own_environment()) if tracking_uri is None else tracking_uri
+            given = settings.find_tracking_uri(settings.live_environment()) if tracking_uri is None else tracking_uri
             store = open_store(os.fspath(given) if given is not None else None, cwd=Path.cwd())
         self.store = store
 
@@ -172,7 +172,7 @@ class Client:
         """Make a run that is RUNNING and stays so until `set_terminated`; `start_time` in ms since the epoch."""
         new = NewRun(
             experiment_id=experiment_id,
-            user_id=settings.get_user(settings.own_environment()),
+            user_id=settings.get_user(settings.live_environment()),
             start_time_ms=now_ms() if start_time is None else round(start_time),
             run_name=run_name,
             tags=as_texts(tags or {}),

@@ -58,8 +58,10 @@ from repro.tracking.run_files import (
     keep_first_value,
     read_latest,
     read_points,
+    read_text,
     read_values,
     remove_value,
+    write_first_values,
     write_value,
 )
 from repro.tracking.store import DEFAULT_EXPERIMENT, find_directory
@@ -80,12 +82,17 @@ def _new_experiment_id() -> str:
     return str(10**17 + int.from_bytes(os.urandom(8), "big") % (9 * 10**17))
 
 
+def _make_deleted_error(run_id: str) -> TrackingError:
+    return TrackingError(f"the run `{run_id}` is deleted", hint=f"repro runs restore {run_id}")
+
+
 class FileStore:
     """The runs below one directory; see `repro.tracking.store.Store`."""
 
     def __init__(self, root: Path) -> None:
         self.root = root.absolute()
         self._run_dirs: dict[str, str] = {}
+        self._artifact_uris: dict[str, str] = {}  # which never change
 
     @property
     def uri(self) -> str:
@@ -264,7 +271,7 @@ class FileStore:
         tags = {RUN_NAME: name, **({USER: new.user_id} if new.user_id else {}), **new.tags}
         for key in tags:
             check_key("tag", key)
-        run_dir = directory / run_id
+        run_dir = f"{directory}/{run_id}"
         location = self._read_experiment_location(directory)
         info = RunInfo(
             run_id=run_id,
@@ -277,12 +284,13 @@ class FileStore:
             artifact_uri=f"{location.rstrip('/')}/{run_id}/artifacts",
         )
         with explaining("run", name):
+            os.mkdir(run_dir)
             for part in ("params", "metrics", "tags", "artifacts"):
-                os.makedirs(run_dir / part)
-            for key, value in tags.items():
-                write_value(f"{run_dir}/tags", "tag", key, value)
-            write_atomically(run_dir / META, format_run_meta(info), durable=False)
-        self._run_dirs[run_id] = str(run_dir)
+                os.mkdir(f"{run_dir}/{part}")
+            write_first_values(f"{run_dir}/tags", "tag", tags)
+            write_atomically(f"{run_dir}/{META}", format_run_meta(info), durable=False)
+        self._run_dirs[run_id] = run_dir
+        self._artifact_uris[run_id] = info.artifact_uri
         return Run(info=info, data=RunData(tags=tags))
 
     def _read_experiment_location(self, directory: Path) -> str:
@@ -333,26 +341,29 @@ class FileStore:
         """Return a run, also a deleted one."""
         return self.read_run(self.find_run_dir(run_id))
 
-    def _change(self, run_dir: Path, **changes: object) -> RunInfo:
+    def _change(self, run_dir: Path, *, only_active: bool = False, **changes: object) -> RunInfo:
         """Change what a run's meta.yaml says; fields that we do not know stay."""
-        path = run_dir / META
+        path = f"{run_dir}/{META}"
         with explaining("run", run_dir.name), hold_directory(run_dir):
-            text = path.read_text(encoding="utf-8")
-            info = replace(parse_run_meta(text, where=str(path)), **changes)  # type: ignore[arg-type]
-            write_atomically(path, edit_run_meta(text, info), durable=info.status.is_final)
+            text = read_text(path)
+            before = parse_run_meta(text, where=path)
+            if only_active and before.lifecycle_stage != "active":
+                raise _make_deleted_error(run_dir.name)
+            info = replace(before, **changes)  # type: ignore[arg-type]
+            write_atomically(path, edit_run_meta(text, info), durable=False)
         return info
 
     def _get_active_run_dir(self, run_id: str) -> Path:
         run_dir = self.find_run_dir(run_id)
         if self._read_info(run_dir).lifecycle_stage != "active":
-            raise TrackingError(f"the run `{run_id}` is deleted", hint=f"repro runs restore {run_id}")
+            raise _make_deleted_error(run_id)
         return run_dir
 
     def update_run(
         self, run_id: str, *, status: RunStatus | None = None, end_time_ms: int | None = None, name: str | None = None
     ) -> RunInfo:
         """Change what is given; a run whose status is not final has no end time."""
-        run_dir = self._get_active_run_dir(run_id)
+        run_dir = self._get_active_run_dir(run_id) if name else self.find_run_dir(run_id)
         changes: dict[str, object] = {}
         if status is not None:
             changes = {"status": status, "end_time_ms": end_time_ms if status.is_final else None}
@@ -363,7 +374,7 @@ class FileStore:
             changes["run_name"] = name
         if status is not None and status.is_final:
             _METRIC_FILES.close(str(run_dir))
-        return self._change(run_dir, **changes)
+        return self._change(run_dir, only_active=True, **changes)
 
     def delete_run(self, run_id: str) -> None:
         """Mark a run as deleted."""
@@ -413,10 +424,8 @@ class FileStore:
 
     def log_metric(self, run_id: str, key: str, point: MetricPoint) -> None:
         """Append a point to a metric: one write, so that points of several processes do not mix."""
-        run_dir = self._run_dirs.get(run_id)
-        if run_dir is None or not _METRIC_FILES.holds(run_dir, key):
-            run_dir = str(self._get_active_run_dir(run_id))
-        _METRIC_FILES.append(run_dir, key, point)
+        if not _METRIC_FILES.append_to_open(self._run_dirs.get(run_id), key, point):
+            _METRIC_FILES.append(str(self._get_active_run_dir(run_id)), key, point)
 
     def _set_tag(self, run_dir: str, key: str, value: str) -> None:
         write_value(f"{run_dir}/tags", "tag", key, value)
@@ -454,7 +463,9 @@ class FileStore:
         Raises TrackingError for artifacts that are kept elsewhere, which is not a directory.
         """
         run_dir = self.find_run_dir(run_id)
-        uri = self._read_info(run_dir).artifact_uri
+        uri = self._artifact_uris.get(run_id)
+        if uri is None:
+            uri = self._artifact_uris[run_id] = self._read_info(run_dir).artifact_uri
         if uri.endswith(f"{run_dir.parent.name}/{run_id}/artifacts") or uri.startswith("mlflow-artifacts:"):
             return ArtifactFiles(run_dir / "artifacts")
         place = find_directory(uri, cwd=Path.cwd())

@@ -17,14 +17,15 @@ from repro import settings
 from repro.environments.machine import Machine
 from repro.errors import ReproError
 from repro.files import remove_tree
-from repro.formats.lockfile import FILE_NAME, format_snapshot
+from repro.formats.lockfile import FILE_NAME
 from repro.inside.observe import find_started_before, install
 from repro.inside.process_facts import describe_process
 from repro.snapshots.hardware import read_hardware
 from repro.snapshots.running import find_site_directories, take_here
 from repro.snapshots.take import Taken
 from repro.snapshots.trace import Process, Trace, parse_process, read_trace
-from repro.tracking.run_record import Record, keep_record
+from repro.tracking.entities import Batch
+from repro.tracking.run_record import Record, format_once, keep_record
 from repro.tracking.snapshot_tags import make_snapshot_tags
 from repro.tracking.store import Store, find_text, write_text
 
@@ -33,6 +34,9 @@ if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
 
 _LEND_DIR = str(Path(__file__).resolve().parents[1] / "inside" / "lend")
+
+
+_read_hardware = lru_cache(maxsize=1)(read_hardware)
 
 
 def _describe_this_process() -> tuple[Process, ...]:
@@ -125,9 +129,8 @@ class OwnRecord:
                 self.observation = Observation(self._environ)
             self._taken = _take_now()
             snapshot = self._taken.snapshot
-            write_text(self._store, self._run_id, FILE_NAME, format_snapshot(snapshot))
-            for key, value in make_snapshot_tags(snapshot).items():
-                self._store.set_tag(self._run_id, key, value)
+            write_text(self._store, self._run_id, FILE_NAME, format_once(snapshot))
+            self._store.log_batch(self._run_id, Batch(tags=make_snapshot_tags(snapshot)))
         return self
 
     def finish(self) -> None:
@@ -138,7 +141,7 @@ class OwnRecord:
                 found=self._taken.found if self._taken else (),
                 trace=self.observation.read() if self.observation else None,
                 environ=self._environ,
-                hardware=read_hardware(),
+                hardware=_read_hardware(),
             )
             keep_record(self._store, self._run_id, record)
         if self._is_outermost and self.observation:
@@ -147,9 +150,9 @@ class OwnRecord:
 
 
 def start_own_record(
-    store: Store, run_id: str, *, environ: Mapping[str, str], outer: OwnRecord | None
+    store: Store, run_id: str, *, is_new: bool, environ: Mapping[str, str], outer: OwnRecord | None
 ) -> OwnRecord | None:
     """Begin the record of a run; None where it has one already, which is its runner's, or its earlier start's."""
-    if find_text(store, run_id, FILE_NAME) is not None:
+    if not is_new and find_text(store, run_id, FILE_NAME) is not None:
         return None
     return OwnRecord(store, run_id, environ=environ, outer=outer).start()

@@ -9,11 +9,12 @@ A key with `/` lies in directories.
 
 from __future__ import annotations
 
+import errno
 import os
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, suppress
-from threading import Lock
+from threading import RLock
 
 from repro.errors import TrackingError
 from repro.files import new_nonce, write_atomically
@@ -66,8 +67,22 @@ def write_value(directory: str, kind: str, key: str, value: str) -> None:
     check_key(kind, key)
     path = f"{directory}/{key}"
     with explaining(kind, key):
-        os.makedirs(os.path.dirname(path), exist_ok=True)
-        write_atomically(path, value, durable=False)
+        try:
+            write_atomically(path, value, durable=False)
+        except FileNotFoundError:
+            os.makedirs(os.path.dirname(path), exist_ok=True)
+            write_atomically(path, value, durable=False)
+
+
+def write_first_values(directory: str, kind: str, values: Mapping[str, str]) -> None:
+    """Write the values of a run that nobody can see yet. Raises TrackingError."""
+    for key, value in values.items():
+        check_key(kind, key)
+        with explaining(kind, key):
+            if "/" in key:
+                os.makedirs(os.path.dirname(f"{directory}/{key}"), exist_ok=True)
+            with open(f"{directory}/{key}", "xb") as file:
+                file.write(value.encode())
 
 
 def keep_first_value(directory: str, kind: str, key: str, value: str) -> str:
@@ -131,11 +146,11 @@ class MetricFiles:
 
     def __init__(self) -> None:
         self._descriptors: dict[tuple[str, str], int] = {}
-        self._lock = Lock()
+        self._lock = RLock()  # a signal's handler that ends the run may come while a point is written
         os.register_at_fork(after_in_child=self._renew_lock)
 
     def _renew_lock(self) -> None:
-        self._lock = Lock()
+        self._lock = RLock()
 
     def _open(self, run_dir: str, key: str) -> int:
         check_key("metric", key)
@@ -151,21 +166,33 @@ class MetricFiles:
         self._descriptors[run_dir, key] = descriptor
         return descriptor
 
+    def _write(self, descriptor: int, key: str, line: bytes) -> None:
+        with explaining("metric", key):
+            if os.write(descriptor, line) != len(line):
+                raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
     def append(self, run_dir: str, key: str, point: MetricPoint) -> None:
         """Append a point. Raises TrackingError."""
-        line = format_metric_line(point).encode()
         with self._lock:
             descriptor = self._descriptors.get((run_dir, key))
             if descriptor is None:
                 with explaining("metric", key):
                     descriptor = self._open(run_dir, key)
-            written = os.write(descriptor, line)
-        if written != len(line):
-            raise TrackingError(f"the metric `{key}` cannot be written: no space is left")
+            self._write(descriptor, key, format_metric_line(point).encode())
 
-    def holds(self, run_dir: str, key: str) -> bool:
-        """Tell whether a metric's file is open."""
-        return (run_dir, key) in self._descriptors
+    def append_to_open(self, run_dir: str | None, key: str, point: MetricPoint) -> bool:
+        """Append a point where the metric's file is open, and tell whether it was. Raises TrackingError."""
+        line = f"{point.timestamp_ms} {point.value!r} {point.step}\n".encode()  # a training loop's hot path
+        with self._lock:
+            descriptor = self._descriptors.get((run_dir, key))  # type: ignore[arg-type]
+            if descriptor is None:
+                return False
+            try:
+                if os.write(descriptor, line) == len(line):
+                    return True
+            except OSError as error:
+                raise TrackingError(f"the metric `{key}` cannot be written ({error.strerror})") from error
+        raise TrackingError(f"the metric `{key}` cannot be written (no space is left)")
 
     def close(self, run_dir: str) -> None:
         """Close the files of a run."""

@@ -37,6 +37,11 @@ class Record:
     hardware: Hardware
 
 
+# A script may start many runs in one environment: what is equal is made once.
+format_once = lru_cache(maxsize=4)(format_snapshot)
+_mark = lru_cache(maxsize=4)(mark_used)
+
+
 @lru_cache(maxsize=1)
 def _attribute(trace: Trace, found: tuple[Found, ...]) -> Attribution:
     """Read the RECORDs once for the many runs that one script may start."""
@@ -51,11 +56,11 @@ def _make_private(environ: Mapping[str, str]) -> Private:
 
 def _keep_marks(store: Store, run_id: str, snapshot: Snapshot, used: frozenset[str]) -> int | None:
     """Mark the run's own copy of the lock; one that the script has put into its place is left alone."""
-    if find_text(store, run_id, FILE_NAME) != format_snapshot(snapshot):
+    if find_text(store, run_id, FILE_NAME) != format_once(snapshot):
         return None
-    marked = mark_used(snapshot, used)
+    marked = _mark(snapshot, used)
     count = sum(each.used for each in marked.distributions)
-    write_text(store, run_id, FILE_NAME, format_snapshot(marked))
+    write_text(store, run_id, FILE_NAME, format_once(marked))
     store.set_tag(run_id, "repro.snapshot.used", str(count))
     return count
 

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import os
+import sqlite3
 import subprocess
 from collections.abc import Iterator
+from contextlib import closing
 from pathlib import Path
 
 import pytest
@@ -84,6 +86,25 @@ def test_the_newest_client_logs_and_reads_back_and_mlflow_reads_the_directory(
     assert said.splitlines()[-1] == "all read back"
     variables = {"MLFLOW_ALLOW_FILE_STORE": "true", "MLFLOW_TRACKING_URI": store.uri}
     assert run_script(mlflow, "-c", READ_DIRECTORY, cwd=tmp_path, **variables).splitlines()[-1] == "read"
+    run_script(
+        mlflow,
+        "-m",
+        "mlflow",
+        "migrate-filestore",
+        "--source",
+        str(store.root),
+        "--target",
+        "sqlite:///x.db",
+        cwd=tmp_path,
+    )
+    with closing(sqlite3.connect(tmp_path / "x.db")) as database:
+        for table, number in (
+            ("runs", 3),
+            ("logged_models", 1),
+            ("model_versions", 1),
+            ("registered_model_aliases", 1),
+        ):
+            assert database.execute(f"SELECT COUNT(*) FROM {table}").fetchone() == (number,), table
 
 
 @pytest.mark.mlflow

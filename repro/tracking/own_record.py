@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import json
 import os
+import sys
 import tempfile
 from contextlib import contextmanager, suppress
 from dataclasses import replace
@@ -15,6 +16,7 @@ from pathlib import Path
 
 from repro import settings
 from repro.environments.machine import Machine
+from repro.environments.ready import FILE_NAME as READY
 from repro.errors import ReproError
 from repro.files import remove_tree
 from repro.formats.lockfile import FILE_NAME
@@ -34,6 +36,13 @@ if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
 
 _LEND_DIR = str(Path(__file__).resolve().parents[1] / "inside" / "lend")
+
+
+def _describe_environment(prefix: str) -> dict[str, str]:
+    """Return the tags that say whether an interpreter's environment is one of the store, as `repro run` sets them."""
+    if not os.path.isfile(os.path.join(prefix, READY)):
+        return {"repro.restored": "false"}
+    return {"repro.restored": "true", "repro.env.key": os.path.basename(os.path.dirname(os.path.realpath(prefix)))}
 
 
 _read_hardware = lru_cache(maxsize=1)(read_hardware)
@@ -130,7 +139,8 @@ class OwnRecord:
             self._taken = _take_now()
             snapshot = self._taken.snapshot
             write_text(self._store, self._run_id, FILE_NAME, format_once(snapshot))
-            self._store.log_batch(self._run_id, Batch(tags=make_snapshot_tags(snapshot)))
+            tags = make_snapshot_tags(snapshot) | _describe_environment(sys.prefix)
+            self._store.log_batch(self._run_id, Batch(tags=tags))
         return self
 
     def finish(self) -> None:

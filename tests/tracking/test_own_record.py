@@ -8,7 +8,7 @@ import subprocess
 from pathlib import Path
 
 import pytest
-from conftest import REPOSITORY, LocalIndex, TestEnvironment
+from conftest import REPOSITORY, Cli, LocalIndex, TestEnvironment
 from readable_store import ReadableStore
 
 from repro.environments.machine import Machine
@@ -120,6 +120,21 @@ def test_its_snapshot_is_the_one_that_repro_snapshot_takes(script: Script) -> No
     assert expected.is_hashed  # the store remembers the hashes
     tags = script.store.read_tags(script.list_runs()[0].run_id)
     assert tags["repro.snapshot.digest"] == expected.compute_digest()
+    assert tags["repro.restored"] == "false"
+
+
+def test_a_script_that_runs_in_a_restored_environment_says_so(
+    script: Script, cli: Cli, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    lock = script.root / "project" / "requirements-lock.txt"
+    lock.parent.mkdir()
+    cli("snapshot", str(lock.parent), "--python", script.environment.python)
+    (script.root / "own.py").write_text("import repro\nwith repro.start_run(): pass")
+    monkeypatch.setenv("MLFLOW_TRACKING_URI", script.store.uri)
+    cli("restore", str(lock), "--", "env", f"PYTHONPATH={REPOSITORY}", "python", str(script.root / "own.py"))
+    tags = script.store.read_tags(script.list_runs()[0].run_id)
+    assert tags["repro.restored"] == "true"
+    assert tags["repro.env.key"] == json.loads(cli("restore", str(lock), "--json").stdout)["key"]
 
 
 def test_without_known_hashes_it_has_plain_pins_and_asks_no_index(script: Script, index: LocalIndex) -> None:

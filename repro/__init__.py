@@ -14,6 +14,7 @@ if TYPE_CHECKING:
     from repro.face import restore_or_warn as restore_or_warn
     from repro.face import run as run
     from repro.face import snapshot as snapshot
+    from repro.face import source as source
     from repro.projects.parameters import param as param
     from repro.tracking.active_experiment import get_tracking_uri as get_tracking_uri
     from repro.tracking.active_experiment import set_experiment as set_experiment
@@ -64,7 +65,7 @@ __version__ = "0.1.0"
 _HOMES = {
     "repro.environments.lookup": ("Environment",),
     "repro.errors": ("ReproError", "SnapshotNotFoundError", "SnapshotNotRestoredWarning", "TrackingError"),
-    "repro.face": ("restore", "restore_or_warn", "run", "snapshot"),
+    "repro.face": ("restore", "restore_or_warn", "run", "snapshot", "source"),
     "repro.projects.parameters": ("param",),
     "repro.tracking.active_experiment": ("get_tracking_uri", "set_experiment", "set_tracking_uri"),
     "repro.tracking.active_run": ("ActiveRun", "active_run", "end_run", "last_active_run", "start_run"),

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import sys
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 
 from repro import settings
@@ -18,6 +18,7 @@ from repro.environments.snapshot import select_ring, take_for, write_lock
 from repro.errors import UsageError
 from repro.formats.lockfile import Snapshot
 from repro.projects.run import RunRequest, RunResult, run_project
+from repro.projects.source import make_source_request
 from repro.snapshots.load import locate_lock
 from repro.snapshots.take import Thoroughness
 from repro.tracking.observed_runs import find_ring
@@ -142,4 +143,28 @@ def run(
         observe=observe,
         python=python,
     )
+    return run_project(_make_machine(cache), request, say=_note)
+
+
+def source(
+    path: str | os.PathLike[str],
+    words: Sequence[str] = (),
+    *,
+    restore: bool = False,
+    snapshot: bool = True,
+    observe: bool = True,
+    cache: str | os.PathLike[str] | None = None,
+    python: str | None = None,
+) -> RunResult:
+    """Run a script with the command line `words` as a tracked run, to its end, and return how it ended.
+
+    Raises as `run` does.
+    """
+    settled = RunRequest(
+        restore=restore or settings.wants_restore(settings.own_environment()),
+        snapshot=snapshot,
+        observe=observe,
+        python=python,
+    )
+    request = make_source_request(settled, path, words, cwd=Path.cwd())
     return run_project(_make_machine(cache), request, say=_note)

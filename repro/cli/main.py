@@ -31,6 +31,7 @@ COMMANDS = {
     "bundle": "write a lock and its wheels into one zip, which restores anywhere without a network",
     "restore": "make the environment of a lock, or find the one that is there",
     "run": "run a project's entry point and keep the run with its snapshot",
+    "source": "run a script with its own command line, as a tracked run",
     "params": "list the parameters that a script accepts, without running it",
     "server": "serve a directory of runs to MLflow clients of any version, over MLflow's REST API",
     "status": "say what differs between a lock, an environment and the code",

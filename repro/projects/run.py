@@ -20,12 +20,13 @@ from repro.environments.satisfy import restore_or_warn
 from repro.environments.snapshot import Outcome, take_for, write_lock
 from repro.errors import ReproError, Terminated
 from repro.formats.lockfile import FILE_NAME, format_snapshot
-from repro.formats.mlproject import EntryPoint, format_command
+from repro.formats.mlproject import EntryPoint
 from repro.formats.run_meta import RunInfo, RunStatus
 from repro.projects.assignments import parse_assignments, resolve_parameters
 from repro.projects.endpoint import Tracking, serving
 from repro.projects.project import Project, open_project
 from repro.projects.recorder import Recorder, make_observe_dir
+from repro.projects.script import format_run_command
 from repro.settings import choose_python
 from repro.snapshots.probe import probe
 from repro.tracking.entities import Batch, NewRun
@@ -41,11 +42,15 @@ _LEND_DIR = str(_PACKAGE_DIR / "inside" / "lend")
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RunRequest:
-    """What a caller asks for; `parameters` are `name=value` texts."""
+    """What a caller asks for; `parameters` are `name=value` texts.
+
+    With `words` these are what the entry point gets, and the parameters are what is kept of them.
+    """
 
     uri: str = "."
     entry_point: str | None = None
     parameters: tuple[str, ...] = ()
+    words: tuple[str, ...] | None = None
     restore: bool = False
     snapshot: bool = True
     observe: bool = True
@@ -241,7 +246,7 @@ def run_project(machine: Machine, request: RunRequest, *, say: Callable[[str], N
     entry = project.get_entry_point(request.entry_point, shell=settings.get_shell(machine.environ))
     given = parse_assignments(request.parameters)
     values = resolve_parameters(entry, given, project_dir=project.root, cwd=Path.cwd())
-    command = format_command(entry, values)
+    command = format_run_command(entry, values, request.words)
     store = open_store(settings.find_tracking_uri(machine.environ), cwd=Path.cwd())
     prepared = _prepare(machine, request, project, say)
     command = _LEADING_PYTHON.sub(lambda _: shlex.quote(prepared.python), command)

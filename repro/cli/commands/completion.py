@@ -18,6 +18,7 @@ _OPTIONS = {
     "restore": "--offline --allow-missing --used --verify --repair --into --force --link --engine --python --cache "
     "--json --verbose --help",
     "run": "--entry-point --param --restore --no-snapshot --no-observe --python --cache --json --verbose --help",
+    "source": "--restore --no-snapshot --no-observe --python --cache --json --verbose --help",
     "params": "--json --verbose --help",
     "server": "--store --host --port --token --token-file --allowed-host --json --verbose --help",
     "status": "--no-code --python --cache --json --verbose --help",

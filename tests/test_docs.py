@@ -25,8 +25,9 @@ def test_the_examples_of_the_commands_run_in_their_order(
     monkeypatch.setenv("MLFLOW_PYTHON_BIN", environment.python)
     Path("project").mkdir()
     Path("project", "train.py").write_text("import alpha, repro\nrepro.log_metric('rate', repro.param('rate', 0.5))\n")
+    Path("project", "tracked.py").write_text("# !source repro.run(rate=0.2)\nimport repro\nrepro.param('rate', 0.5)\n")
     examples = EXAMPLE.findall((REPOSITORY / "docs" / "commands.md").read_text())
-    assert len(examples) == 36
+    assert len(examples) == 37
     for example in examples:
         cli(*shlex.split(example))
 

@@ -32,6 +32,8 @@ COMMANDS = {
     "restore": "make the environment of a lock, or find the one that is there",
     "run": "run a project's entry point and keep the run with its snapshot",
     "source": "run a script with its own command line, as a tracked run",
+    "exec": "run a script as its own text says: `# !source repro.run`",
+    "watch": "run a script as its own text says, again whenever it is saved",
     "params": "list the parameters that a script accepts, without running it",
     "server": "serve a directory of runs to MLflow clients of any version, over MLflow's REST API",
     "status": "say what differs between a lock, an environment and the code",

@@ -174,17 +174,25 @@ def parse_pyproject(text: str, *, where: str, extras: Sequence[str] = (), groups
     )
 
 
+def find_script_headers(text: str) -> Iterator[tuple[int, str]]:
+    """Yield line and TOML of each `# /// script` block (PEP 723), of which a script may have one."""
+    for match in _SCRIPT_BLOCK.finditer(text):
+        if match["type"] == "script":
+            lines = match["content"].splitlines()
+            content = "\n".join(line[2:] if line.startswith("# ") else line[1:] for line in lines)
+            yield text.count("\n", 0, match.start()) + 1, content
+
+
 def parse_script(text: str, *, where: str) -> Wanted:
     """Return what the header of a script asks for (PEP 723).
 
     Raises ProjectError where there is none, or it is not TOML; other faults are gathered.
     """
-    blocks = [match for match in _SCRIPT_BLOCK.finditer(text) if match["type"] == "script"]
-    if len(blocks) != 1:
-        many = "more than one" if blocks else "no"
+    headers = list(find_script_headers(text))
+    if len(headers) != 1:
+        many = "more than one" if headers else "no"
         raise ProjectError(f"`{where}` has {many} `# /// script` header (PEP 723)", hint="name a requirements file")
-    lines = blocks[0]["content"].splitlines()
-    content = parse_toml("\n".join(line[2:] if line.startswith("# ") else line[1:] for line in lines), where=where)
+    content = parse_toml(headers[0][1], where=where)
     reader = _Reader(text, where)
     required = tuple(reader.read_required(reader.read_texts(content.get("dependencies"), "dependencies")))
     _find_sources(reader, content, required)

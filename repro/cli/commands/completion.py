@@ -19,6 +19,8 @@ _OPTIONS = {
     "--json --verbose --help",
     "run": "--entry-point --param --restore --no-snapshot --no-observe --python --cache --json --verbose --help",
     "source": "--restore --no-snapshot --no-observe --python --cache --json --verbose --help",
+    "exec": "--param --restore --no-snapshot --no-observe --python --cache --json --verbose --help",
+    "watch": "--param --restore --no-snapshot --no-observe --python --cache --json --verbose --help",
     "params": "--json --verbose --help",
     "server": "--store --host --port --token --token-file --allowed-host --json --verbose --help",
     "status": "--no-code --python --cache --json --verbose --help",

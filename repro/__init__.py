@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     from repro.face import run as run
     from repro.face import snapshot as snapshot
     from repro.face import source as source
+    from repro.notebook import load_ipython_extension as load_ipython_extension
     from repro.projects.parameters import param as param
     from repro.tracking.active_experiment import get_tracking_uri as get_tracking_uri
     from repro.tracking.active_experiment import set_experiment as set_experiment
@@ -66,6 +67,7 @@ _HOMES = {
     "repro.environments.lookup": ("Environment",),
     "repro.errors": ("ReproError", "SnapshotNotFoundError", "SnapshotNotRestoredWarning", "TrackingError"),
     "repro.face": ("restore", "restore_or_warn", "run", "snapshot", "source"),
+    "repro.notebook": ("load_ipython_extension",),
     "repro.projects.parameters": ("param",),
     "repro.tracking.active_experiment": ("get_tracking_uri", "set_experiment", "set_tracking_uri"),
     "repro.tracking.active_run": ("ActiveRun", "active_run", "end_run", "last_active_run", "start_run"),

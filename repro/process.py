@@ -6,7 +6,9 @@ this process leave no child behind that works on.
 
 from __future__ import annotations
 
+import codecs
 import os
+import selectors
 import shlex
 import signal
 import subprocess
@@ -15,6 +17,10 @@ import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, nullcontext, suppress
 from dataclasses import dataclass
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import IO
 
 GRACE_S = 5.0
 _PAUSE_S = 0.5
@@ -181,6 +187,22 @@ def _ending(process: subprocess.Popen[bytes], interruptions: _Interruptions | No
         raise
 
 
+def _hand_on(pipes: Mapping[IO[bytes] | None, Callable[[str], object]]) -> None:
+    """Call each pipe's function with what comes out of it, until all are closed."""
+    with selectors.DefaultSelector() as selector:
+        for pipe, write in pipes.items():
+            if pipe is not None:
+                selector.register(pipe, selectors.EVENT_READ, (write, codecs.getincrementaldecoder("utf-8")("replace")))
+        while selector.get_map():
+            for key, _ in selector.select():
+                write, decoder = key.data
+                chunk = os.read(key.fd, 1 << 16)
+                if text := decoder.decode(chunk, final=not chunk):
+                    write(text)
+                if not chunk:
+                    selector.unregister(key.fileobj)
+
+
 class Runner:
     """Start commands; `echo` is called with each command line (`-v`, `MLFLOW_VERBOSE`)."""
 
@@ -260,4 +282,30 @@ class Runner:
             with _ending(process, interruptions), _foreground(process.pid) as terminal:
                 meanwhile()
                 _wait(process, terminal)
+        return exit_code_of(process.returncode)
+
+    def relay(
+        self,
+        args: Sequence[str],
+        *,
+        env: Mapping[str, str] | None = None,
+        stdout: Callable[[str], object],
+        stderr: Callable[[str], object],
+    ) -> int:
+        """Run a child without a terminal to its end, hand on what it writes as it comes, and return its exit code.
+
+        It ends with its whole group where we are interrupted. Raises OSError where it cannot be started.
+        """
+        self._announce(args)
+        with _Interruptions() as interruptions:
+            process = subprocess.Popen(
+                args,
+                env=env,
+                stdin=subprocess.DEVNULL,
+                stdout=subprocess.PIPE,
+                stderr=subprocess.PIPE,
+                preexec_fn=_make_dying_with_us(interruptions, lead=True),
+            )
+            with _ending(process, interruptions), process:
+                _hand_on({process.stdout: stdout, process.stderr: stderr})
         return exit_code_of(process.returncode)

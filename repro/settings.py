@@ -43,6 +43,11 @@ def find_python(environ: Mapping[str, str]) -> str | None:
     return os.path.expanduser(value) if value else None
 
 
+def prefer_python(environ: Mapping[str, str], python: str) -> dict[str, str]:
+    """Return an environment in which `python` is taken where nothing else is asked for."""
+    return dict(environ) if find_python(environ) else {**environ, "MLFLOW_PYTHON_BIN": python}
+
+
 def is_verbose(environ: Mapping[str, str]) -> bool:
     """Tell whether `MLFLOW_VERBOSE` or `REPRO_VERBOSE` asks for each command that is run."""
     return bool(environ.get("MLFLOW_VERBOSE") or environ.get("REPRO_VERBOSE"))

@@ -432,6 +432,12 @@ def mlflow() -> TestEnvironment:
     return make_once("mlflow", "mlflow==3.17.2", "scikit-learn", "pandas")
 
 
+@pytest.fixture(scope="session")
+def ipython() -> TestEnvironment:
+    """IPython with this checkout."""
+    return make_once("ipython", "ipython>=9", "-e", str(REPOSITORY))
+
+
 @pytest.fixture
 def store(tmp_path: Path) -> FileStore:
     """An empty directory of runs."""

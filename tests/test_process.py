@@ -11,6 +11,8 @@ from pathlib import Path
 
 import pytest
 
+from repro.process import Runner
+
 # A job-control shell: runs a job in a group of its own, notes how it stops and ends, and follows a script of deeds.
 SHELL = """
 import fcntl, os, signal, subprocess, sys, termios
@@ -167,3 +169,33 @@ def test_a_signal_that_comes_between_fork_and_exec_is_not_lost(deed: str) -> Non
     args = [sys.executable, "-c", SIGNAL_AT_FORK.replace("{deed}", deed)]
     done = subprocess.run(args, stdin=subprocess.DEVNULL, capture_output=True, text=True, timeout=30, check=True)
     assert (done.stdout, done.stderr) == ("terminated\n", "")
+
+
+def test_what_a_child_writes_is_handed_on_as_it_comes() -> None:
+    code = "import os, sys, time; os.write(1, 'ä'.encode()[:1]); time.sleep(0.2); os.write(1, 'ä'.encode()[1:]);"
+    code += "os.write(2, b'said\\xff'); sys.exit(3)"
+    out: list[str] = []
+    err: list[str] = []
+    assert Runner().relay([sys.executable, "-c", code], stdout=out.append, stderr=err.append) == 3
+    assert ("".join(out), "".join(err)) == ("ä", "said\ufffd")
+
+
+def is_alive(process: int) -> bool:
+    try:
+        return Path(f"/proc/{process}/stat").read_text().rpartition(")")[2].split()[0] != "Z"
+    except FileNotFoundError:
+        return False
+
+
+def test_an_interruption_ends_a_child_that_is_handed_on_with_its_group() -> None:
+    started: list[int] = []
+
+    def interrupt(text: str) -> None:
+        started.extend(map(int, text.split()))
+        raise KeyboardInterrupt
+
+    code = "import os, subprocess; child = subprocess.Popen(['sleep', '60']); print(os.getpid(), child.pid, flush=True)"
+    with pytest.raises(KeyboardInterrupt):
+        Runner().relay([sys.executable, "-c", f"{code}; child.wait()"], stdout=interrupt, stderr=print)
+    assert len(started) == 2
+    assert not any(map(is_alive, started))

@@ -18,6 +18,7 @@ _OPTIONS = {
     "restore": "--offline --allow-missing --used --verify --repair --into --force --link --engine --python --cache "
     "--json --verbose --help",
     "run": "--entry-point --param --restore --no-snapshot --no-observe --python --cache --json --verbose --help",
+    "init": "--vscode --pre-commit --dry-run --python --cache --json --verbose --help",
     "source": "--restore --no-snapshot --no-observe --python --cache --json --verbose --help",
     "exec": "--param --restore --no-snapshot --no-observe --python --cache --json --verbose --help",
     "watch": "--param --restore --no-snapshot --no-observe --python --cache --json --verbose --help",

@@ -519,6 +519,19 @@ def lend_packages(environ: dict[str, str], *, prefix: str, lend_dir: str, packag
     environ["REPRO_LEND_PACKAGES"] = os.pathsep.join(f"{name}={place}" for name, place in packages.items())
 
 
+def lend_r(environ: dict[str, str], profile: str) -> None:
+    """Let the R processes of a run start with `profile`, which runs the user's own before (R's `?Startup`)."""
+    hidden = environ.get("R_PROFILE_USER")
+    if hidden != profile:
+        environ["REPRO_R_PROFILE"] = hidden or ""
+        environ["R_PROFILE_USER"] = profile
+
+
+def find_rscript(environ: Mapping[str, str]) -> str | None:
+    """Return the `Rscript` on PATH."""
+    return _find_program("Rscript", environ)
+
+
 def _is_off(environ: Mapping[str, str], name: str) -> bool:
     return environ.get(name, "").lower() in ("0", "false", "no", "off")
 

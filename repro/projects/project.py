@@ -14,7 +14,7 @@ from repro.errors import UsageError
 from repro.formats.mlproject import EntryPoint, MLProject, parse_mlproject
 
 DEFAULT_ENTRY_POINT = "main"
-_SCRIPTS = {".py": "python", ".sh": ""}  # what runs a script; a shell script gets the user's shell
+_SCRIPTS = {".py": "python", ".sh": "", ".R": "Rscript"}  # what runs a script; a shell script gets the user's shell
 _REMOTE = re.compile(r"^[\w+.-]+://|^[\w.-]+@[\w.-]+:|^[a-z][\w+.-]+:|\.(zip|git)$", re.IGNORECASE)
 
 

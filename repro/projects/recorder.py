@@ -6,11 +6,13 @@ import tempfile
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
+from pathlib import Path
 
 from repro import settings
 from repro.errors import ReproError
 from repro.files import remove_tree
 from repro.process import Runner
+from repro.projects.r_record import keep_r_dependencies
 from repro.snapshots.take import Taken
 from repro.tracking.store import Store
 
@@ -45,6 +47,7 @@ class Recorder:
     run_id: str
     observe_dir: str | None
     say: Callable[[str], None]
+    project_dir: Path
     used: int | None = None
     _hardware: Hardware | None = None
 
@@ -67,7 +70,13 @@ class Recorder:
             environ=environ,
             hardware=self._hardware or read_hardware(),
         )
+        self._keep_r()
         return keep_record(self.store, self.run_id, record)
+
+    def _keep_r(self) -> None:
+        if self.observe_dir:
+            for sentence in keep_r_dependencies(self.store, self.run_id, self.observe_dir, self.project_dir):
+                self.say(f"warning: {sentence}")
 
     @contextmanager
     def recording(self, environ: Mapping[str, str]) -> Iterator[None]:

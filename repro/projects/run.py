@@ -25,6 +25,7 @@ from repro.formats.run_meta import RunInfo, RunStatus
 from repro.projects.assignments import parse_assignments, resolve_parameters
 from repro.projects.endpoint import Tracking, serving
 from repro.projects.project import Project, open_project
+from repro.projects.r_record import R_PROFILE, require_r
 from repro.projects.recorder import Recorder, make_observe_dir
 from repro.projects.script import format_run_command
 from repro.settings import choose_python
@@ -191,6 +192,7 @@ def _make_environment(
         packages["yaml"] = os.path.dirname(yaml.origin)
     settings.set_record(environ, snapshot=prepared.outcome is not None, observe_dir=observe_dir)
     settings.lend_packages(environ, prefix=prepared.prefix, lend_dir=_LEND_DIR, packages=packages)
+    settings.lend_r(environ, R_PROFILE)
     return environ
 
 
@@ -247,6 +249,7 @@ def run_project(machine: Machine, request: RunRequest, *, say: Callable[[str], N
     given = parse_assignments(request.parameters)
     values = resolve_parameters(entry, given, project_dir=project.root, cwd=Path.cwd())
     command = format_run_command(entry, values, request.words)
+    require_r(command, machine.environ)
     store = open_store(settings.find_tracking_uri(machine.environ), cwd=Path.cwd())
     prepared = _prepare(machine, request, project, say)
     command = _LEADING_PYTHON.sub(lambda _: shlex.quote(prepared.python), command)
@@ -269,7 +272,13 @@ def run_project(machine: Machine, request: RunRequest, *, say: Callable[[str], N
         environ = _make_environment(machine, prepared, info, tracking, observe_dir=observe_dir)
         taken = prepared.outcome.taken if prepared.outcome else None
         recorder = Recorder(
-            runner=machine.runner, taken=taken, store=store, run_id=info.run_id, observe_dir=observe_dir, say=say
+            runner=machine.runner,
+            taken=taken,
+            store=store,
+            run_id=info.run_id,
+            observe_dir=observe_dir,
+            say=say,
+            project_dir=project.root,
         )
         say(f"=== Running command '{command}' in run with ID '{info.run_id}' ===")
         with recorder.recording(environ):

@@ -18,7 +18,7 @@ def run(arguments: list[str]) -> int:
     parser = make_parser("run", "Run a project's entry point and keep the run with its snapshot.", _EXAMPLES)
     parser.add_argument("uri", nargs="?", default=".", metavar="URI", help="the project's directory (default: here)")
     parser.add_argument(
-        "-e", "--entry-point", metavar="ENTRY", help="an entry point of MLproject, or a .py or .sh file"
+        "-e", "--entry-point", metavar="ENTRY", help="an entry point of MLproject, or a .py, .sh or .R file"
     )
     parser.add_argument(
         "-P", "--param", action="append", default=[], metavar="NAME=VALUE", help="a parameter (repeatable)"

@@ -2,14 +2,20 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
+from pathlib import Path
+
 from repro.cli import console
 from repro.cli.drift_table import list_remarks, show_drift, show_gaps
 from repro.cli.options import add_cache, add_python, make_machine, make_parser
+from repro.environments.machine import Machine
 from repro.environments.status import Status, take_status
 from repro.errors import ExitCode
+from repro.formats.r_dependencies import FILE_NAME, RDifference, compare_r, parse_r_dependencies
 from repro.settings import choose_python
 from repro.snapshots.load import load_lock
 from repro.snapshots.mend import Place
+from repro.snapshots.r_installed import find_installed_r
 
 _EXAMPLES = """\
   repro status                      ./requirements-lock.txt, the active environment, and the code here
@@ -18,13 +24,47 @@ _EXAMPLES = """\
 """
 
 
-def _to_dict(status: Status, python: str) -> dict[str, object]:
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _R:
+    """The record of R beside a lock, and what differs from it here."""
+
+    path: Path
+    packages: int
+    differences: tuple[RDifference, ...]
+
+    def to_dict(self) -> dict[str, object]:
+        """Return it for `--json`."""
+        differences = [
+            {"name": each.name, "recorded": each.recorded, "installed": each.installed} for each in self.differences
+        ]
+        return {"file": str(self.path), "packages": self.packages, "differences": differences}
+
+
+def _look_at_r(machine: Machine, directory: Path) -> _R | None:
+    """Compare `r-dependencies.txt` with this machine's R, None where there is no such file."""
+    path = directory / FILE_NAME
+    if not path.is_file():
+        return None
+    recorded = parse_r_dependencies(path.read_text(encoding="utf-8", errors="replace"), where=str(path))
+    found = find_installed_r(machine.runner, machine.environ)
+    return _R(path=path, packages=len(recorded.packages), differences=compare_r(recorded, found, missing=True))
+
+
+def _show_r(r: _R) -> None:
+    if not r.differences:
+        console.say(f"R equals {r.path}: {r.packages} packages")
+        return
+    rows = [(each.name, each.recorded, each.installed or "not installed") for each in r.differences]
+    console.show_table(("R", "recorded", "installed"), rows)
+
+
+def _to_dict(status: Status, python: str, r: _R | None) -> dict[str, object]:
     code = status.code
     return {
         "lock": str(status.loaded.path),
         "python": python,
         "equal": not status.drift,
-        "agrees": status.agrees,
+        "agrees": status.agrees and not (r and r.differences),
         "differences": status.drift.to_dict(),
         "code": None
         if code is None
@@ -34,6 +74,7 @@ def _to_dict(status: Status, python: str) -> dict[str, object]:
             "gaps": [gap.to_dict() for gap in status.gaps],
             "unreadable": [{"file": file, "reason": reason} for file, reason in code.unreadable],
         },
+        "r": r.to_dict() if r else None,
         "command": status.command,
     }
 
@@ -71,12 +112,15 @@ def run(arguments: list[str]) -> int:
     loaded = load_lock(options.lock, get_python=lambda: machine.make_finder().examine(python).interpreter)
     place = Place(lock=options.lock, python=python, is_given=options.python is not None)
     status = take_status(machine, loaded, place=place, project=None if options.no_code else loaded.path.parent)
+    r = _look_at_r(machine, loaded.path.parent)
     for sentence in _list_notes(status):
         console.warn(sentence)
     for sentence in list_remarks(loaded.snapshot.interpreter, status.here.interpreter):
         console.note(sentence)
     if options.json:
-        console.show_json(_to_dict(status, python))
+        console.show_json(_to_dict(status, python, r))
     else:
         _show(status, python)
-    return ExitCode.DONE if status.agrees else ExitCode.NO
+        if r:
+            _show_r(r)
+    return ExitCode.DONE if status.agrees and not (r and r.differences) else ExitCode.NO

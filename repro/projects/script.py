@@ -10,7 +10,10 @@ from pathlib import Path
 
 from repro.errors import UsageError
 from repro.formats.mlproject import EntryPoint, format_command
-from repro.formats.script_parameters import Accepted, Origin, list_flags, parse_script_parameters
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from repro.formats.script_parameters import Accepted
 
 SUFFIXES = (".py", ".sh", ".R")
 
@@ -42,6 +45,8 @@ def find_script(path: str | os.PathLike[str], *, cwd: Path) -> Script:
 
 def read_accepted(script: Script) -> Accepted:
     """Return what a script accepts; of one that is not Python, or cannot be read as such, nothing is known."""
+    from repro.formats.script_parameters import Accepted, parse_script_parameters
+
     try:
         if script.path.suffix == ".py":
             return parse_script_parameters(script.path.read_bytes())
@@ -56,6 +61,8 @@ def read_words(words: Sequence[str], accepted: Accepted) -> dict[str, str]:
     `-` in a name is `_`; what stands by itself is none. A name of which nothing is known has a value where a word
     follows that is not an option itself. Raises UsageError where `repro.param` would miss a value.
     """
+    from repro.formats.script_parameters import Origin, list_flags
+
     flags = list_flags(accepted)
     own = {each.name.replace("-", "_") for each in accepted.parameters if each.origin is Origin.REPRO}
     values: dict[str, str] = {}

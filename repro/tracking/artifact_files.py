@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import os
 from pathlib import Path
 
@@ -26,7 +27,9 @@ class ArtifactFiles:
         root = self._real_root
         try:
             place = Path(os.path.realpath(root / path))
-        except (OSError, RuntimeError, ValueError) as error:  # a loop of links; a NUL
+            if place.is_symlink():
+                raise OSError(errno.ELOOP, os.strerror(errno.ELOOP))
+        except (OSError, ValueError) as error:  # a loop of links; a NUL
             raise TrackingError(f"the artifact path `{path!r}` cannot be used ({error})") from error
         if not place.is_relative_to(root):
             raise TrackingError(f"the artifact path `{path}` leads out of the run")

@@ -11,10 +11,17 @@ import shlex
 import signal
 import subprocess
 import sys
+import threading
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, nullcontext, suppress
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from typing import BinaryIO
+
+    from repro.relay import Relay
 
 GRACE_S = 5.0
 _PAUSE_S = 0.5
@@ -29,6 +36,14 @@ class Finished:
     returncode: int
     stdout: str
     stderr: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Ended:
+    """How a child ended: its exit code, 128+N for signal N, and whether that was because its time had passed."""
+
+    exit_code: int
+    timed_out: bool
 
 
 class _Interruptions:
@@ -181,6 +196,60 @@ def _ending(process: subprocess.Popen[bytes], interruptions: _Interruptions | No
         raise
 
 
+class _Deadline:
+    """The time after which a child's whole group is asked to end, and after a grace period made to."""
+
+    def __init__(self, group: int, timeout_s: float | None) -> None:
+        self._group = group
+        self._timeout_s = timeout_s
+        self._is_over = threading.Event()
+        self._thread: threading.Thread | None = None
+        self.has_passed = False
+
+    def __enter__(self) -> _Deadline:
+        if self._timeout_s is not None:
+            self._thread = threading.Thread(target=self._watch, args=(self._timeout_s,), daemon=True)
+            self._thread.start()
+        return self
+
+    def _watch(self, timeout_s: float) -> None:
+        if self._is_over.wait(timeout_s):
+            return
+        self.has_passed = True
+        for number in (signal.SIGTERM, signal.SIGKILL):
+            with suppress(ProcessLookupError):
+                os.killpg(self._group, number)
+                os.killpg(self._group, signal.SIGCONT)
+            if self._is_over.wait(GRACE_S):
+                break
+        _kill_leftovers(self._group)
+
+    def __exit__(self, *exception: object) -> None:
+        self._is_over.set()
+        if self._thread:
+            self._thread.join()
+
+
+@contextmanager
+def _relaying(copy: BinaryIO | None, *, stdout_to_stderr: bool) -> Iterator[Relay | None]:
+    """Have a relay where a copy is wanted and our own output has a descriptor, which a notebook's has not."""
+    from repro.relay import Relay
+
+    try:
+        stderr = sys.stderr.fileno()
+        stdout = stderr if stdout_to_stderr else sys.stdout.fileno()
+    except (OSError, ValueError, AttributeError):
+        copy = None
+    if copy is None:
+        yield None
+        return
+    for stream in (sys.stdout, sys.stderr):  # what we have said ourselves comes first
+        with suppress(OSError, ValueError):
+            stream.flush()
+    with Relay(copy, stdout=stdout, stderr=stderr) as relay:
+        yield relay
+
+
 class Runner:
     """Start commands; `echo` is called with each command line (`-v`, `MLFLOW_VERBOSE`)."""
 
@@ -240,24 +309,34 @@ class Runner:
         env: Mapping[str, str] | None = None,
         cwd: str | None = None,
         stdout_to_stderr: bool = False,
+        copy: BinaryIO | None = None,
+        timeout_s: float | None = None,
         meanwhile: Callable[[], None] = lambda: None,
-    ) -> int:
-        """Run a child with our terminal to its end and return its exit code, 128+N for signal N.
+    ) -> Ended:
+        """Run a child with our terminal to its end and say how it ended.
 
-        `meanwhile` is done while it runs: what is needed at its end and costs time.
+        What it writes is written to `copy` too, which is not buffered. After `timeout_s` seconds its whole group is
+        ended. `meanwhile` is done while it runs: what is needed at its end and costs time.
         When we are interrupted or terminated, the child's whole group ends first; then the exception goes on. Raises
         OSError where the child cannot be started.
         """
         self._announce(args)
-        with _Interruptions() as interruptions:
+        with _relaying(copy, stdout_to_stderr=stdout_to_stderr) as relay, _Interruptions() as interruptions:
             process = subprocess.Popen(
                 args,
                 env=env,
                 cwd=cwd,
-                stdout=sys.stderr if stdout_to_stderr else None,
+                stdout=relay.stdout if relay else sys.stderr if stdout_to_stderr else None,
+                stderr=relay.stderr if relay else None,
                 preexec_fn=_make_dying_with_us(interruptions, lead=True),
             )
-            with _ending(process, interruptions), _foreground(process.pid) as terminal:
+            with (
+                _ending(process, interruptions),
+                _foreground(process.pid) as terminal,
+                _Deadline(process.pid, timeout_s) as deadline,
+            ):
+                if relay:
+                    relay.let_go()
                 meanwhile()
                 _wait(process, terminal)
-        return exit_code_of(process.returncode)
+        return Ended(exit_code=exit_code_of(process.returncode), timed_out=deadline.has_passed)

@@ -24,6 +24,7 @@ from repro.formats.mlproject import EntryPoint, format_command
 from repro.formats.run_meta import RunInfo, RunStatus
 from repro.projects.assignments import parse_assignments, resolve_parameters
 from repro.projects.endpoint import Tracking, serving
+from repro.projects.output import keeping_output
 from repro.projects.project import Project, open_project
 from repro.projects.recorder import Recorder, make_observe_dir
 from repro.settings import choose_python
@@ -35,6 +36,7 @@ from repro.tracking.snapshot_tags import make_snapshot_tags
 from repro.tracking.store import DEFAULT_EXPERIMENT, Store, open_store, write_text
 
 _LEADING_PYTHON = re.compile(r"^python3?(?=\s|$)")
+TIMED_OUT = 124  # as timeout(1) has it
 _PACKAGE_DIR = Path(__file__).resolve().parents[1]
 _LEND_DIR = str(_PACKAGE_DIR / "inside" / "lend")
 
@@ -51,6 +53,7 @@ class RunRequest:
     observe: bool = True
     python: str | None = None
     stdout_to_stderr: bool = False
+    timeout_s: float | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -267,16 +270,21 @@ def run_project(machine: Machine, request: RunRequest, *, say: Callable[[str], N
             runner=machine.runner, taken=taken, store=store, run_id=info.run_id, observe_dir=observe_dir, say=say
         )
         say(f"=== Running command '{command}' in run with ID '{info.run_id}' ===")
-        with recorder.recording(environ):
-            exit_code = machine.runner.supervise(
+        with recorder.recording(environ), keeping_output(store, info.run_id) as output:
+            ended = machine.runner.supervise(
                 ["bash", "-c", command],
                 env=environ,
                 cwd=str(project.root),
                 stdout_to_stderr=request.stdout_to_stderr,
+                copy=output,
+                timeout_s=request.timeout_s,
                 meanwhile=recorder.prepare,
             )
+    if ended.timed_out:
+        say(f"the run was ended after {request.timeout_s:g} s")
+    exit_code = TIMED_OUT if ended.timed_out else ended.exit_code
     store.set_tag(info.run_id, "repro.exit_code", str(exit_code))
-    status = _finish(store, info.run_id, _status_of(exit_code))
+    status = _finish(store, info.run_id, RunStatus.KILLED if ended.timed_out else _status_of(exit_code))
     say(f"=== Run (ID '{info.run_id}') {'succeeded' if status is RunStatus.FINISHED else status.name.lower()} ===")
     return RunResult(
         run_id=info.run_id,

@@ -59,7 +59,7 @@ def test_a_run_keeps_parameters_metrics_artifacts_status_and_snapshot(
     assert store.get_info(run_id).status is RunStatus.FINISHED
     assert store.read_params(run_id) == {"rate": "1.5", "seen": "1.5"}
     assert store.read_metrics(run_id) == {"twice": 3.0}
-    assert store.list_files(run_id) == ["environment.json", "made.txt", "requirements-lock.txt"]
+    assert store.list_files(run_id) == ["environment.json", "made.txt", "output.log", "requirements-lock.txt"]
     tags = store.read_tags(run_id)
     assert tags["repro.exit_code"] == "0"
     assert tags["repro.restored"] == "false"
@@ -297,3 +297,41 @@ def test_the_parameter_example_of_the_seed_runs(cli: Cli, environment: TestEnvir
     result = run_json(cli, str(REPOSITORY / "fixtures/projects/params"), *args, "--python", environment.python)
     params = get_store().read_params(result["run_id"])
     assert (params["param_int"], params["param_num"], params["param_str"]) == ("10", "20.0", "XYZ")
+
+
+def test_what_a_run_writes_is_passed_on_and_kept(project: Path, cli: Cli) -> None:
+    (project / "talk.py").write_text("import sys; print('hello'); print('beware', file=sys.stderr)")
+    done = cli("run", str(project), "-e", "talk.py", "--no-snapshot")
+    assert done.stdout == "hello\n"
+    assert "\nbeware\n" in done.stderr
+    (run,) = get_store().list_runs()
+    text = get_store().read_text(run.run_id, "output.log")
+    assert text is not None
+    assert sorted(text.splitlines()) == ["beware", "hello"]
+
+
+def test_a_run_that_writes_nothing_has_no_log(project: Path, cli: Cli) -> None:
+    (project / "quiet.py").write_text("")
+    result = run_json(cli, str(project), "-e", "quiet.py", "--no-snapshot")
+    assert "output.log" not in get_store().list_files(result["run_id"])
+
+
+def test_a_run_whose_time_has_passed_is_killed_with_all_its_processes(project: Path, cli: Cli, tmp_path: Path) -> None:
+    pid_file = tmp_path / "pid"
+    (project / "long.py").write_text(
+        "import os, subprocess, sys, time\n"
+        f"open({str(pid_file)!r}, 'w').write(str(subprocess.Popen(['sleep', '600']).pid))\n"
+        "print('begun', flush=True)\n"
+        "time.sleep(600)\n"
+    )
+    done = cli("run", str(project), "-e", "long.py", "--no-snapshot", "--timeout", "3s", "--json", code=124)
+    result = json.loads(done.stdout)
+    assert (result["status"], result["exit_code"]) == ("KILLED", 124)
+    assert "the run was ended after 3 s" in done.stderr
+    assert get_store().get_info(result["run_id"]).status is RunStatus.KILLED
+    assert get_store().read_text(result["run_id"], "output.log") == "begun\n"
+    assert not is_alive(int(pid_file.read_text()))
+
+
+def test_a_period_that_is_none_is_refused(project: Path, cli: Cli) -> None:
+    assert "`soon` is no period" in cli("run", str(project), "-e", "train.py", "--timeout", "soon", code=2).stderr

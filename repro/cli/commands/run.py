@@ -5,11 +5,13 @@ from __future__ import annotations
 from repro import settings
 from repro.cli import console
 from repro.cli.options import add_cache, add_python, make_machine, make_parser
+from repro.cli.period import parse_period
 from repro.projects.run import RunRequest, run_project
 
 _EXAMPLES = """\
   repro run project/ -e train.py -P alpha=0.5
   repro run project/ --restore            in the environment of the project's lock
+  repro run project/ -e train.py --timeout 2h
 """
 
 
@@ -26,6 +28,7 @@ def run(arguments: list[str]) -> int:
     parser.add_argument("--restore", action="store_true", help="run in the environment of the project's lock")
     parser.add_argument("--no-snapshot", action="store_true", help="take no snapshot")
     parser.add_argument("--no-observe", action="store_true", help="do not note what the run imports (REPRO_OBSERVE=0)")
+    parser.add_argument("--timeout", metavar="PERIOD", help="end the run after so long, e.g. 90s or 2h (exit code 124)")
     add_python(parser, "the interpreter to run with, or to restore on")
     add_cache(parser)
     options = parser.parse_args(arguments)
@@ -38,6 +41,7 @@ def run(arguments: list[str]) -> int:
         observe=not options.no_observe,
         python=options.python,
         stdout_to_stderr=options.json,
+        timeout_s=parse_period(options.timeout, unit="s") if options.timeout is not None else None,
     )
     with console.Progress() as progress:
 

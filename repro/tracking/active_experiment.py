@@ -11,7 +11,7 @@ from repro.errors import TrackingError
 from repro.formats.run_meta import Experiment
 from repro.tracking.client import Client
 from repro.tracking.observers import notify
-from repro.tracking.store import DEFAULT_EXPERIMENT, open_store
+from repro.tracking.store import DEFAULT_EXPERIMENT, find_directory, open_store
 
 
 @dataclass(slots=True)
@@ -44,7 +44,8 @@ def set_tracking_uri(uri: str | os.PathLike[str]) -> None:
     open_store(text, cwd=Path.cwd())
     _chosen.uri = text or None
     _chosen.experiment_id = None
-    settings.set_tracking_uri(get_tracking_uri() if text else None)
+    is_directory = find_directory(text, cwd=Path.cwd()) is not None
+    settings.set_tracking_uri(get_tracking_uri() if text and is_directory else text or None)  # a server's may log in
     notify("tracking_uri", uri=get_tracking_uri())
 
 

@@ -261,9 +261,12 @@ def find_experiment_name(environ: Mapping[str, str]) -> str | None:
     return environ.get("MLFLOW_EXPERIMENT_NAME") or None
 
 
-def set_experiment_id(experiment_id: str) -> None:
-    """Hand an experiment on to the processes that are started from now on."""
-    os.environ["MLFLOW_EXPERIMENT_ID"] = experiment_id
+def set_experiment_id(experiment_id: str | None) -> None:
+    """Hand an experiment on to the processes that are started from now on, or none; a name would contradict it."""
+    os.environ.pop("MLFLOW_EXPERIMENT_ID", None)
+    if experiment_id is not None:
+        os.environ.pop("MLFLOW_EXPERIMENT_NAME", None)
+        os.environ["MLFLOW_EXPERIMENT_ID"] = experiment_id
 
 
 def find_run_context(environ: Mapping[str, str]) -> str | None:

@@ -3,15 +3,16 @@
 from __future__ import annotations
 
 import os
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
 from repro import settings
-from repro.errors import TrackingError
+from repro.errors import TrackingError, TrackingExistsError, TrackingNotFoundError
 from repro.formats.run_meta import Experiment
 from repro.tracking.client import Client
 from repro.tracking.observers import notify
-from repro.tracking.store import DEFAULT_EXPERIMENT, open_store
+from repro.tracking.store import DEFAULT_EXPERIMENT, find_directory, open_store
 
 
 @dataclass(slots=True)
@@ -41,10 +42,13 @@ def set_tracking_uri(uri: str | os.PathLike[str]) -> None:
     Processes that are started from now on get it as MLFLOW_TRACKING_URI. Raises TrackingError for what is no store's.
     """
     text = os.fspath(uri)
-    open_store(text, cwd=Path.cwd())
-    _chosen.uri = text or None
+    store = open_store(text, cwd=Path.cwd())
+    is_directory = find_directory(text, cwd=Path.cwd()) is not None
+    _chosen.uri = (store.uri if is_directory else text) if text else None
+    if _chosen.experiment_id:
+        settings.set_experiment_id(None)
     _chosen.experiment_id = None
-    settings.set_tracking_uri(get_tracking_uri() if text else None)
+    settings.set_tracking_uri(_chosen.uri)
     notify("tracking_uri", uri=get_tracking_uri())
 
 
@@ -72,12 +76,22 @@ def find_active_experiment_id() -> str:
     return by_name
 
 
+def get_experiment_named(client: Client, name: str) -> Experiment:
+    """Return the experiment of a name, also a deleted one. Raises TrackingNotFoundError."""
+    found = client.get_experiment_by_name(name)
+    if found is None:
+        raise TrackingNotFoundError(f"there is no experiment `{name}`")
+    return found
+
+
 def _get_or_make(name: str, artifact_location: str | None = None) -> Experiment:
     """Return the active experiment of a name, made where there is none. Raises TrackingError for a deleted one."""
     client = get_active_client()
     experiment = client.get_experiment_by_name(name)
     if experiment is None:
-        return client.get_experiment(client.create_experiment(name, artifact_location))
+        with suppress(TrackingExistsError):  # another process was as fast
+            return client.get_experiment(client.create_experiment(name, artifact_location))
+        experiment = get_experiment_named(client, name)
     if experiment.lifecycle_stage != "active":
         raise TrackingError(
             f"the experiment `{name}` is deleted", hint=f"repro experiments restore {experiment.experiment_id}"

@@ -9,10 +9,10 @@ import os
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
-from repro.errors import TrackingError, TrackingNotFoundError, UsageError
+from repro.errors import TrackingError, UsageError
 from repro.formats.run_meta import Experiment, MetricPoint
-from repro.tracking.active_experiment import find_active_experiment_id, get_active_client
-from repro.tracking.active_run import active_run, require_run
+from repro.tracking.active_experiment import find_active_experiment_id, get_active_client, get_experiment_named
+from repro.tracking.active_run import active_run, is_active, require_run
 from repro.tracking.client import Client
 from repro.tracking.entities import MAX_RESULTS, Artifact, ExperimentQuery, Run, RunQuery, ViewType
 from repro.tracking.paging import find_experiments, find_runs
@@ -141,7 +141,7 @@ def get_metric_history(key: str, run_id: str | None = None) -> list[MetricPoint]
 
 def delete_run(run_id: str) -> None:
     """Mark a run as deleted. Raises TrackingError for the active one."""
-    if (run := active_run()) and run.run_id == run_id:
+    if is_active(run_id):
         raise TrackingError(f"the run `{run_id}` is active and cannot be deleted", hint="end it first")
     _find_client().delete_run(run_id)
 
@@ -191,10 +191,7 @@ def get_experiment(experiment_id: str | None = None, *, name: str | None = None)
     client = get_active_client()
     if name is None:
         return client.get_experiment(experiment_id or find_active_experiment_id())
-    found = client.get_experiment_by_name(name)
-    if found is None:
-        raise TrackingNotFoundError(f"there is no experiment `{name}`")
-    return found
+    return get_experiment_named(client, name)
 
 
 def get_experiment_by_name(name: str) -> Experiment | None:

@@ -117,9 +117,7 @@ def test_a_file_in_place_of_a_directory_is_a_sentence(part: str, store: Readable
     with pytest.raises(TrackingError, match=rf"the run `{run_id}` cannot be read .*{part}"):
         store.get_run(run_id)
     with pytest.raises(TrackingError, match="cannot be written"):
-        store.log_batch(
-            run_id, Batch(params={"a": "1"}, tags={"a": "1"}, metrics=[Metric(key="m", point=MetricPoint(1.0, 1))])
-        )
+        store.log_batch(run_id, Batch(params={"a": "1"}, tags={"a": "1"}, metrics=[metric]))
 
 
 def test_a_directory_in_place_of_meta_yaml_is_no_run(store: ReadableStore, run_id: str) -> None:

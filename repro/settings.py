@@ -495,7 +495,7 @@ def make_run_environment(
     """Return the environment that makes a script's `repro` and `mlflow` calls land in the run."""
     mlflow = find_mlflow(environ, python=python)
     return {
-        **environ,
+        **{name: value for name, value in environ.items() if name != "MLFLOW_EXPERIMENT_NAME"},  # the id says it
         **({"MLFLOW_BIN": mlflow} if mlflow else {}),
         "MLFLOW_RUN_ID": run_id,
         "MLFLOW_EXPERIMENT_ID": experiment_id,

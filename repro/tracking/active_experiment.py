@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Mapping
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
@@ -57,23 +58,25 @@ def get_tracking_uri() -> str:
     return get_active_client().tracking_uri
 
 
-def find_active_experiment_id() -> str:
-    """Return the experiment of new runs: what was set, MLFLOW_EXPERIMENT_ID, _NAME (made where missing), the default.
+def find_experiment_id(client: Client, environ: Mapping[str, str]) -> str:
+    """Return the experiment that variables name: MLFLOW_EXPERIMENT_ID, _NAME (made where missing), else the default.
 
     Raises TrackingError where both variables are set and mean different ones.
     """
-    if _chosen.experiment_id:
-        return _chosen.experiment_id
-    environ = settings.live_environment()
     by_id, name = settings.find_experiment_id(environ), settings.find_experiment_name(environ)
     if not name:
         return by_id or DEFAULT_EXPERIMENT
-    by_name = _get_or_make(name).experiment_id
+    by_name = _get_or_make(client, name).experiment_id
     if by_id and by_id != by_name:
         raise TrackingError(
             f"MLFLOW_EXPERIMENT_ID is `{by_id}`, and MLFLOW_EXPERIMENT_NAME `{name}` is `{by_name}`", hint="unset one"
         )
     return by_name
+
+
+def find_active_experiment_id() -> str:
+    """Return the experiment of new runs: what was set, else what variables name. Raises TrackingError."""
+    return _chosen.experiment_id or find_experiment_id(get_active_client(), settings.live_environment())
 
 
 def get_experiment_named(client: Client, name: str) -> Experiment:
@@ -84,9 +87,8 @@ def get_experiment_named(client: Client, name: str) -> Experiment:
     return found
 
 
-def _get_or_make(name: str, artifact_location: str | None = None) -> Experiment:
+def _get_or_make(client: Client, name: str, artifact_location: str | None = None) -> Experiment:
     """Return the active experiment of a name, made where there is none. Raises TrackingError for a deleted one."""
-    client = get_active_client()
     experiment = client.get_experiment_by_name(name)
     if experiment is None:
         with suppress(TrackingExistsError):  # another process was as fast
@@ -110,7 +112,7 @@ def set_experiment(
     if (experiment_name is None) == (experiment_id is None):
         raise TrackingError("an experiment is set by its name or by its id", hint="give one of them")
     if experiment_name is not None:
-        experiment = _get_or_make(experiment_name, artifact_location)
+        experiment = _get_or_make(get_active_client(), experiment_name, artifact_location)
     else:
         experiment = get_active_client().get_experiment(experiment_id or "")
         if experiment.lifecycle_stage != "active":

@@ -297,3 +297,17 @@ def test_the_parameter_example_of_the_seed_runs(cli: Cli, environment: TestEnvir
     result = run_json(cli, str(REPOSITORY / "fixtures/projects/params"), *args, "--python", environment.python)
     params = get_store().read_params(result["run_id"])
     assert (params["param_int"], params["param_num"], params["param_str"]) == ("10", "20.0", "XYZ")
+
+
+def test_an_experiment_that_variables_name_is_that_of_the_run_and_of_those_it_starts(
+    project: Path, cli: Cli, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("MLFLOW_EXPERIMENT_NAME", "wine")
+    (project / "main.py").write_text(
+        "import repro\nwith repro.start_run() as first: pass\nwith repro.start_run() as second: pass\n"
+        "assert first.info.experiment_id == second.info.experiment_id\n"
+    )
+    result = run_json(cli, str(project), "-e", "main.py", "--no-snapshot")
+    assert get_store().get_experiment(result["experiment_id"]).name == "wine"
+    monkeypatch.setenv("MLFLOW_EXPERIMENT_ID", "0")
+    assert "MLFLOW_EXPERIMENT_NAME `wine` is" in cli("run", str(project), "-e", "main.py", code=5).stderr

@@ -26,5 +26,5 @@ def run(arguments: list[str]) -> int:
     if options.json:
         console.show_json({"deleted": [each.run_id for each in found]})
     for each in found if not options.json else ():
-        console.say(f"deleted {each.info.run_name} ({each.run_id})")
+        console.say(console.escape(f"deleted {each.info.run_name} ({each.run_id})"))
     return ExitCode.DONE

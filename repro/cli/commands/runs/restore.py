@@ -26,5 +26,5 @@ def run(arguments: list[str]) -> int:
     if options.json:
         console.show_json({"restored": [each.run_id for each in found]})
     for each in found if not options.json else ():
-        console.say(f"restored {each.info.run_name} ({each.run_id})")
+        console.say(console.escape(f"restored {each.info.run_name} ({each.run_id})"))
     return ExitCode.DONE

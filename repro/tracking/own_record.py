@@ -18,6 +18,7 @@ from repro.environments.machine import Machine
 from repro.errors import ReproError
 from repro.files import remove_tree
 from repro.formats.lockfile import FILE_NAME
+from repro.formats.redaction import redact
 from repro.inside.observe import find_started_before, install
 from repro.inside.process_facts import describe_process
 from repro.snapshots.hardware import read_hardware
@@ -106,7 +107,7 @@ def _noting_errors(store: Store, run_id: str) -> Iterator[None]:
         yield
     except Exception as error:
         with suppress(Exception):
-            store.set_tag(run_id, "repro.record.error", f"{type(error).__name__}: {error}")
+            store.set_tag(run_id, "repro.record.error", redact(f"{type(error).__name__}: {error}"))
 
 
 class OwnRecord:

@@ -158,7 +158,7 @@ def _load(text: str, where: str) -> dict[str, object]:
     try:
         return parse_flat(text, where=where)
     except ProjectError as error:
-        raise TrackingError(error.message) from error
+        raise TrackingError(error.message, hint=error.hint) from error
 
 
 _USUAL = re.compile(

@@ -91,8 +91,8 @@ class Experiment:
 
 def check_key(kind: str, key: str) -> None:
     """Refuse a key that could leave its directory or that MLflow refuses. Raises TrackingError."""
-    parts = key.split("/")
-    if not _KEY.fullmatch(key) or any(part in ("", ".", "..") or HALF_WRITTEN.fullmatch(part) for part in parts):
+    parts = key.split("/") if isinstance(key, str) else [""]
+    if any(part in ("", ".", "..") or HALF_WRITTEN.fullmatch(part) for part in parts) or not _KEY.fullmatch(key):
         raise TrackingError(
             f"`{key}` is no name for a {kind}",
             hint="1 to 250 letters, digits, `_-. :` and single `/` between them",

@@ -239,13 +239,15 @@ def _keep_code(client: Client, run_id: str) -> None:
         return
 
 
-def _resume(client: Client, run_id: str, tags: Mapping[str, object], *, by_runner: bool) -> RunInfo:
+def _resume(client: Client, run_id: str, tags: Mapping[str, object], *, name: str | None, by_runner: bool) -> RunInfo:
     info = client.get_run(run_id).info
     if info.lifecycle_stage != "active":
         raise TrackingError(f"the run `{run_id}` is deleted", hint=f"repro runs restore {run_id}")
     if not by_runner:
-        info = client.store.update_run(run_id, status=RunStatus.RUNNING)
+        info = client.store.update_run(run_id, status=RunStatus.RUNNING, name=name)
         tags = {PROCESS_TAG: mark_process(), **tags}
+    elif name:
+        info = client.store.update_run(run_id, name=name)
     if tags:
         client.store.log_batch(run_id, Batch(tags=as_texts(tags)))
     return info
@@ -279,6 +281,7 @@ def start_run(
 ) -> ActiveRun:
     """Start a run, or resume the one of `run_id`, else the one that `repro run` or MLFLOW_RUN_ID names for this script.
 
+    A run that is resumed takes the name that is given.
     One that has no snapshot yet keeps that of the running environment, and at its end what was used of it.
     Raises TrackingError where a run is active and this is not `nested`.
     """
@@ -294,7 +297,7 @@ def start_run(
     given = None if run_id or parent_run_id else settings.take_run_id() or _find_mlflows_run(environ)
     by_runner = given is not None and settings.is_runners(environ, given)
     if run_id or given:
-        info = _resume(client, run_id or given or "", tags, by_runner=by_runner)
+        info = _resume(client, run_id or given or "", tags, name=run_name, by_runner=by_runner)
     else:
         parent = active_run() if nested else None
         new = NewRun(

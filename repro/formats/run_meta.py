@@ -141,7 +141,10 @@ def edit_run_meta(text: str, info: RunInfo, *, now_ms: int) -> str:
 def _whole(value: object) -> int:
     if not isinstance(value, int | str):
         raise TypeError(f"{value!r} is no whole number")
-    return int(value)
+    number = int(value)
+    if not -(2**63) <= number < 2**63:
+        raise ValueError(f"{number} has more than 64 bits")
+    return number
 
 
 def _parse_status(value: object) -> RunStatus:

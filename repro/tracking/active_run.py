@@ -122,6 +122,9 @@ class _Runs:
 
     def find(self) -> ActiveRun | None:
         """Return the innermost run of this thread, else the process' first."""
+        own = self._local.__dict__.get("runs")
+        if own and own[-1] in self.all:  # a training loop's hot path
+            return own[-1]  # type: ignore[no-any-return]
         own = self.own or self.all[:1]
         return own[-1] if own else None
 

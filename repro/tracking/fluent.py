@@ -54,8 +54,11 @@ def log_metric(
 
     It and `step`, by default 0, are rounded to whole numbers. NaN and infinities are values.
     """
-    client, target = _choose(run_id)
-    client.log_metric(target, key, value, timestamp, step)
+    if run_id is None:  # a training loop's hot path
+        run = require_run()
+        run.client.log_metric(run.info.run_id, key, value, timestamp, step)
+    else:
+        _find_client().log_metric(run_id, key, value, timestamp, step)
     return value
 
 

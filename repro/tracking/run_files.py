@@ -159,11 +159,8 @@ def read_latest(directory: str) -> dict[str, MetricPoint]:
     return latest
 
 
-def _append_line(descriptor: int, line: bytes) -> None:
-    """Write a line to the end of a file, or nothing of it. Raises OSError."""
-    written = os.write(descriptor, line)
-    if written == len(line):
-        return
+def _take_back(descriptor: int, written: int) -> None:
+    """Remove the part of a line that was written to the end of a file that has no room for more. Raises OSError."""
     end = os.lseek(descriptor, 0, os.SEEK_CUR)
     if os.fstat(descriptor).st_size == end:  # nobody has written behind it
         os.ftruncate(descriptor, end - written)
@@ -230,7 +227,10 @@ class MetricFiles:
                 with explaining("metric", key):
                     descriptor = self._open(run_dir, key)
             with explaining("metric", key):
-                _append_line(descriptor, format_metric_line(point).encode())
+                line = format_metric_line(point).encode()
+                written = os.write(descriptor, line)
+                if written != len(line):
+                    _take_back(descriptor, written)
 
     def append_to_open(self, run_dir: str | None, key: str, point: MetricPoint) -> bool:
         """Append a point where the metric's file is open, and tell whether it was. Raises TrackingError."""
@@ -240,7 +240,9 @@ class MetricFiles:
             if descriptor is None:
                 return False
             try:
-                _append_line(descriptor, line)
+                written = os.write(descriptor, line)
+                if written != len(line):
+                    _take_back(descriptor, written)
             except OSError as error:
                 raise TrackingError(f"the metric `{key}` cannot be written ({error.strerror})") from error
         return True

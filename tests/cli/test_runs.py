@@ -231,11 +231,3 @@ def test_no_value_is_obeyed_by_the_terminal(store: ReadableStore, deed: tuple[st
             [sys.executable, "-m", "repro", *deed, *words], capture_output=True, text=True, check=True
         ).stdout
     )
-
-
-def test_a_time_that_no_calendar_has_is_shown(store: ReadableStore, cli: Cli) -> None:
-    run_id = store.start(name="far")
-    path = store.find_run_dir(run_id) / "meta.yaml"
-    path.write_text(path.read_text().replace("start_time: 1\n", f"start_time: {10**21}\n"))
-    assert f"{10**21} ms" in cli("runs", "show", run_id).stdout
-    assert f"{10**21} ms" in cli("runs", "list").stdout

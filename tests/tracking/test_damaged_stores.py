@@ -17,7 +17,7 @@ from readable_store import ReadableStore
 
 from repro.errors import TrackingError, TrackingNotFoundError
 from repro.formats.run_meta import MetricPoint
-from repro.tracking.entities import Batch, ExperimentQuery, Metric
+from repro.tracking.entities import Batch, ExperimentQuery, Metric, RunQuery
 from repro.tracking.file_store import FileStore
 
 
@@ -255,3 +255,23 @@ def test_links_among_artifacts_are_listed_where_they_can_be_read(
     (artifacts / "passwd").symlink_to("/etc/passwd")
     (artifacts / "b.txt").symlink_to("sub/a.txt")
     assert [each.path for each in store.list_artifacts(run_id)] == ["b.txt", "sub"]
+
+
+def test_damaged_runs_hide_no_other_from_a_search(store: ReadableStore) -> None:
+    run_ids = [store.start() for _ in range(40)]
+    for run_id in run_ids:
+        store.log_batch(run_id, Batch(params={"p": "1"}, metrics=[Metric(key="m", point=MetricPoint(1.0, 1))]))
+    dirs = [store.find_run_dir(run_id) for run_id in run_ids]
+    (dirs[0] / "meta.yaml").write_bytes(b"\xff\xfe")
+    (dirs[1] / "meta.yaml").write_text("a: [")
+    edit_meta(store, run_ids[2], "start_time: 1\n", f"start_time: {10**30}\n")
+    edit_meta(store, run_ids[3], "status: 1\n", "status: 9\n")
+    (dirs[4] / "inputs" / "x").mkdir(parents=True)
+    (dirs[4] / "inputs" / "x" / "meta.yaml").write_bytes(b"\xff")
+    (dirs[5] / "inputs").write_text("x")
+    (dirs[6] / "metrics" / "m").write_bytes(b"\xff\n")
+    for query in ("", "metrics.m > 0", "datasets.name != 'x'"):
+        for _ in range(2):
+            found = store.search_runs(RunQuery(experiment_ids=("0",), filter=query, max_results=100))
+            assert len(found) == {"": 36, "metrics.m > 0": 35}.get(query, 0)
+    assert store.get_run(run_ids[4]).datasets == store.get_run(run_ids[5]).datasets == ()

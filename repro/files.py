@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import os
 import stat
+from _thread import get_ident as _get_thread_id
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -27,6 +28,7 @@ else:
 
 
 BLOCK_BYTES = 1 << 20
+_held: set[tuple[int, int, str]] = set()  # the directories that are locked: by which process and thread
 SETTLED = "settled"
 """Instead of a boot: what was written is known to be on the disk, for it was read after another start."""
 _BOOT_ID = "/proc/sys/kernel/random/boot_id"
@@ -217,15 +219,21 @@ def hold_shared(path: str | os.PathLike[str], on_wait: Callable[[], None] = lamb
 def hold_directory(path: str | os.PathLike[str]) -> Iterator[None]:
     """Hold a directory's own lock for the block, which leaves no file: for a change of what lies in it.
 
-    Raises OSError.
+    A thread that holds it may take it again: a signal's handler may come within the block. Raises OSError.
     """
     import fcntl
 
+    holder = (os.getpid(), _get_thread_id(), os.fspath(path))
+    if holder in _held:
+        yield
+        return
     descriptor = os.open(path, os.O_RDONLY | os.O_DIRECTORY)
     try:
         fcntl.flock(descriptor, fcntl.LOCK_EX)
+        _held.add(holder)
         yield
     finally:
+        _held.discard(holder)
         os.close(descriptor)
 
 

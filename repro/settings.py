@@ -261,9 +261,12 @@ def find_experiment_name(environ: Mapping[str, str]) -> str | None:
     return environ.get("MLFLOW_EXPERIMENT_NAME") or None
 
 
-def set_experiment_id(experiment_id: str) -> None:
-    """Hand an experiment on to the processes that are started from now on."""
-    os.environ["MLFLOW_EXPERIMENT_ID"] = experiment_id
+def set_experiment_id(experiment_id: str | None) -> None:
+    """Hand an experiment on to the processes that are started from now on, or none; a name would contradict it."""
+    os.environ.pop("MLFLOW_EXPERIMENT_ID", None)
+    if experiment_id is not None:
+        os.environ.pop("MLFLOW_EXPERIMENT_NAME", None)
+        os.environ["MLFLOW_EXPERIMENT_ID"] = experiment_id
 
 
 def find_run_context(environ: Mapping[str, str]) -> str | None:
@@ -492,7 +495,7 @@ def make_run_environment(
     """Return the environment that makes a script's `repro` and `mlflow` calls land in the run."""
     mlflow = find_mlflow(environ, python=python)
     return {
-        **environ,
+        **{name: value for name, value in environ.items() if name != "MLFLOW_EXPERIMENT_NAME"},  # the id says it
         **({"MLFLOW_BIN": mlflow} if mlflow else {}),
         "MLFLOW_RUN_ID": run_id,
         "MLFLOW_EXPERIMENT_ID": experiment_id,

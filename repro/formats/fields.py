@@ -13,6 +13,7 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     import yaml
 
+_INSTALL = "pip install pyyaml"
 # What these plain scalars (`<<`, `=`) mean as keys is decided with their mapping.
 _KEY_TAGS = ("tag:yaml.org,2002:merge", "tag:yaml.org,2002:value")
 
@@ -99,8 +100,10 @@ def _explain(error: Exception, text: str) -> tuple[str, str]:
 
 def load_mapping(text: str, *, where: str) -> dict[str, object]:
     """Return the mapping a YAML text holds. Raises ProjectError with `where`, line and column."""
-    import yaml
-
+    try:
+        import yaml
+    except ImportError as error:
+        raise ProjectError(f"`{where}` cannot be read: it is YAML that needs pyyaml", hint=_INSTALL) from error
     try:
         content, start = _load(text)
     except (yaml.YAMLError, RecursionError, TypeError, ValueError) as error:
@@ -112,11 +115,17 @@ def load_mapping(text: str, *, where: str) -> dict[str, object]:
 
 
 def dump_mapping(mapping: Mapping[str, object]) -> str:
-    """Return a mapping as YAML with sorted keys."""
-    import yaml
-
+    """Return a mapping as YAML with sorted keys. Raises ProjectError for values that YAML has no word for."""
+    try:
+        import yaml
+    except ImportError as error:
+        raise ProjectError("YAML cannot be written without pyyaml", hint=_INSTALL) from error
     dumper = getattr(yaml, "CSafeDumper", yaml.SafeDumper)
-    return str(yaml.dump(dict(mapping), Dumper=dumper, sort_keys=True, allow_unicode=True, default_flow_style=False))
+    try:
+        text = yaml.dump(dict(mapping), Dumper=dumper, sort_keys=True, allow_unicode=True, default_flow_style=False)
+    except (yaml.YAMLError, TypeError, RecursionError) as error:  # a TypeError: keys that cannot be sorted
+        raise ProjectError(f"this cannot be YAML: {' '.join(map(str, error.args))}") from error
+    return str(text)
 
 
 def _join(place: str, key: str) -> str:

@@ -29,11 +29,15 @@ from repro.projects.project import Project, open_project
 from repro.projects.recorder import Recorder, make_observe_dir
 from repro.settings import choose_python
 from repro.snapshots.probe import probe
+from repro.tracking.active_experiment import find_experiment_id
+from repro.tracking.client import Client
 from repro.tracking.entities import Batch, NewRun
 from repro.tracking.file_store import FileStore, now_ms
 from repro.tracking.git_source import find_git_source, format_git_tags
+from repro.tracking.process_mark import TAG as PROCESS_TAG
+from repro.tracking.process_mark import mark_process
 from repro.tracking.snapshot_tags import make_snapshot_tags
-from repro.tracking.store import DEFAULT_EXPERIMENT, Store, open_store, write_text
+from repro.tracking.store import Store, open_store, write_text
 
 _LEADING_PYTHON = re.compile(r"^python3?(?=\s|$)")
 TIMED_OUT = 124  # as timeout(1) has it
@@ -158,6 +162,7 @@ def _make_tags(project: Project, entry: EntryPoint, prepared: _Prepared) -> dict
         "mlflow.project.entryPoint": entry.name,
         "mlflow.project.backend": "local",
         "mlflow.project.env": "repro" if prepared.environment else "local",
+        PROCESS_TAG: mark_process(),
         "repro.restored": "true" if prepared.environment else "false",
     }
     if prepared.outcome:
@@ -249,7 +254,7 @@ def run_project(machine: Machine, request: RunRequest, *, say: Callable[[str], N
     prepared = _prepare(machine, request, project, say)
     command = _LEADING_PYTHON.sub(lambda _: shlex.quote(prepared.python), command)
     new = NewRun(
-        experiment_id=settings.find_experiment_id(machine.environ) or DEFAULT_EXPERIMENT,
+        experiment_id=find_experiment_id(Client(store=store), machine.environ),
         user_id=settings.get_user(machine.environ),
         start_time_ms=now_ms(),
         tags=_make_tags(project, entry, prepared),

@@ -335,3 +335,17 @@ def test_a_run_whose_time_has_passed_is_killed_with_all_its_processes(project: P
 
 def test_a_period_that_is_none_is_refused(project: Path, cli: Cli) -> None:
     assert "`soon` is no period" in cli("run", str(project), "-e", "train.py", "--timeout", "soon", code=2).stderr
+
+
+def test_an_experiment_that_variables_name_is_that_of_the_run_and_of_those_it_starts(
+    project: Path, cli: Cli, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("MLFLOW_EXPERIMENT_NAME", "wine")
+    (project / "main.py").write_text(
+        "import repro\nwith repro.start_run() as first: pass\nwith repro.start_run() as second: pass\n"
+        "assert first.info.experiment_id == second.info.experiment_id\n"
+    )
+    result = run_json(cli, str(project), "-e", "main.py", "--no-snapshot")
+    assert get_store().get_experiment(result["experiment_id"]).name == "wine"
+    monkeypatch.setenv("MLFLOW_EXPERIMENT_ID", "0")
+    assert "MLFLOW_EXPERIMENT_NAME `wine` is" in cli("run", str(project), "-e", "main.py", code=5).stderr

@@ -27,7 +27,7 @@ def _run(arguments: list[str], *, deed: str, done: str, description: str, change
     if options.json:
         console.show_json({done: [each.run_id for each in found]})
     for each in found if not options.json else ():
-        console.say(f"{done} {each.info.run_name} ({each.run_id})")
+        console.say(console.escape(f"{done} {each.info.run_name} ({each.run_id})"))
     return ExitCode.DONE
 
 

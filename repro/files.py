@@ -28,7 +28,10 @@ else:
 
 BLOCK_BYTES = 1 << 20
 SETTLED = "settled"
-"""Instead of a boot: what was written is known to be on the disk, for it was read after another start."""
+"""Instead of a boot: what was written is known to be on the disk, for it was read after another start.
+
+With a boot behind it, that is when it was last looked at (see `settle`).
+"""
 _BOOT_ID = "/proc/sys/kernel/random/boot_id"
 
 
@@ -303,7 +306,18 @@ def find_boot() -> str:
 
 def is_settled(boot: str) -> bool:
     """Tell whether what was written in a boot is as it was written, for all that a power cut could have done to it."""
-    return boot == SETTLED or boot == find_boot()
+    return boot.startswith(SETTLED) or boot == find_boot()
+
+
+def settle() -> str:
+    """Return what stands for the boot of what was read and found whole now."""
+    boot = find_boot()
+    return boot if boot == SETTLED else f"{SETTLED} {boot}"
+
+
+def is_of_this_boot(boot: str) -> bool:
+    """Tell whether something was written in this boot, or found whole in it."""
+    return boot.removeprefix(f"{SETTLED} ") == find_boot()
 
 
 def sha256_file(path: str | os.PathLike[str]) -> str:

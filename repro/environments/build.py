@@ -17,6 +17,7 @@ from pathlib import Path
 
 from repro import settings
 from repro.environments.assemble import Blueprint, list_entries, perform, plan_environment
+from repro.environments.bytecode import settle_bytecode
 from repro.environments.fetch import Builder, Source, fetch_trees
 from repro.environments.installers import Creator
 from repro.environments.machine import Machine
@@ -166,6 +167,7 @@ def plan_order(machine: Machine, order: Order, env_dir: str) -> Blueprint:
     found = fetch_trees(open_source(machine, order), order.wanted)
     trees = [found[name] for name in sorted(found)]
     verify_trees(order, trees)
+    settle_bytecode(machine, order.candidate, order.key, [each.sha256 for each in trees if each.boot != find_boot()])
     return plan_environment(
         trees,
         env_dir=env_dir,

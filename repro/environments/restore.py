@@ -39,7 +39,6 @@ from repro.environments.trees import read_uses
 from repro.errors import RestoreError
 from repro.files import (
     hold_lock,
-    hold_shared,
     is_of_this_boot,
     is_settled,
     make_directory,
@@ -232,9 +231,8 @@ def _find_or_build(machine: Machine, order: Order, check: Check) -> _Outcome:
         return found
     store.prepare()
     wait = lambda: machine.report(f"waiting: another process is restoring {key}")  # noqa: E731
-    prune_ends = lambda: machine.report("waiting: the cache is being pruned")  # noqa: E731
     try:
-        with hold_shared(store.gate, prune_ends), hold_lock(store.room("flocks", f"{key}.lock"), wait):
+        with machine.hold_store(), hold_lock(store.room("flocks", f"{key}.lock"), wait):
             make_directory(store.room("envs", key))
             store.remove_leftovers(key)
             if found := _find_there(machine, order, check):

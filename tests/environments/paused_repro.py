@@ -1,7 +1,7 @@
 """`repro` with a pause before each step that takes a millisecond, so that a kill hits it however slow the machine is.
 
-Run by the tests of kills as a script; what is killed is the command itself, only slower. What is built and unpacked
-is noted in the file that FAULTS_LOG names, a line each: the process, the deed, and of what.
+Run by the tests of faults as a script; what is met is the command itself, only slower. What is built and unpacked, and
+each pause, is noted in the file that FAULTS_LOG names, a line each: the process, the deed, and of what.
 """
 
 from __future__ import annotations
@@ -14,9 +14,9 @@ from pathlib import Path
 from typing import Any
 
 from repro.cli.main import main
-from repro.environments import build, trees
+from repro.environments import build, bundle, trees
 
-PAUSE_S = 0.1
+PAUSE_S = float(os.environ.get("FAULTS_PAUSE_S", "0.1"))
 STEPS = ("verify_trees", "perform", "write_atomically", "point_link")
 
 
@@ -24,6 +24,7 @@ def pause_before(step: Callable[..., Any]) -> Callable[..., Any]:
     """Return a step of a build with a pause before it."""
 
     def paused(*args: Any, **named: Any) -> Any:
+        note("pauses", step.__name__)
         time.sleep(PAUSE_S)
         return step(*args, **named)
 
@@ -63,6 +64,7 @@ def note_unpacking(step: Callable[..., Any]) -> Callable[..., Any]:
 if __name__ == "__main__":
     for name in STEPS:
         setattr(build, name, pause_before(getattr(build, name)))
+    setattr(bundle, "verify_trees", build.verify_trees)  # noqa: B010
     setattr(build, "build_environment", note_build(build.build_environment))  # noqa: B010
     setattr(trees, "_unpack", note_unpacking(getattr(trees, "_unpack")))  # noqa: B009, B010
     sys.exit(main())

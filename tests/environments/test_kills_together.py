@@ -106,7 +106,7 @@ def check_no_double_builds(lines: Sequence[tuple[int, str, str]], killed: set[in
     ended = {(pid, what) for pid, deed, what in lines if deed == "ends"}
     begun: dict[tuple[str, str], list[int]] = {}
     for pid, deed, what in lines:
-        if deed != "ends":
+        if deed in ("begins", "unpacks"):
             begun.setdefault((deed, what), []).append(pid)
     for (deed, what), pids in begun.items():
         assert len(set(pids)) == len(pids), f"a process {deed} {what} twice"

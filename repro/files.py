@@ -199,6 +199,17 @@ def hold_free_lock(path: str | os.PathLike[str]) -> Iterator[bool]:
         lock.release()
 
 
+def remove_free_lock(path: str) -> bool:
+    """Remove a lock file unless somebody holds it, and say whether it was; one who waits for it takes a new one.
+
+    filelock looks for that from 3.21 on: a lock on a file that has no name any more is no lock.
+    """
+    with hold_free_lock(path) as is_free:
+        if is_free:
+            unlink(path)
+        return is_free
+
+
 @contextmanager
 def hold_shared(path: str | os.PathLike[str], on_wait: Callable[[], None] = lambda: None) -> Iterator[None]:
     """Hold the file lock `path` together with others who hold it shared; one who holds it alone is waited for."""

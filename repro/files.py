@@ -30,7 +30,10 @@ else:
 BLOCK_BYTES = 1 << 20
 _held: set[tuple[int, int, str]] = set()  # the directories that are locked: by which process and thread
 SETTLED = "settled"
-"""Instead of a boot: what was written is known to be on the disk, for it was read after another start."""
+"""Instead of a boot: what was written is known to be on the disk, for it was read after another start.
+
+With a boot behind it, that is when it was last looked at (see `settle`).
+"""
 _BOOT_ID = "/proc/sys/kernel/random/boot_id"
 
 
@@ -198,6 +201,17 @@ def hold_free_lock(path: str | os.PathLike[str]) -> Iterator[bool]:
         lock.release()
 
 
+def remove_free_lock(path: str) -> bool:
+    """Remove a lock file unless somebody holds it, and say whether it was; one who waits for it takes a new one.
+
+    filelock looks for that from 3.21 on: a lock on a file that has no name any more is no lock.
+    """
+    with hold_free_lock(path) as is_free:
+        if is_free:
+            unlink(path)
+        return is_free
+
+
 @contextmanager
 def hold_shared(path: str | os.PathLike[str], on_wait: Callable[[], None] = lambda: None) -> Iterator[None]:
     """Hold the file lock `path` together with others who hold it shared; one who holds it alone is waited for."""
@@ -311,7 +325,18 @@ def find_boot() -> str:
 
 def is_settled(boot: str) -> bool:
     """Tell whether what was written in a boot is as it was written, for all that a power cut could have done to it."""
-    return boot == SETTLED or boot == find_boot()
+    return boot.startswith(SETTLED) or boot == find_boot()
+
+
+def settle() -> str:
+    """Return what stands for the boot of what was read and found whole now."""
+    boot = find_boot()
+    return boot if boot == SETTLED else f"{SETTLED} {boot}"
+
+
+def is_of_this_boot(boot: str) -> bool:
+    """Tell whether something was written in this boot, or found whole in it."""
+    return boot.removeprefix(f"{SETTLED} ") == find_boot()
 
 
 def sha256_file(path: str | os.PathLike[str]) -> str:

@@ -11,6 +11,7 @@ from pathlib import Path
 from repro import settings
 from repro.environments.interpreters import Finder
 from repro.environments.store import Store, UnwritableStoreError, locate_store
+from repro.files import hold_shared
 from repro.process import Runner
 
 TYPE_CHECKING = False
@@ -65,6 +66,16 @@ class Machine:
 
         prefix = settings.find_prefix(python) if python else None
         return find_indexes(self.environ, project=project, prefix=prefix, given=self.indexes)
+
+    def hold_store(self) -> contextlib.AbstractContextManager[None]:
+        """Hold the store's gate for a block: what is found in the store stays, for a prune waits until it ends.
+
+        The store is prepared; a lock of a key, a tree or a place is taken inside, never around it. One that cannot be
+        written is used as it is.
+        """
+        if not self.store.is_writable():
+            return contextlib.nullcontext()
+        return hold_shared(self.store.gate, lambda: self.report("waiting: the cache is being pruned"))
 
     def make_memory(self) -> Memory:
         """Return the memories of the store; one that cannot be written only costs time.

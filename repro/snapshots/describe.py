@@ -20,7 +20,7 @@ from repro.formats.direct_url import (
     System,
     parse_direct_url,
 )
-from repro.formats.lockfile import Distribution, Proof, Snapshot, canonicalize_name
+from repro.formats.lockfile import Distribution, Proof, Snapshot, canonicalize_name, is_name
 from repro.snapshots.memory import Altered, Artefact
 from repro.snapshots.probe import Found, Report
 
@@ -77,20 +77,30 @@ def choose_founds(founds: Iterable[Found]) -> tuple[dict[str, Found], list[str]]
     return chosen, notes
 
 
+def _why_unreadable(name: str, found: Found) -> str | None:
+    """Return why a distribution can stand in no lock, None where it can."""
+    if not name:
+        return "it has no name"
+    if not is_name(name):
+        return f"`{found.name}` is no name (letters and digits, with `.`, `_` or `-` between them)"
+    return None if found.version else "it has no version"
+
+
 def require_readable(chosen: Mapping[str, Found], *, allow_missing: bool) -> tuple[dict[str, Found], list[str]]:
     """Return the distributions whose name and version can be read, and a note for each that cannot.
 
     Raises ReproError for these unless `allow_missing`.
     """
-    unreadable = [found.entry for name, found in chosen.items() if not (name and found.version)]
+    reasons = {name: _why_unreadable(name, found) for name, found in chosen.items()}
+    unreadable = [f"{chosen[name].entry}: {reason}" for name, reason in reasons.items() if reason]
     if unreadable and not allow_missing:
         raise ReproError(
-            f"{len(unreadable)} distribution(s) have no readable name and version",
+            f"{len(unreadable)} distribution(s) have no name and version that a lock could hold",
             hint="reinstall or remove them, or leave them out with `--allow-missing`",
             details=tuple(unreadable),
         )
-    readable = {name: found for name, found in chosen.items() if name and found.version}
-    return readable, [f"`{entry}` cannot be read and is left out" for entry in unreadable]
+    readable = {name: found for name, found in chosen.items() if not reasons[name]}
+    return readable, [f"{each}; it is left out" for each in unreadable]
 
 
 def _find_required_by(founds: Mapping[str, Found]) -> dict[str, set[str]]:

@@ -13,7 +13,7 @@ from dataclasses import dataclass, replace
 
 from repro import settings
 from repro.formats.direct_url import Archive, Directory, Editable, Index, Local, Source, System, parse_direct_url
-from repro.formats.lockfile import Distribution, Interpreter, Snapshot, canonicalize_name
+from repro.formats.lockfile import Distribution, Interpreter, Snapshot, canonicalize_name, is_name
 from repro.inside.probe import describe_interpreter
 from repro.snapshots.drift import Drift, compare, is_same_version
 from repro.snapshots.load import Loaded, load_lock
@@ -156,7 +156,8 @@ def scan_here(lock: Snapshot) -> Snapshot:
         _choose(_list_entries(site), chosen)
     locked = {each.name: each for each in lock.distributions}
     in_conda = os.path.isdir(os.path.join(sys.prefix, "conda-meta"))
-    found = [_make_distribution(chosen[name], locked.get(name), in_conda=in_conda) for name in sorted(chosen) if name]
+    names = sorted(filter(is_name, chosen))  # no lock has any other
+    found = [_make_distribution(chosen[name], locked.get(name), in_conda=in_conda) for name in names]
     return Snapshot(interpreter=_describe_python(), distributions=tuple(found))
 
 

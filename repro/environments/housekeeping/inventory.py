@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from repro.environments.housekeeping.busy import find_busy
+from repro.environments.housekeeping.link_modes import list_dead_probes
 from repro.environments.housekeeping.rooms import ROOM_OF, list_entries, list_keys, list_torn_notes
 from repro.environments.housekeeping.sizes import Meter, Size, measure
 from repro.environments.lookup import name_look
@@ -282,6 +283,22 @@ def _find_interpreter(text: str) -> str:
         return ""
 
 
+def _is_lock_needed(store: Store, path: str, trees: frozenset[str]) -> bool:
+    """Tell whether what a lock is for is there; of a place that was restored into only its digest is known."""
+    kind, _, name = os.path.basename(path).removesuffix(".lock").rpartition("-")
+    if kind == "tree":
+        return name in trees
+    return os.path.isdir(store.room(*{"": ("envs", name), "stage": ("tmp", name)}.get(kind, ("flocks", "-"))))
+
+
+def _list_stray_locks(store: Store) -> Iterator[Stray]:
+    """Yield the locks of what is gone; whether one is held is asked when it is removed."""
+    trees = frozenset(os.path.basename(path)[:16] for path in list_entries(store, ROOM_OF["trees"]))
+    for path in list_entries(store, ROOM_OF["flocks"]):
+        if not _is_lock_needed(store, path, trees):
+            yield Stray(kind="flocks", path=path, reason="what it locked is gone")
+
+
 def _list_stray_notes(store: Store, now_s: float) -> Iterator[Stray]:
     for room in ("looks", "built", "fetched", "interpreters", "sites"):
         for path in list_entries(store, ROOM_OF[room]):
@@ -310,7 +327,10 @@ def list_strays(store: Store, now_s: float) -> Iterator[Stray]:
         if os.path.basename(path) not in keys:
             size = Meter().count([path])
             yield Stray(kind="pycache", path=path, reason="its environment is gone", size_bytes=size)
+    for path in list_dead_probes(store.root):
+        yield Stray(kind="probe", path=path, reason="left by a process that died", size_bytes=Meter().count([path]))
     yield from _list_stray_notes(store, now_s)
+    yield from _list_stray_locks(store)
 
 
 def list_caches(store: Store) -> tuple[tuple[str, int], ...]:

@@ -28,7 +28,7 @@ from repro.environments.housekeeping.sizes import Meter
 from repro.environments.ready import FILE_NAME as READY
 from repro.environments.store import Store
 from repro.errors import ReproError
-from repro.files import hold_free_lock, hold_lock, new_nonce, remove_tree
+from repro.files import hold_free_lock, hold_lock, new_nonce, remove_free_lock, remove_tree
 
 Report = Callable[[str], None]
 
@@ -72,6 +72,8 @@ def _hold_entry(store: Store, removal: Removal) -> Iterator[bool]:
 
 def _remove(store: Store, removal: Removal) -> str | None:
     """Move an entry out of its room and return where it is now, None where it is in use after all, or gone."""
+    if removal.kind == "flocks":
+        return removal.path if os.path.lexists(removal.path) and remove_free_lock(removal.path) else None
     if not os.path.isdir(removal.path) or os.path.islink(removal.path):
         with suppress(FileNotFoundError):
             os.unlink(removal.path)

@@ -17,6 +17,7 @@ from repro.errors import ReproError
 _SHA256 = r"[0-9a-f]{64}"
 _KEY = r"[0-9a-f]{16}"
 _NONCE = r"[0-9a-f]{8}"
+_LOCK = rf"(?:(?:tree-|into-)?{_KEY}|stage-{_NONCE})\.lock"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -50,6 +51,7 @@ ROOMS = (
     Room(name="checked", names=(_SHA256,), meaning="what was compared with RECORD"),
     Room(name="tmp", names=(_NONCE,), has_directories=True, meaning="on its way in"),
     Room(name="trash", names=(_NONCE,), has_directories=True, meaning="on its way out"),
+    Room(name="flocks", names=(_LOCK,), meaning="locks of keys, trees, places and processes"),
     *(Room(name=name, meaning="an installer's own cache") for name in ("uv", "pip", "pip-tools", "virtualenv")),
 )  # fmt: skip
 ROOM_OF = {room.name: room for room in ROOMS}

@@ -49,7 +49,10 @@ def make_directory(path: str | os.PathLike[str]) -> None:
         if not os.path.isdir(target):
             raise
     except FileNotFoundError:
-        make_directory(os.path.dirname(target) or ".")
+        parent = os.path.dirname(target) or "."
+        if os.path.isdir(parent):
+            raise  # a place like /proc, where nothing can be made
+        make_directory(parent)
         make_directory(target)
 
 

@@ -57,3 +57,8 @@ def test_a_directory_below_a_file_is_the_error_of_the_system(tmp_path: Path) -> 
         make_directory(tmp_path / "file" / "a" / "b")
     with pytest.raises(FileExistsError):
         make_directory(tmp_path / "file")
+
+
+def test_a_directory_where_none_can_be_made_is_the_error_of_the_system() -> None:
+    with pytest.raises(FileNotFoundError):
+        make_directory("/proc/repro/a/b")

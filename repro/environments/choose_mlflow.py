@@ -26,6 +26,7 @@ class Mlflow:
         if self.environment:
             bin_dir = os.path.dirname(self.program)
             environ = settings.make_sealed_environment(environ, bin_dir=bin_dir, prefix=self.environment.path)
+            settings.let_write_bytecode(environ)
         python = settings.choose_python(None, machine.environ)
         return settings.make_mlflow_environment(environ, program=self.program, python=python, tracking_uri=tracking_uri)
 

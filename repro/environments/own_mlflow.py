@@ -21,7 +21,7 @@ from pathlib import Path
 
 from repro import settings
 from repro.environments.interpreters import Candidate
-from repro.environments.lock import LockRequest, lock_requirements
+from repro.environments.lock import Locked, LockRequest, lock_requirements
 from repro.environments.lookup import Environment
 from repro.environments.machine import Machine
 from repro.environments.restore import Check, Request, restore_environment
@@ -31,6 +31,7 @@ from repro.files import hold_lock, make_directory, point_link, remove_tree
 from repro.formats.lockfile import FILE_NAME, Snapshot, is_version
 from repro.formats.moment import format_moment
 from repro.snapshots.load import load_lock
+from repro.snapshots.pins import IndexUnreachableError
 
 DEFAULT_VERSION = "3.17.2"
 """The release that repro is tested against: the same everywhere, found without asking an index what is the newest."""
@@ -139,26 +140,30 @@ def find_version(snapshot: Snapshot) -> str:
     raise ReproError("the lock holds no MLflow", hint="`repro mlflow uninstall` and `repro mlflow install`")
 
 
-def _lock(machine: Machine, wish: Wish, candidate: Candidate, path: Path) -> tuple[str, ...]:
-    """Choose what a release needs, write its lock, and return notes."""
+def _choose_files(machine: Machine, wish: Wish, candidate: Candidate) -> Locked:
+    """Choose what a release needs. Raises ReproError."""
     version = _choose_version(wish)
     wanted = f"MLflow {version}" if version else "MLflow"
     if wish.offline:
         raise ReproError(
             f"{wanted} was not installed here before", hint="the first time needs an index: no `--offline`"
         )
-    machine.report(f"locking {wanted} for Python {candidate.interpreter.version}")
+    python = candidate.interpreter.version
+    machine.report(f"locking {wanted} for Python {python}")
     with tempfile.TemporaryDirectory(prefix="repro-mlflow-") as directory:
         requirements = Path(directory, "mlflow.in")
         requirements.write_text(_format_requirements(version), encoding="utf-8")
         request = LockRequest(files=(requirements,), python=candidate.path, before=wish.before)
         try:
-            locked = lock_requirements(machine, request)
-        except ReproError as error:
-            error.details = tuple(line.replace(f"{directory}/", "") for line in error.details)
+            return lock_requirements(machine, request)
+        except IndexUnreachableError:
             raise
-    write_lock(locked.snapshot, path)
-    return locked.notes
+        except ReproError as error:
+            raise ReproError(
+                f"{wanted} cannot be locked for Python {python}: {error.message}",
+                hint="name another release, or another interpreter with `--python PATH`",
+                details=tuple(line.replace(f"{directory}/", "") for line in error.details),
+            ) from error
 
 
 @contextmanager
@@ -184,8 +189,10 @@ def _ensure_lock(machine: Machine, wish: Wish, candidate: Candidate, release: Re
         with hold_lock(root / "install.lock", wait):
             if release.lock.exists():
                 return False, ()
+            locked = _choose_files(machine, wish, candidate)
             make_directory(release.directory)
-            return True, _lock(machine, wish, candidate, release.lock)
+            write_lock(locked.snapshot, release.lock)
+            return True, locked.notes
 
 
 def restore_release(machine: Machine, release: Release, *, offline: bool = False) -> Environment:

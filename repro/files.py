@@ -37,6 +37,14 @@ def new_nonce() -> str:
     return os.urandom(4).hex()
 
 
+def _make_one(path: str) -> None:
+    try:
+        os.mkdir(path, 0o755)
+    except FileExistsError:
+        if not os.path.isdir(path):
+            raise
+
+
 def make_directory(path: str | os.PathLike[str]) -> None:
     """Make a directory, and those above it, that nobody else can write into, whatever the umask.
 
@@ -44,16 +52,10 @@ def make_directory(path: str | os.PathLike[str]) -> None:
     """
     target = os.fspath(path)
     try:
-        os.mkdir(target, 0o755)
-    except FileExistsError:
-        if not os.path.isdir(target):
-            raise
+        _make_one(target)
     except FileNotFoundError:
-        parent = os.path.dirname(target) or "."
-        if os.path.isdir(parent):
-            raise  # a place like /proc, where nothing can be made
-        make_directory(parent)
-        make_directory(target)
+        make_directory(os.path.dirname(target) or ".")
+        _make_one(target)
 
 
 @contextmanager

@@ -10,6 +10,7 @@ import subprocess
 import sys
 import time
 import urllib.request
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
@@ -18,6 +19,8 @@ from layout import make_run, write_experiment, write_run
 from own_mlflow import write_program
 
 from repro.tracking.client import Client
+
+Start = Callable[..., subprocess.Popen[str]]
 
 
 @pytest.fixture
@@ -28,6 +31,21 @@ def program(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     monkeypatch.setenv("XDG_DATA_HOME", str(tmp_path / "data"))
     Path("mlruns").mkdir()
     return path
+
+
+@pytest.fixture
+def start(cli: Cli) -> Iterator[Start]:
+    """What starts `repro ui --mlflow`; whatever a test leaves is killed."""
+    started: list[subprocess.Popen[str]] = []
+
+    def start_one(*args: str) -> subprocess.Popen[str]:
+        started.append(cli.start("ui", "--mlflow", *args))
+        return started[-1]
+
+    yield start_one
+    for process in started:
+        process.kill()
+        process.communicate()
 
 
 def ask(url: str, body: object = None) -> dict[str, object]:
@@ -71,8 +89,8 @@ def _is_alive(pid: int) -> bool:
 
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGKILL])
-def test_no_process_is_left_however_we_end(cli: Cli, program: Path, number: signal.Signals) -> None:
-    process = cli.start("ui", "--mlflow", "--port", "0", "--json")
+def test_no_process_is_left_however_we_end(start: Start, program: Path, number: signal.Signals) -> None:
+    process = start("--port", "0", "--json")
     about = read_document(process)
     assert (about["store"], about["mlflow"], about["pid"]) == (
         Path("mlruns").absolute().as_uri(),
@@ -88,9 +106,11 @@ def test_no_process_is_left_however_we_end(cli: Cli, program: Path, number: sign
     wait_until_gone(pids)
 
 
-def test_mlflow_is_told_the_store_on_loopback_alone(cli: Cli, program: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_mlflow_is_told_the_store_on_loopback_alone(
+    start: Start, program: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setenv("MLFLOW_STATIC_PREFIX", "/below")
-    process = cli.start("ui", "--mlflow", "-v")
+    process = start("-v")
     assert process.stdout is not None
     assert process.stdout.readline() == f"showing {Path('mlruns').absolute().as_uri()}\n"
     address = process.stdout.readline().split()[2]
@@ -110,9 +130,9 @@ def test_mlflow_is_told_the_store_on_loopback_alone(cli: Cli, program: Path, mon
     assert "it says that it starts" in process.communicate(timeout=30)[1]
 
 
-def test_a_database_is_shown_without_its_password(cli: Cli, program: Path) -> None:
+def test_a_database_is_shown_without_its_password(start: Start, program: Path) -> None:
     uri = "postgresql://me:secret@db.example.org/runs"
-    process = cli.start("ui", "--mlflow", "--port", "0", "--json", "-v", "--store", uri)
+    process = start("--port", "0", "--json", "-v", "--store", uri)
     about = read_document(process)
     assert about["store"] == "postgresql://db.example.org/runs"
     told = ask(str(about["uri"]))
@@ -128,12 +148,12 @@ def test_a_server_is_only_named(cli: Cli, monkeypatch: pytest.MonkeyPatch) -> No
     assert done.stdout == "the runs are shown at https://mlflow.example.org/team\n"
 
 
-def test_a_server_that_ends_is_said_with_its_last_words(cli: Cli, program: Path) -> None:
+def test_a_server_that_ends_is_said_with_its_last_words(cli: Cli, start: Start, program: Path) -> None:
     program.write_text(f"#!{sys.executable}\nprint('the schema is too old')\nraise SystemExit(3)\n")
     done = cli("ui", "--mlflow", "--port", "0", code=5)
     assert "MLflow ended before it answered (exit code 3)\n  the schema is too old\n" in done.stderr
     write_program(program)
-    process = cli.start("ui", "--mlflow", "--port", "0", "--json")
+    process = start("--port", "0", "--json")
     told = ask(str(read_document(process)["uri"]))
     os.kill(told["pids"][0], signal.SIGTERM)
     _, stderr = process.communicate(timeout=30)
@@ -141,7 +161,7 @@ def test_a_server_that_ends_is_said_with_its_last_words(cli: Cli, program: Path)
     assert process.returncode == 5
 
 
-def test_the_usual_port_is_left_to_others(cli: Cli, program: Path) -> None:
+def test_the_usual_port_is_left_to_others(start: Start, program: Path) -> None:
     with socket.socket() as other:
         other.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         try:
@@ -149,7 +169,7 @@ def test_the_usual_port_is_left_to_others(cli: Cli, program: Path) -> None:
             other.listen()
         except OSError:
             pass  # somebody else has it: as well
-        process = cli.start("ui", "--mlflow", "--json")
+        process = start("--json")
         assert not str(read_document(process)["uri"]).endswith(":5000")
         process.send_signal(signal.SIGTERM)
         process.communicate(timeout=30)
@@ -200,7 +220,7 @@ def test_a_program_that_is_not_there_is_said(cli: Cli, program: Path, monkeypatc
 @pytest.mark.faults
 @pytest.mark.xdist_group("mlflow")
 def test_the_ui_of_an_mlflow_that_was_installed_shows_what_we_wrote(
-    cli: Cli, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+    cli: Cli, start: Start, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
     monkeypatch.setenv("XDG_DATA_HOME", str(tmp_path / "data"))
     monkeypatch.setenv("MLFLOW_DISABLE_TELEMETRY", "true")
@@ -214,7 +234,7 @@ def test_the_ui_of_an_mlflow_that_was_installed_shows_what_we_wrote(
     client.log_text(run_id, "a note", "notes/note.txt")
     write_run(tmp_path / "runs", make_run(1, metrics={"rate": 2.0}))
     cli("mlflow", "install")
-    process = cli.start("ui", "--mlflow", "--store", str(tmp_path / "runs"), "--port", "0", "--json")
+    process = start("--store", str(tmp_path / "runs"), "--port", "0", "--json")
     uri = str(read_document(process)["uri"])
     api = f"{uri}/ajax-api/2.0/mlflow"
     query = {"experiment_ids": ["0"], "filter": "params.alpha = '0.5'"}
@@ -228,7 +248,7 @@ def test_the_ui_of_an_mlflow_that_was_installed_shows_what_we_wrote(
         (0.25, 1002, 2),
     ]
     (file,) = ask(f"{api}/artifacts/list?run_id={run_id}&path=notes")["files"]
-    assert (file["path"], file["file_size"]) == ("notes/note.txt", "6")
+    assert (file["path"], file["file_size"]) == ("notes/note.txt", 6)
     opener = urllib.request.build_opener(urllib.request.ProxyHandler({}))
     assert opener.open(f"{uri}/get-artifact?run_id={run_id}&path=notes/note.txt", timeout=60).read() == b"a note"
     assert b"<title>MLflow</title>" in opener.open(uri, timeout=60).read()
@@ -239,3 +259,4 @@ def test_the_ui_of_an_mlflow_that_was_installed_shows_what_we_wrote(
     _, stderr = process.communicate(timeout=60)
     assert process.returncode == 0, stderr
     wait_until_gone(pids)
+    cli("cache", "clear", "--yes")  # nearly a gigabyte

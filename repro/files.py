@@ -42,6 +42,14 @@ def new_nonce() -> str:
     return os.urandom(4).hex()
 
 
+def _make_one(path: str) -> None:
+    try:
+        os.mkdir(path, 0o755)
+    except FileExistsError:
+        if not os.path.isdir(path):
+            raise
+
+
 def make_directory(path: str | os.PathLike[str]) -> None:
     """Make a directory, and those above it, that nobody else can write into, whatever the umask.
 
@@ -49,13 +57,10 @@ def make_directory(path: str | os.PathLike[str]) -> None:
     """
     target = os.fspath(path)
     try:
-        os.mkdir(target, 0o755)
-    except FileExistsError:
-        if not os.path.isdir(target):
-            raise
+        _make_one(target)
     except FileNotFoundError:
         make_directory(os.path.dirname(target) or ".")
-        make_directory(target)
+        _make_one(target)
 
 
 @contextmanager

@@ -13,6 +13,7 @@ import subprocess
 import sys
 import threading
 import time
+from collections import deque
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, nullcontext, suppress
 from dataclasses import dataclass
@@ -27,6 +28,10 @@ GRACE_S = 5.0
 _PAUSE_S = 0.5
 _UMASK = 0o022  # what a tool makes in the store must not be writable by others, whatever the user's umask
 _PR_SET_PDEATHSIG = 1
+_KEPT_LINES = 20
+_LONGEST_LINE_BYTES = 65_536
+# Waits for a word, or for the end of whoever should say it: then nobody else is left to end the group.
+_WATCH = "import os, sys; os.read(0, 1) or os.killpg(int(sys.argv[1]), 9)"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -250,6 +255,57 @@ def _relaying(copy: BinaryIO | None, *, stdout_to_stderr: bool) -> Iterator[Rela
         yield relay
 
 
+@contextmanager
+def _watched(group: int) -> Iterator[None]:
+    """Have a process group killed where the block does not end it: interrupted once more, or killed itself."""
+    args = [sys.executable, "-I", "-S", "-c", _WATCH, str(group)]
+    with subprocess.Popen(
+        args, bufsize=0, stdin=subprocess.PIPE, stderr=subprocess.DEVNULL, start_new_session=True
+    ) as watcher:
+        yield
+        if watcher.stdin:
+            with suppress(OSError):
+                watcher.stdin.write(b"x")
+
+
+def _ignore(line: str) -> None:
+    pass
+
+
+class Companion:
+    """A process that works beside us, and the last lines that it has said."""
+
+    def __init__(self, process: subprocess.Popen[bytes], hear: Callable[[str], None]) -> None:
+        self._process = process
+        self._lines: deque[str] = deque(maxlen=_KEPT_LINES)
+        self._listener = threading.Thread(target=self._listen, args=(hear,), daemon=True)
+        self._listener.start()
+
+    def _listen(self, hear: Callable[[str], None]) -> None:
+        if self._process.stdout is None:
+            return
+        with self._process.stdout as lines:
+            while said := lines.readline(_LONGEST_LINE_BYTES):
+                line = said.decode(errors="replace").rstrip()
+                self._lines.append(line)
+                hear(line)
+
+    def find_exit_code(self) -> int | None:
+        """Return its exit code, None while it works."""
+        returncode = self._process.poll()
+        return None if returncode is None else exit_code_of(returncode)
+
+    def wait(self) -> int:
+        """Wait for its end and return the exit code, 128+N for signal N."""
+        return exit_code_of(self._process.wait())
+
+    def get_last_lines(self) -> tuple[str, ...]:
+        """Return what it has said at last."""
+        if self._process.poll() is not None:
+            self._listener.join(_PAUSE_S)  # what was said just before the end may be on its way
+        return tuple(self._lines)
+
+
 class Runner:
     """Start commands; `echo` is called with each command line (`-v`, `MLFLOW_VERBOSE`)."""
 
@@ -340,3 +396,32 @@ class Runner:
                 meanwhile()
                 _wait(process, terminal)
         return Ended(exit_code=exit_code_of(process.returncode), timed_out=deadline.has_passed)
+
+    @contextmanager
+    def accompany(
+        self,
+        args: Sequence[str],
+        *,
+        env: Mapping[str, str] | None = None,
+        hear: Callable[[str], None] = _ignore,
+    ) -> Iterator[Companion]:
+        """Have a process beside us for the block, without our terminal; its whole group ends with the block.
+
+        And with us, however we end: another process sees to that. `hear` is told each line that it says, in a thread.
+        Raises OSError where it cannot be started.
+        """
+        self._announce(args)
+        with _Interruptions() as interruptions:
+            process = subprocess.Popen(
+                args,
+                env=env,
+                stdin=subprocess.DEVNULL,
+                stdout=subprocess.PIPE,
+                stderr=subprocess.STDOUT,
+                preexec_fn=_make_dying_with_us(interruptions, lead=True),
+            )
+            with _ending(process, interruptions), _watched(process.pid):
+                try:
+                    yield Companion(process, hear)
+                finally:
+                    _end_group(process)

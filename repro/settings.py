@@ -58,6 +58,12 @@ def get_cache_dir(environ: Mapping[str, str]) -> str:
     return expand_path(environ.get("MLFLOW_SNAPSHOT_CACHE") or environ.get("XDG_CACHE_HOME") or "~/.cache")
 
 
+def get_data_dir(environ: Mapping[str, str]) -> str:
+    """Return the user's data directory (XDG Base Directory specification, which ignores a relative path)."""
+    named = environ.get("XDG_DATA_HOME", "")
+    return named if os.path.isabs(named) else expand_path("~/.local/share")
+
+
 def expand_path(path: str) -> str:
     """Return a cache directory as an absolute path, `~` expanded. Raises UsageError where nobody's home is known."""
     expanded = os.path.expanduser(path)
@@ -74,12 +80,13 @@ def find_virtual_environment(environ: Mapping[str, str]) -> str | None:
     return environ.get("VIRTUAL_ENV") or None
 
 
+def _is_program(path: str) -> bool:
+    return os.access(path, os.X_OK) and not os.path.isdir(path)
+
+
 def _find_program(name: str, environ: Mapping[str, str]) -> str | None:
-    for directory in get_search_path(environ):
-        path = os.path.join(directory, name)
-        if os.access(path, os.X_OK) and not os.path.isdir(path):
-            return path
-    return None
+    places = (os.path.join(directory, name) for directory in get_search_path(environ))
+    return next((place for place in places if _is_program(place)), None)
 
 
 def locate_python(given: str, environ: Mapping[str, str]) -> str:
@@ -481,12 +488,53 @@ def make_sealed_environment(environ: Mapping[str, str], *, bin_dir: str, prefix:
     return kept
 
 
+def find_named_mlflow(environ: Mapping[str, str]) -> str | None:
+    """Return `MLFLOW_BIN` as it stands: whether it exists is the user's word."""
+    return environ.get("MLFLOW_BIN") or None
+
+
 def find_mlflow(environ: Mapping[str, str], *, python: str) -> str | None:
     """Return `MLFLOW_BIN` as it stands, else the `mlflow` beside `python`, else the one on PATH."""
-    if named := environ.get("MLFLOW_BIN"):
+    if named := find_named_mlflow(environ):
         return named
-    places = (os.path.join(directory, "mlflow") for directory in (os.path.dirname(python), *get_search_path(environ)))
-    return next((place for place in places if os.access(place, os.X_OK)), None)
+    beside = os.path.join(os.path.dirname(python), "mlflow")
+    return beside if _is_program(beside) else _find_program("mlflow", environ)
+
+
+def make_mlflow_environment(
+    environ: Mapping[str, str], *, program: str, python: str, tracking_uri: str
+) -> dict[str, str]:
+    """Return the environment for `program`, an MLflow of any version, which works on the runs at `tracking_uri`.
+
+    `python` is the user's. MLflow 3 refuses directories of runs unless it is told that they are meant.
+    """
+    directory = os.path.dirname(program)
+    return {
+        "MLFLOW_ALLOW_FILE_STORE": "true",
+        **environ,
+        "MLFLOW_BIN": program,
+        "MLFLOW_PYTHON_BIN": python,
+        "MLFLOW_TRACKING_URI": tracking_uri,
+        "PATH": os.pathsep.join(dict.fromkeys([*([directory] if directory else []), *get_search_path(environ)])),
+    }
+
+
+def let_write_bytecode(environ: dict[str, str]) -> None:
+    """Let Python keep what it compiles, in the store: without that each start of MLflow takes twice as long."""
+    environ.pop("PYTHONDONTWRITEBYTECODE", None)
+
+
+def name_shown_store(environ: dict[str, str], uri: str, *, artifact_root: str | None) -> None:
+    """Make MLflow's server show the runs at `uri`, at the root of its address: a command line would show passwords."""
+    environ.pop("MLFLOW_STATIC_PREFIX", None)
+    environ["MLFLOW_BACKEND_STORE_URI"] = uri
+    if artifact_root:
+        environ["MLFLOW_DEFAULT_ARTIFACT_ROOT"] = artifact_root
+
+
+def can_show_page(environ: Mapping[str, str]) -> bool:
+    """Tell whether a browser could open: `BROWSER` names one, or there is a display."""
+    return any(environ.get(name) for name in ("BROWSER", "DISPLAY", "WAYLAND_DISPLAY"))
 
 
 def make_run_environment(

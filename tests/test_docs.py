@@ -26,7 +26,7 @@ def test_the_examples_of_the_commands_run_in_their_order(
     Path("project").mkdir()
     Path("project", "train.py").write_text("import alpha, repro\nrepro.log_metric('rate', repro.param('rate', 0.5))\n")
     examples = EXAMPLE.findall((REPOSITORY / "docs" / "commands.md").read_text())
-    assert len(examples) == 34
+    assert len(examples) == 35
     for example in examples:
         cli(*shlex.split(example))
 

@@ -95,3 +95,8 @@ def test_a_lock_that_somebody_holds_is_not_removed(tmp_path: Path) -> None:
         assert lock.exists()
     assert remove_free_lock(str(lock))
     assert not lock.exists()
+
+
+def test_a_directory_where_none_can_be_made_is_the_error_of_the_system() -> None:
+    with pytest.raises(FileNotFoundError):
+        make_directory("/proc/repro/a/b")

@@ -20,6 +20,9 @@ _OPTIONS = {
     "run": "--entry-point --param --restore --timeout --no-snapshot --no-observe --python --cache --json --verbose "
     "--help",
     "server": "--store --host --port --token --token-file --allowed-host --json --verbose --help",
+    "ui": "--mlflow --store --host --port --workers --no-browser --offline --cache --json --verbose --help",
+    "mlflow": f"install list path uninstall --as-of --offline --store {_INDEXES} --python --cache --json --verbose "
+    "--help",
     "status": "--no-code --python --cache --json --verbose --help",
     "diff": "--python --cache --json --verbose --help",
     "runs": "list search show compare delete restore copy sync reap --from --to --filter --experiment --order-by "

@@ -61,16 +61,16 @@ def _make(repository: Repository, tree: Path, commit: str, patch: str) -> Note:
     try:
         _fill(repository, tree, commit)
         if (tree / ".gitmodules").exists():
-            repository.report(f"fetching the submodules of {repository.location.name}")
+            repository.report(f"fetching the submodules of {repository.location.place}")
             _update_submodules(repository.git, tree)
     except GitError as error:
         raise GitError(
-            f"`{repository.location.name}` cannot be checked out at {commit[:12]}: {error.message}", hint=error.hint
+            f"`{repository.location.place}` cannot be checked out at {commit[:12]}: {error.message}", hint=error.hint
         ) from error
     if patch:
         _apply(repository.git, tree, patch)
     index = repository.git.run(tree, "write-tree").strip()
-    return {"commit": commit, "index": index, "repository": repository.key, "uri": repository.location.name}
+    return {"commit": commit, "index": index, "repository": repository.key, "uri": repository.location.place}
 
 
 def _read_status(text: str) -> tuple[str, bool, bool]:
@@ -121,7 +121,7 @@ def _refresh(git: Git, tree: Path, note: Note) -> bool:
 def check_out(machine: Machine, location: GitLocation, *, offline: bool = False, patch: str = "") -> Iterator[Checkout]:
     """Have a commit's files, with a patch on them, for the block. Raises UsageError and ReproError."""
     store, report = machine.store, machine.report
-    git = Git.make(location, runner=machine.runner, environ=machine.environ)
+    git = Git.make(location, runner=machine.runner, environ=machine.environ, offline=offline)
     repository = Repository(location=location, store=store, git=git, report=report)
     store.prepare()
     with hold_shared(store.room("flocks", f"mirror-{repository.key[:16]}.lock")):

@@ -14,6 +14,7 @@ from repro.process import Finished, Runner
 from repro.projects.location import GitLocation
 
 _STALLED_S = 60
+_OF_SERVERS = ("http", "https", "ssh", "git")
 # A user's configuration says how servers are reached; none of it may run a program of the repository's, hand out other
 # bytes than those of the commit, or work on behind our back.
 _CONFIG = {
@@ -74,9 +75,10 @@ class Git:
     environ: Mapping[str, str]
 
     @classmethod
-    def make(cls, location: GitLocation, *, runner: Runner, environ: Mapping[str, str]) -> Git:
-        """Return git for a repository, with the login of its URL."""
+    def make(cls, location: GitLocation, *, runner: Runner, environ: Mapping[str, str], offline: bool = False) -> Git:
+        """Return git for a repository, with the login of its URL; offline it asks no server."""
         config, secrets = _configure_login(location)
+        config += [(f"protocol.{name}.allow", "never") for name in _OF_SERVERS if offline]
         made = settings.make_git_environment(environ, [*_CONFIG.items(), *config])
         return cls(runner=runner, environ={**made, **secrets})
 

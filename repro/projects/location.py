@@ -53,10 +53,14 @@ class GitLocation:
     login: Login | None = None
 
     @property
+    def place(self) -> str:
+        """The repository's URI, without credentials."""
+        return Path(self.url).as_uri() if self.is_local else self.url
+
+    @property
     def name(self) -> str:
-        """The URI as MLflow writes it, without credentials."""
-        base = f"file://{self.url}" if self.is_local else self.url
-        return f"{base}#{self.subdirectory}" if self.subdirectory else base
+        """The project's URI as MLflow writes it, without credentials."""
+        return f"{self.place}#{self.subdirectory}" if self.subdirectory else self.place
 
     @property
     def is_local(self) -> bool:

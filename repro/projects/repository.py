@@ -90,7 +90,7 @@ class Repository:
         hint = "check the URL, the network, and that git has your login (a credential helper or an ssh key)"
         if known and self.has(known.commit):
             hint = f"`--offline` runs {known.commit[:12]}, which it was when it was last seen"
-        return GitError(f"{what} `{self.location.name}` failed: {error.message}", hint=hint)
+        return GitError(f"{what} `{self.location.place}` failed: {error.message}", hint=hint)
 
     @property
     def _seen_path(self) -> str:
@@ -125,7 +125,7 @@ class Repository:
         version = self.location.version
         found = self._find_seen() or self._find_short(version)
         if found is None or not self.has(found.commit):
-            what = f"`{version}` of `{self.location.name}`" if version else f"`{self.location.name}`"
+            what = f"`{version}` of `{self.location.place}`" if version else f"`{self.location.place}`"
             raise UsageError(f"offline, and {what} is not in the cache", hint="run it once without `--offline`")
         note = f"offline: {found.commit[:12]} is run, which `{version or 'HEAD'}` was when it was last seen"
         return Resolved(commit=found.commit, branch=found.branch, note=None if _is_prefix(version, found) else note)
@@ -134,7 +134,7 @@ class Repository:
     def _holding(self) -> Iterator[None]:
         """Hold the repository's lock, with the bare repository there and nothing of a killed fetch in it."""
         lock = self.store.room("flocks", f"repository-{self.key[:16]}.lock")
-        with hold_lock(lock, lambda: self.report(f"waiting: another process fetches `{self.location.name}`")):
+        with hold_lock(lock, lambda: self.report(f"waiting: another process fetches `{self.location.place}`")):
             if not (self.path / "HEAD").exists() or not (self.path / "objects").exists():
                 self.git.run(self.store.room(), "init", "--quiet", "--bare", "--template=", str(self.path))
             _remove_torn(self.path)
@@ -149,7 +149,7 @@ class Repository:
 
     def _fetch_commit(self, commit: str) -> None:
         """Fetch one commit, alone where the server allows that. Raises GitError where it has no such commit."""
-        self.report(f"fetching {commit[:12]} of {self.location.name}")
+        self.report(f"fetching {commit[:12]} of {self.location.place}")
         alone = ("fetch", "--quiet", "--no-tags", "--depth=1", "origin", commit)
         if self.git.ask(self.path, *alone).returncode:
             self._fetch_all()
@@ -172,7 +172,7 @@ class Repository:
         """Return the commit that a short or unlisted one means, from the whole history. Raises ReproError."""
         if _SHORT.fullmatch(version):
             with self._holding():
-                self.report(f"fetching {self.location.name}, to look for {version}")
+                self.report(f"fetching {self.location.place}, to look for {version}")
                 try:
                     self._fetch_all()
                 except GitError as error:
@@ -185,7 +185,7 @@ class Repository:
         names = sorted({name.split("/", 2)[-1].removesuffix("^{}") for name in refs if name.startswith("refs/")})
         close = difflib.get_close_matches(version, names, n=1)
         raise UsageError(
-            f"`{self.location.name}` has no commit, tag or branch `{version}`",
+            f"`{self.location.place}` has no commit, tag or branch `{version}`",
             hint=f"did you mean `--version {close[0]}`?" if close else "give a commit, a tag or a branch of it",
             details=(f"branches and tags: {', '.join(names[:20])}" + (", ..." if len(names) > 20 else ""),),
         )
@@ -205,12 +205,12 @@ class Repository:
         version = self.location.version
         if version and _COMMIT.fullmatch(version.lower()) and self.has(version.lower()):
             return Resolved(commit=version.lower())
-        if offline:
+        if offline and not self.location.is_local:
             return self._resolve_offline()
         refs, head = self._list_refs()
         found = _find_ref(refs, head, version)
         if found is None and version is None:
-            raise UsageError(f"`{self.location.name}` has no commit yet", hint="name a branch with `--version`")
+            raise UsageError(f"`{self.location.place}` has no commit yet", hint="name a branch with `--version`")
         if found is None and version and _COMMIT.fullmatch(version.lower()):
             with suppress(GitError):
                 self.fetch(version.lower())

@@ -30,7 +30,8 @@ class Rules:
 class Removal:
     """What is removed, and why; an environment only while `used_at` is as it was.
 
-    `kind` is `environment`, `tree`, `wheel`, `kept wheel`, `checkout`, `repository`, `zip`, `cache`, or the room of a note that leads nowhere.
+    `kind` is `environment`, `tree`, `wheel`, `kept wheel`, `checkout`, `repository`, `zip`, `cache`, or the room of a
+    note that leads nowhere.
     """
 
     kind: str

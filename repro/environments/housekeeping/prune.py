@@ -60,7 +60,7 @@ def _was_used_since(path: str, used_at: float) -> bool:
 
 @contextmanager
 def _hold_entry(store: Store, removal: Removal) -> Iterator[bool]:
-    """Hold the lock of an environment's key, a tree, a staging directory or a project's files; False where somebody else does."""
+    """Hold the lock of an entry, where its kind has one; False where somebody else does."""
     parent, name = os.path.split(removal.path)
     lock = {
         "environment": os.path.basename(parent),

@@ -239,11 +239,11 @@ def test_the_caches_housekeeping_counts_keeps_and_removes_them(repository: Path,
     run_json(cli, f"{repository}/models", "--version", "v1", "-e", "train.py")
     rooms = json.loads(cli("cache", "info", "--json").stdout)["rooms"]
     assert (rooms["checkouts"]["count"], rooms["repositories"]["count"], rooms["seen"]["count"]) == (1, 1, 1)
-    kept = json.loads(cli("cache", "prune", "--json").stdout)["removals"]
+    kept = json.loads(cli("cache", "prune", "--json").stdout)["removed"]
     assert [each for each in kept if each["kind"] in ("checkout", "repository")] == []
-    gone = json.loads(cli("cache", "prune", "--older-than", "0", "--json").stdout)["removals"]
+    gone = json.loads(cli("cache", "prune", "--older-than", "0", "--json").stdout)["removed"]
     assert [each["kind"] for each in gone if each["kind"] in ("checkout", "repository")] == ["checkout"]
-    gone = json.loads(cli("cache", "prune", "--older-than", "0", "--json").stdout)["removals"]
+    gone = json.loads(cli("cache", "prune", "--older-than", "0", "--json").stdout)["removed"]
     assert [each["kind"] for each in gone if each["kind"] in ("checkout", "repository")] == ["repository"]
     assert "1.0 first" in run_json(cli, f"{repository}/models", "--version", "v1", "-e", "train.py")[1]
     cli("cache", "clear", "--yes")

@@ -190,12 +190,25 @@ def _find_kept(machine: Machine, location: ZipLocation) -> str:
     raise UsageError(f"offline, and `{location.place}` is not in the cache", hint="run it once without `--offline`")
 
 
+def _fetch(machine: Machine, location: ZipLocation) -> str:
+    """Fetch a zip into the store; of a server that is away say what would run without it."""
+    from repro.snapshots.pins import IndexUnreachableError
+
+    try:
+        return _keep(machine, location)
+    except IndexUnreachableError as error:
+        with suppress(UsageError):
+            sha256 = _find_kept(machine, location)
+            error.hint = f"`--offline` runs the zip {sha256[:12]}, which it was when it was last fetched"
+        raise
+
+
 def _find_zip(machine: Machine, location: ZipLocation, *, offline: bool) -> tuple[Path, str]:
     """Return where a zip lies on this machine, and its sha256."""
     if location.path:
         _check_size(location.path, location.place)
         return location.path, sha256_file(location.path)
-    sha256 = _find_kept(machine, location) if offline else _keep(machine, location)
+    sha256 = _find_kept(machine, location) if offline else _fetch(machine, location)
     return Path(machine.store.room("archives", sha256)), sha256
 
 

@@ -19,6 +19,7 @@ from urllib.parse import SplitResult, unquote, urlsplit, urlunsplit
 
 from repro.errors import UsageError
 from repro.formats.direct_url import clean_url
+from repro.tracking.git_source import find_repository
 
 _RUN = re.compile(r"(?:runs:/+)?([0-9a-f]{32})/?")
 _SCP = re.compile(r"\w[\w.-]*@\w[\w.-]*:(?!-|//|:)\S.*")  # git-clone(1), "GIT URLS"; with a user, else it is a scheme
@@ -126,10 +127,6 @@ def _is_bare_repository(path: Path) -> bool:
     return (path / "HEAD").is_file() and (path / "objects").is_dir() and (path / "refs").is_dir()
 
 
-def _find_repository(path: Path) -> Path | None:
-    return next((each for each in (path, *path.parents) if (each / ".git").exists()), None)
-
-
 def _locate_directory(path: Path, subdirectory: str, version: str | None, uri: str) -> Location:
     """Return a directory, of a bare repository or with a version the commit."""
     path = Path(os.path.abspath(path))
@@ -138,7 +135,7 @@ def _locate_directory(path: Path, subdirectory: str, version: str | None, uri: s
     if version is None:
         return DirectoryLocation(path=path, subdirectory=subdirectory)
     path = path.resolve()
-    repository = _find_repository(path)
+    repository = find_repository(path)
     if repository is None:
         raise UsageError(
             f"`--version {version}` is for git repositories, and `{show_uri(uri)}` lies in none",

@@ -17,6 +17,7 @@ from repro.projects.location import DirectoryLocation, GitLocation, Location, Ru
 from repro.tracking.code_diff import FILE_NAME as DIFF
 from repro.tracking.entities import Run
 from repro.tracking.file_store import FileStore
+from repro.tracking.git_source import find_repository
 from repro.tracking.store import Store, find_text
 
 PARAMETERS_TAG = "repro.parameters"
@@ -79,10 +80,6 @@ def _find_script(run: Run, cwd: Path) -> Path | None:
     return path.resolve() if run.data.tags.get("mlflow.source.type") == "LOCAL" and name and path.is_file() else None
 
 
-def _find_repository(path: Path) -> Path | None:
-    return next((each for each in (path, *path.parents) if (each / ".git").exists()), None)
-
-
 def _split_name(name: str) -> tuple[Path | None, str]:
     """Return the local directory that a source's name begins with, and the subdirectory behind `#`."""
     base, _, subdirectory = name.partition("#")
@@ -95,12 +92,12 @@ def _locate_commit(run: Run, commit: str, script: Path | None) -> tuple[GitLocat
     """Return where a run's commit can be had, the nearest first, and the script within it."""
     tags = run.data.tags
     if script:
-        repository = _find_repository(script)
+        repository = find_repository(script)
         if repository:
             return GitLocation(url=str(repository), version=commit), script.relative_to(repository).as_posix()
         return None, None
     directory, subdirectory = _split_name(tags.get("mlflow.source.name", ""))
-    repository = _find_repository(directory.resolve()) if directory and directory.is_dir() else None
+    repository = find_repository(directory.resolve()) if directory and directory.is_dir() else None
     if directory and repository:
         inside = directory.resolve().relative_to(repository).as_posix()
         parts = [part for part in (inside, subdirectory) if part not in ("", ".")]

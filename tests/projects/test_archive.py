@@ -188,6 +188,12 @@ def test_a_zip_behind_a_server_is_fetched_and_runs_offline_later(cache: Path, gi
     write_zip(git_server.root / "x.zip", train_py="print(2)\n")
     with open_zip(uri, cache) as unpacked:
         assert (unpacked.root / "train.py").read_text() == "print(2)\n"
+        sha256 = unpacked.sha256
+    git_server.server.shutdown()
+    git_server.server.server_close()
+    with pytest.raises(ReproError, match="cannot be reached") as caught, open_zip(uri, cache):
+        pass
+    assert caught.value.hint == f"`--offline` runs the zip {sha256[:12]}, which it was when it was last fetched"
 
 
 def test_a_zip_that_is_not_there_is_one_sentence_without_its_key(cache: Path, git_server: GitServer) -> None:

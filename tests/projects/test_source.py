@@ -18,6 +18,9 @@ from conftest import REPOSITORY, Cli, TestEnvironment
 from readable_store import ReadableStore
 from repositories import GitServer, commit, make_work, run_git
 
+from repro.tracking.file_store import FileStore
+from repro.tracking.server import serve_in_background
+
 SCRIPT = """\
 import sys, repro, alpha
 rate = repro.param("rate", 0.5)
@@ -150,6 +153,23 @@ def test_a_run_is_run_again_with_its_code_parameters_and_snapshot(repository: Pa
     assert read_params(other["run_id"]) == {"rate": "3", "seen": "3.0", "more": "x"}
     third, _ = run_json(cli, other["run_id"])
     assert read_params(third["run_id"]) == {"rate": "3", "seen": "3.0", "more": "x"}
+
+
+def test_a_run_of_a_server_is_run_again(
+    repository: Path, cli: Cli, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    endpoint = serve_in_background(FileStore(tmp_path / "kept"), token=None)
+    try:
+        monkeypatch.setenv("MLFLOW_TRACKING_URI", endpoint.uri)
+        first, _ = run_json(cli, f"{repository}/models", "--version", "v1", "-e", "train.py", "-P", "rate=2")
+        again, said = run_json(cli, first["run_id"])
+    finally:
+        endpoint.close()
+    assert "1.0 first" in said
+    assert again["restored"] is True
+    store = ReadableStore(tmp_path / "kept")
+    assert store.read_tags(again["run_id"])["repro.rerun_of"] == first["run_id"]
+    assert store.read_params(again["run_id"]) == {"rate": "2", "seen": "2.0"}
 
 
 def test_a_run_of_uncommitted_changes_is_run_again_with_them(repository: Path, cli: Cli) -> None:

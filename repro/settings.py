@@ -369,6 +369,36 @@ def get_uv_options(environ: Mapping[str, str]) -> dict[str, str]:
     return _read_index_options(environ, 1)
 
 
+# What says how git reaches servers and where its configuration is; all else (GIT_DIR, GIT_TRACE, ...) steers it.
+_GIT_NAMES = frozenset(
+    {
+        "GIT_ASKPASS", "GIT_CONFIG_GLOBAL", "GIT_CONFIG_NOSYSTEM", "GIT_CONFIG_SYSTEM", "GIT_EXEC_PATH",
+        "GIT_HTTP_USER_AGENT", "GIT_PROXY_SSL_CAINFO", "GIT_PROXY_SSL_CERT", "GIT_PROXY_SSL_KEY", "GIT_SSH",
+        "GIT_SSH_COMMAND", "GIT_SSH_VARIANT", "GIT_SSL_CAINFO", "GIT_SSL_CAPATH", "GIT_SSL_CERT", "GIT_SSL_KEY",
+        "GIT_SSL_NO_VERIFY",
+    }
+)  # fmt: skip
+_GIT_PAIR = ("GIT_CONFIG_KEY_", "GIT_CONFIG_VALUE_")
+
+
+def make_git_environment(environ: Mapping[str, str], config: Sequence[tuple[str, str]]) -> dict[str, str]:
+    """Return the environment for git: it asks nobody, and `config` wins over what the user has configured.
+
+    The configuration goes through variables, which other users cannot read (git-config(1), `GIT_CONFIG_COUNT`).
+    """
+    kept = {
+        name: value
+        for name, value in environ.items()
+        if not name.startswith("GIT_") or name in _GIT_NAMES or name.startswith(_GIT_PAIR)
+    }
+    count = environ.get("GIT_CONFIG_COUNT", "0")
+    start = int(count) if count.isascii() and count.isdecimal() and len(count) < 5 else 0
+    for number, (key, value) in enumerate(config, start):
+        kept |= {f"GIT_CONFIG_KEY_{number}": key, f"GIT_CONFIG_VALUE_{number}": value}
+    kept |= {"GIT_CONFIG_COUNT": str(start + len(config)), "GIT_TERMINAL_PROMPT": "0", "LC_ALL": "C", "LANGUAGE": ""}
+    return kept
+
+
 def is_true(text: str) -> bool:
     """Tell whether a text of a configuration says yes, as pip and uv read it."""
     return text.strip().lower() in ("1", "true", "yes", "y", "on", "t")

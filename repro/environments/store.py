@@ -18,6 +18,10 @@
             pycache/<key>/           bytecode of directories that belong to no tree alone
             flocks/<key>.lock        held while <key> is built
             flocks/store.lock        held shared by all builds, and by a prune alone
+            repositories/<sha256>/   what was fetched of a git repository, by its URL: see projects/repository.py
+            checkouts/<key>/<nonce>/ the files of a project, lent to one run at a time: see projects/pool.py
+            archives/<sha256>        zips of projects that were fetched
+            seen/<digest>            the commit that a branch or a tag, the zip that a URL led to
             uv/  pip/  pip-tools/  virtualenv/   the installers' own caches: accelerators, never trusted
             tmp/<nonce>/             what one process has on its way in, as long as it holds flocks/stage-<nonce>.lock
             trash/                   what is on its way out: moved here in one step, then deleted
@@ -53,11 +57,13 @@ if TYPE_CHECKING:
     from repro.snapshots.wheelhouse import Wheelhouse
 
 MARKER = "repro-store.json"
+CHECKOUT = "repro-checkout"
+"""The file that is written last into a checkout."""
 LAYOUT_VERSION = 1
 _TAG = "Signature: 8a477f597d28d172789f06886806bc55\n# A cache of repro: safe to delete.\n"
 _ROOMS = (
     "envs", "looks", "roots", "trees", "wheels", "built", "fetched", "interpreters", "pycache", "flocks", "uv", "pip",
-    "virtualenv", "tmp", "trash",
+    "virtualenv", "repositories", "checkouts", "archives", "seen", "tmp", "trash",
 )  # fmt: skip
 
 

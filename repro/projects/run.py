@@ -7,9 +7,9 @@ import os
 import re
 import shlex
 import tempfile
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from repro import settings
@@ -24,16 +24,19 @@ from repro.formats.mlproject import EntryPoint, format_command
 from repro.formats.run_meta import RunInfo, RunStatus
 from repro.projects.assignments import parse_assignments, resolve_parameters
 from repro.projects.endpoint import Tracking, serving
+from repro.projects.location import show_uri
 from repro.projects.output import keeping_output
-from repro.projects.project import Project, open_project
+from repro.projects.project import open_project
 from repro.projects.recorder import Recorder, make_observe_dir
+from repro.projects.rerun import format_given
+from repro.projects.source import Source, open_source
 from repro.settings import choose_python
 from repro.snapshots.probe import probe
 from repro.tracking.active_experiment import find_experiment_id
 from repro.tracking.client import Client
+from repro.tracking.code_diff import keep_code_diff
 from repro.tracking.entities import Batch, NewRun
 from repro.tracking.file_store import FileStore, now_ms
-from repro.tracking.git_source import find_git_source, format_git_tags
 from repro.tracking.process_mark import TAG as PROCESS_TAG
 from repro.tracking.process_mark import mark_process
 from repro.tracking.snapshot_tags import make_snapshot_tags
@@ -47,12 +50,17 @@ _LEND_DIR = str(_PACKAGE_DIR / "inside" / "lend")
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RunRequest:
-    """What a caller asks for; `parameters` are `name=value` texts."""
+    """What a caller asks for; `parameters` are `name=value` texts, `version` is a ref of a git repository.
+
+    `restore` is None where nobody has said: a run that is run again has its own snapshot restored then.
+    """
 
     uri: str = "."
     entry_point: str | None = None
     parameters: tuple[str, ...] = ()
-    restore: bool = False
+    version: str | None = None
+    offline: bool = False
+    restore: bool | None = None
     snapshot: bool = True
     observe: bool = True
     python: str | None = None
@@ -104,7 +112,8 @@ class _Prepared:
 
 def _format_rerun(request: RunRequest) -> str:
     """Return the command that runs the same, restored."""
-    words = ["repro", "run", request.uri]
+    words = ["repro", "run", show_uri(request.uri)]
+    words += ["--version", request.version] if request.version else []
     words += ["-e", request.entry_point] if request.entry_point else []
     words += [word for assignment in request.parameters for word in ("-P", assignment)]
     return shlex.join([*words, "--restore"])
@@ -122,10 +131,10 @@ def _take(machine: Machine, python: str, *, path: Path, say: Callable[[str], Non
     return outcome
 
 
-def _prepare(machine: Machine, request: RunRequest, project: Project, say: Callable[[str], None]) -> _Prepared:
+def _prepare(machine: Machine, request: RunRequest, source: Source, say: Callable[[str], None]) -> _Prepared:
     """Find or restore the environment, and take its snapshot."""
-    lock = project.root / FILE_NAME
-    wanted = Request(lock=lock, python=request.python, check=Check.FILES)
+    lock = source.snapshot
+    wanted = Request(lock=lock, python=request.python, offline=request.offline, check=Check.FILES)
     environment = restore_environment(machine, wanted) if request.restore else None
     for sentence in environment.notes if environment else ():
         say(f"warning: {sentence}")
@@ -143,21 +152,20 @@ def _prepare(machine: Machine, request: RunRequest, project: Project, say: Calla
     return _Prepared(python=python, prefix=prefix, environment=environment, outcome=outcome)
 
 
-def _keep_snapshot(prepared: _Prepared, project: Project, store: Store, run_id: str) -> str | None:
-    """Keep the snapshot with the run, and with the project where it has none; return its digest."""
+def _keep_snapshot(prepared: _Prepared, source: Source, store: Store, run_id: str) -> str | None:
+    """Keep the snapshot with the run, and with the user's own project where it has none; return its digest."""
     if prepared.outcome is None:
         return None
     snapshot = prepared.outcome.taken.snapshot
     write_text(store, run_id, FILE_NAME, format_snapshot(snapshot))
-    lock = project.root / FILE_NAME
-    if not lock.exists() and os.access(project.root, os.W_OK):
+    lock = source.snapshot
+    if source.is_own and not lock.exists() and os.access(source.root, os.W_OK):
         write_lock(snapshot, lock)
     return snapshot.compute_digest()
 
 
-def _make_tags(project: Project, entry: EntryPoint, prepared: _Prepared) -> dict[str, str]:
+def _make_tags(source: Source, entry: EntryPoint, prepared: _Prepared, given: Sequence[str]) -> dict[str, str]:
     tags = {
-        "mlflow.source.name": project.root.resolve().as_uri(),
         "mlflow.source.type": "PROJECT",
         "mlflow.project.entryPoint": entry.name,
         "mlflow.project.backend": "local",
@@ -169,8 +177,7 @@ def _make_tags(project: Project, entry: EntryPoint, prepared: _Prepared) -> dict
         tags |= make_snapshot_tags(prepared.outcome.taken.snapshot)
     if prepared.environment:
         tags["repro.env.key"] = prepared.environment.key
-    source = find_git_source(project.root)
-    return tags | (format_git_tags(source) if source else {})
+    return {**tags, **format_given(given), **source.tags}
 
 
 def _make_environment(
@@ -240,24 +247,45 @@ def _finishing(store: Store, run_id: str, say: Callable[[str], None]) -> Iterato
         raise
 
 
+def _adapt(request: RunRequest, source: Source, say: Callable[[str], None]) -> RunRequest:
+    """Return a request with what a run that is run again says; what the caller says wins."""
+    if source.rerun_of is None:
+        return request
+    named = parse_assignments(request.parameters)
+    kept = tuple(f"{name}={value}" for name, value in source.parameters.items() if name not in named)
+    if source.lock is None and request.restore is None:
+        say(f"warning: run {source.rerun_of} has no snapshot: it is run again in your environment")
+    return replace(
+        request,
+        entry_point=request.entry_point or source.entry_point,
+        parameters=kept + request.parameters,
+        restore=source.lock is not None if request.restore is None else request.restore,
+    )
+
+
 def run_project(machine: Machine, request: RunRequest, *, say: Callable[[str], None]) -> RunResult:
     """Run an entry point to its end; `say` gets each message for the user.
 
     Raises ReproError before the run exists; afterwards the child's exit code tells.
     """
-    project = open_project(request.uri)
+    with open_source(machine, request.uri, version=request.version, offline=request.offline, say=say) as source:
+        return _run(machine, _adapt(request, source, say), source, say=say)
+
+
+def _run(machine: Machine, request: RunRequest, source: Source, *, say: Callable[[str], None]) -> RunResult:
+    project = open_project(source.root)
     entry = project.get_entry_point(request.entry_point, shell=settings.get_shell(machine.environ))
     given = parse_assignments(request.parameters)
     values = resolve_parameters(entry, given, project_dir=project.root, cwd=Path.cwd())
     command = format_command(entry, values)
     store = open_store(settings.find_tracking_uri(machine.environ), cwd=Path.cwd())
-    prepared = _prepare(machine, request, project, say)
+    prepared = _prepare(machine, request, source, say)
     command = _LEADING_PYTHON.sub(lambda _: shlex.quote(prepared.python), command)
     new = NewRun(
         experiment_id=find_experiment_id(Client(store=store), machine.environ),
         user_id=settings.get_user(machine.environ),
         start_time_ms=now_ms(),
-        tags=_make_tags(project, entry, prepared),
+        tags=_make_tags(source, entry, prepared, tuple(given)),
     )
     info = store.create_run(new).info
     observe = request.observe and settings.wants_observation(machine.environ)
@@ -267,7 +295,9 @@ def run_project(machine: Machine, request: RunRequest, *, say: Callable[[str], N
         make_observe_dir(wanted=observe) as observe_dir,
         serving(store, info.run_id, machine.environ) as tracking,
     ):
-        digest = _keep_snapshot(prepared, project, store, info.run_id)
+        digest = _keep_snapshot(prepared, source, store, info.run_id)
+        if "mlflow.source.git.commit" in source.tags:
+            keep_code_diff(store, info.run_id, source.root)
         store.log_batch(info.run_id, Batch(params=values))
         environ = _make_environment(machine, prepared, info, tracking, observe_dir=observe_dir)
         taken = prepared.outcome.taken if prepared.outcome else None

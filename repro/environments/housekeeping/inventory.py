@@ -7,6 +7,7 @@ import os
 import re
 import time
 from collections.abc import Iterable, Iterator, Mapping
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -18,7 +19,7 @@ from repro.environments.lookup import name_look
 from repro.environments.ready import FILE_NAME as READY
 from repro.environments.ready import Ready
 from repro.environments.roots import Root, parse_root
-from repro.environments.store import Store
+from repro.environments.store import CHECKOUT, Store
 from repro.environments.trees import read_uses
 from repro.errors import ReproError
 from repro.files import hold_free_lock
@@ -83,6 +84,20 @@ class Stray:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class ProjectFiles:
+    """What is kept of projects from elsewhere: a checkout, a repository or a zip.
+
+    `room` says which, `used_at` when it was last used (seconds since 1970), `needed` whether a checkout borrows of it.
+    """
+
+    room: str
+    path: str
+    size_bytes: int
+    used_at: float
+    needed: bool = False
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Inventory:
     """Everything that a prune decides on; `caches` are the installers' own, by path with their size in bytes."""
 
@@ -92,6 +107,7 @@ class Inventory:
     strays: tuple[Stray, ...]
     caches: tuple[tuple[str, int], ...]
     total_bytes: int
+    projects: tuple[ProjectFiles, ...] = ()
 
 
 def _read_text(path: str) -> str | None:
@@ -304,7 +320,7 @@ def _list_stray_notes(store: Store, now_s: float) -> Iterator[Stray]:
         for path in list_entries(store, ROOM_OF[room]):
             if reason := _leads_nowhere(store, path):
                 yield Stray(kind=room, path=path, reason=reason)
-    for room in ("takes", "checked"):
+    for room in ("takes", "checked", "seen"):
         for path in list_entries(store, ROOM_OF[room]):
             if _is_old(path, FORGOTTEN_S, now_s):
                 yield Stray(kind=room, path=path, reason="written 90 days ago")
@@ -340,6 +356,39 @@ def list_caches(store: Store) -> tuple[tuple[str, int], ...]:
     return tuple((path, Meter().count([path])) for path in paths)
 
 
+def _read_repository(checkout: str) -> str:
+    """Return the name of the repository that a checkout borrows of."""
+    try:
+        content = json.loads(_read_text(f"{checkout}/{CHECKOUT}") or "")
+    except (ValueError, RecursionError):
+        return ""
+    return str(content.get("repository", "")) if isinstance(content, dict) else ""
+
+
+def _find_last_use(path: str) -> float:
+    for place in (f"{path}/{CHECKOUT}", path):
+        with suppress(OSError):
+            return os.stat(place).st_mtime
+    return 0.0
+
+
+def list_project_files(store: Store) -> tuple[ProjectFiles, ...]:
+    """Return what is kept of projects, checkouts first."""
+    checkouts = list(list_entries(store, ROOM_OF["checkouts"]))
+    needed = {_read_repository(path) for path in checkouts}
+    others = [path for room in ("repositories", "archives") for path in list_entries(store, ROOM_OF[room])]
+    return tuple(
+        ProjectFiles(
+            room=os.path.relpath(path, store.room()).partition("/")[0],
+            path=path,
+            size_bytes=Meter().count([path]),
+            used_at=_find_last_use(path),
+            needed=os.path.basename(path) in needed,
+        )
+        for path in (*checkouts, *others)
+    )
+
+
 def take_inventory(store: Store) -> Inventory:
     """Look at everything in the store. Raises ReproError."""
     busy = find_busy(store)
@@ -350,5 +399,6 @@ def take_inventory(store: Store) -> Inventory:
         wheels=list_wheels(store),
         strays=tuple(list_strays(store, time.time())),
         caches=list_caches(store),
+        projects=list_project_files(store),
         total_bytes=sum(meter.count(list_entries(store, room)) for room in ROOM_OF.values()),
     )

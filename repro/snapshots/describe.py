@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import re
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field, replace
@@ -18,10 +17,10 @@ from repro.formats.direct_url import (
     Local,
     Source,
     System,
-    parse_direct_url,
 )
 from repro.formats.lockfile import Distribution, Proof, Snapshot, canonicalize_name, is_name
 from repro.snapshots.memory import Altered, Artefact
+from repro.snapshots.origin import find_source
 from repro.snapshots.probe import Found, Report
 
 TOOL = f"repro {repro.__version__}"
@@ -38,20 +37,14 @@ class Known:
     checkouts: Mapping[str, Checkout] = field(default_factory=dict)
 
 
-def find_source(found: Found, prefix: str) -> Source:
-    """Return where a distribution came from, by where it lies and what its installer noted.
-
-    Raises ValueError for a damaged direct_url.json.
-    """
-    of_debian = os.path.basename(found.site) == "dist-packages" and "/local/" not in found.site
-    if of_debian or found.installer == "conda":
-        return System()
-    if found.direct_url:
-        return parse_direct_url(found.direct_url)
-    inside = os.path.realpath(found.site).startswith(os.path.realpath(prefix) + os.sep)
-    if found.entry.endswith(".egg-info") and not inside:
-        return Editable()  # `setup.py develop`: a .pth file leads to the project's own directory
-    return Index()
+def _find_source(found: Found, prefix: str) -> Source:
+    return find_source(
+        site=found.site,
+        entry=found.entry,
+        prefix=prefix,
+        is_of_conda=found.installer == "conda",
+        direct_url=found.direct_url,
+    )
 
 
 def choose_founds(founds: Iterable[Found]) -> tuple[dict[str, Found], list[str]]:
@@ -172,7 +165,7 @@ def describe_report(report: Report, founds: Mapping[str, Found], known: Known) -
     distributions = []
     for name, found in sorted(founds.items()):
         try:
-            source = find_source(found, report.prefix)
+            source = _find_source(found, report.prefix)
         except ValueError as error:
             source = Index()
             notes.append(f"`{name}`: its direct_url.json is damaged ({error})")

@@ -115,14 +115,18 @@ class FileStore:
     # experiments
 
     def list_experiment_dirs(self, *, deleted: bool = False) -> list[Path]:
-        """Return the directories of the experiments that are there, or in the trash."""
+        """Return the directories of the experiments that are there, or in the trash; what cannot be read is none."""
+        base = self.root / TRASH if deleted else self.root
+        return [base / name for name in sorted(self._list_names(base)) if os.path.isfile(base / name / META)]
+
+    def _list_names(self, base: Path) -> list[str]:
+        """Return what may be experiments in the root or the trash. Raises TrackingError."""
         try:
-            entries = list(os.scandir(self.root / TRASH if deleted else self.root))
+            return [entry.name for entry in os.scandir(base) if entry.name not in NO_EXPERIMENTS]
         except FileNotFoundError:
             return []
-        names = sorted(entry.name for entry in entries if entry.name not in NO_EXPERIMENTS)
-        base = self.root / TRASH if deleted else self.root
-        return [base / name for name in names if (base / name / META).is_file()]
+        except OSError as error:
+            raise TrackingError(f"the store `{base}` cannot be read ({error.strerror})") from error
 
     def _look_for_experiment_dir(self, experiment_id: str) -> Path | None:
         """Return an experiment's directory, also in the trash."""
@@ -335,12 +339,8 @@ class FileStore:
         )
 
     def _iterate_experiment_names(self) -> Iterator[str]:
-        for base in (str(self.root), f"{self.root}/{TRASH}"):
-            try:
-                names = [entry.name for entry in os.scandir(base) if entry.name not in NO_EXPERIMENTS]
-            except FileNotFoundError:
-                continue
-            yield from (f"{base}/{name}" for name in names)
+        for base in (self.root, self.root / TRASH):
+            yield from (f"{base}/{name}" for name in self._list_names(base))
 
     def get_info(self, run_id: str) -> RunInfo:
         """Return what a run's meta.yaml says."""

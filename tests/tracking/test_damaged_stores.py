@@ -275,3 +275,24 @@ def test_damaged_runs_hide_no_other_from_a_search(store: ReadableStore) -> None:
             found = store.search_runs(RunQuery(experiment_ids=("0",), filter=query, max_results=100))
             assert len(found) == {"": 36, "metrics.m > 0": 35}.get(query, 0)
     assert store.get_run(run_ids[4]).datasets == store.get_run(run_ids[5]).datasets == ()
+
+
+@pytest.mark.skipif(os.geteuid() == 0, reason="root reads everything")
+def test_an_experiment_of_others_hides_no_other(store: ReadableStore, run_id: str) -> None:
+    closed = store.root / store.create_experiment("closed")
+    closed.chmod(0)
+    try:
+        assert {each.name for each in store.search_experiments(ExperimentQuery())} == {"Default"}
+        assert FileStore(store.root).get_info(run_id).run_id == run_id
+    finally:
+        closed.chmod(0o755)
+
+
+def test_a_store_that_is_no_directory_is_a_sentence(tmp_path: Path) -> None:
+    (tmp_path / "file").write_text("x")
+    with pytest.raises(TrackingError, match="cannot be read"):
+        FileStore(tmp_path / "file").search_experiments(ExperimentQuery())
+    with pytest.raises(TrackingError, match="cannot be"):
+        FileStore(tmp_path / "file").create_experiment("wine")
+    with pytest.raises(TrackingError, match="cannot be read"):
+        FileStore(tmp_path / "file").get_run("0" * 32)

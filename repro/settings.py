@@ -53,6 +53,27 @@ def wants_restore(environ: Mapping[str, str]) -> bool:
     return environ.get("REPRO_RESTORE", "").lower() not in ("", "0", "false", "no")
 
 
+def find_env_manager(environ: Mapping[str, str]) -> str | None:
+    """Return `REPRO_ENV_MANAGER`, else `restore` where `REPRO_RESTORE` asks for it."""
+    return environ.get("REPRO_ENV_MANAGER") or ("restore" if wants_restore(environ) else None)
+
+
+def find_as_of(environ: Mapping[str, str]) -> str | None:
+    """Return `REPRO_AS_OF`, the day whose index a project's loose files are locked with."""
+    return environ.get("REPRO_AS_OF") or None
+
+
+def name_env_manager(environ: Mapping[str, str], manager: str, *, as_of: str | None) -> dict[str, str]:
+    """Return the environment in which each `repro run` chooses environments as this one does."""
+    kept = {name: value for name, value in environ.items() if name not in ("REPRO_RESTORE", "REPRO_AS_OF")}
+    return {**kept, "REPRO_ENV_MANAGER": manager, **({"REPRO_AS_OF": as_of} if as_of else {})}
+
+
+def find_storage_dir(environ: Mapping[str, str]) -> str | None:
+    """Return `MLFLOW_TMP_DIR`, where what parameters bring from elsewhere is kept."""
+    return environ.get("MLFLOW_TMP_DIR") or None
+
+
 def get_cache_dir(environ: Mapping[str, str]) -> str:
     """Return `MLFLOW_SNAPSHOT_CACHE`, else the user's cache directory (XDG Base Directory specification)."""
     return expand_path(environ.get("MLFLOW_SNAPSHOT_CACHE") or environ.get("XDG_CACHE_HOME") or "~/.cache")
@@ -74,7 +95,8 @@ def find_virtual_environment(environ: Mapping[str, str]) -> str | None:
     return environ.get("VIRTUAL_ENV") or None
 
 
-def _find_program(name: str, environ: Mapping[str, str]) -> str | None:
+def find_program(name: str, environ: Mapping[str, str]) -> str | None:
+    """Return the program of a name on PATH."""
     for directory in get_search_path(environ):
         path = os.path.join(directory, name)
         if os.access(path, os.X_OK) and not os.path.isdir(path):
@@ -89,7 +111,7 @@ def locate_python(given: str, environ: Mapping[str, str]) -> str:
     """
     path = os.path.expanduser(given)
     if os.sep not in path:
-        path = _find_program(path, environ) or path
+        path = find_program(path, environ) or path
         if os.sep not in path:
             return path
     return os.path.join(os.getcwd(), path.removeprefix("./"))
@@ -105,7 +127,7 @@ def choose_python(given: str | None, environ: Mapping[str, str]) -> str:
         python = os.path.join(active, "bin", "python")
         if os.path.exists(python):
             return python
-    return _find_program("python", environ) or _find_program("python3", environ) or sys.executable
+    return find_program("python", environ) or find_program("python3", environ) or sys.executable
 
 
 def get_pyenv_root(environ: Mapping[str, str]) -> str:

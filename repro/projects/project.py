@@ -14,7 +14,9 @@ from repro.errors import UsageError
 from repro.formats.mlproject import EntryPoint, MLProject, parse_mlproject
 
 DEFAULT_ENTRY_POINT = "main"
-_SCRIPTS = {".py": "python", ".sh": ""}  # what runs a script; a shell script gets the user's shell
+# What runs a script; a shell script gets the user's shell.
+_SCRIPTS = {".py": "python", ".sh": "", ".R": "Rscript", ".r": "Rscript"}
+_ENDINGS = ".py, .sh, .R"
 _REMOTE = re.compile(r"^[\w+.-]+://|^[\w.-]+@[\w.-]+:|^[a-z][\w+.-]+:|\.(zip|git)$", re.IGNORECASE)
 
 
@@ -49,7 +51,7 @@ class Project:
             hint=f"did you mean `-e {close[0]}`?" if close else "name one with `-e ENTRY`",
             details=(
                 f"declared: {', '.join(declared) or 'none'}",
-                f"scripts ({', '.join(_SCRIPTS)}): {', '.join(scripts) or 'none'}",
+                f"scripts ({_ENDINGS}): {', '.join(scripts) or 'none'}",
             ),
         )
 

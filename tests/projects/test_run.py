@@ -248,7 +248,7 @@ def test_every_value_arrives_in_the_script_and_in_the_store_as_it_was_given(
         ("- a\n", "is not a YAML mapping"),
         ("name: a\nname: b\n", "the key `name` stands twice"),
         ("entry_points: {main: {command: 3}}", "no `command` in `entry_points.main`"),
-        ("entry_points: {main: {command: x, parameters: {a: flaot}}}", "did you mean `float`?"),
+        ("entry_points: {main: {command: x, parameters: {a: 3}}}", "`entry_points.main.parameters.a`, line 1"),
         ("python_env: a\nconda_env: b\n", "more than one environment is named"),
         ("entry_points: {main: {command: 'x {nope}'}}", "has a place that no parameter fills"),
     ],

@@ -21,7 +21,7 @@ from repro.formats.pylock import find_unlockable, is_pylock_name, parse_pylock
 from repro.formats.target import make_target
 from repro.formats.uv_lock import FILE_NAME as UV_LOCK
 from repro.formats.uv_lock import parse_uv_lock
-from repro.formats.wanted import Wanted
+from repro.formats.wanted import Required, Wanted
 from repro.snapshots.choose import Question, make_resolver
 from repro.snapshots.describe import TOOL
 from repro.snapshots.drift import Drift, compare
@@ -34,7 +34,7 @@ from repro.snapshots.wanted import expand_variables, hide_variables, read_source
 class LockRequest:
     """What a caller asks for: the files that say what is wanted, or one lock of another tool.
 
-    `before` leaves out what an index had only after that moment.
+    `before` leaves out what an index had only after that moment; `more` is wanted beside what the files say.
     """
 
     files: tuple[Path, ...]
@@ -43,6 +43,7 @@ class LockRequest:
     extras: tuple[str, ...] = ()
     groups: tuple[str, ...] = ()
     before: datetime | None = None
+    more: tuple[Required, ...] = ()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -180,6 +181,12 @@ def _read_lock_of_others(machine: Machine, request: LockRequest) -> Locked:
     return Locked(snapshot=snapshot, python=candidate.path, notes=())
 
 
+def read_request(machine: Machine, request: LockRequest) -> Wanted:
+    """Return what loose files want, and more. Raises what `read_wanted` raises."""
+    wanted = read_wanted(request.files, environ=machine.environ, extras=request.extras, groups=request.groups)
+    return replace(wanted, required=(*wanted.required, *request.more))
+
+
 def lock_requirements(machine: Machine, request: LockRequest) -> Locked:
     """Return the snapshot that the files of a project lead to on one interpreter of this machine.
 
@@ -194,7 +201,7 @@ def lock_requirements(machine: Machine, request: LockRequest) -> Locked:
     takes_choices = any(path.suffix == ".toml" for path in request.files)
     if (request.extras or request.groups) and not takes_choices:
         raise UsageError("none of these files has extras or groups", hint="name `pyproject.toml`")
-    wanted = read_wanted(request.files, environ=machine.environ, extras=request.extras, groups=request.groups)
+    wanted = read_request(machine, request)
     try:
         return _resolve(machine, request, wanted)
     except ReproError as error:

@@ -61,20 +61,13 @@ def _take_artifacts(uri: str, target_dir: Path, environ: Mapping[str, str]) -> P
 
 
 def fetch(value: str, target_dir: Path, *, environ: Mapping[str, str]) -> Path:
-    """Fetch what a URI names into a directory, which is made; return the file or directory it has become.
+    """Fetch what a URI of SCHEMES names into a directory, which is made; return what it has become there.
 
-    Raises UsageError for a scheme that is not known, and ReproError where it cannot be had.
+    Raises ReproError where it cannot be had.
     """
-    scheme = urlsplit(value).scheme
-    if scheme not in SCHEMES:
-        raise UsageError(
-            f"`{redact(value)}` cannot be fetched: `{scheme}:` is not known",
-            hint=f"one of {', '.join(f'`{each}:`' for each in SCHEMES)}; or download it, and give its path",
-        )
     try:
         os.makedirs(target_dir, exist_ok=True)
-        if scheme == "runs":
-            return _take_artifacts(value, target_dir, environ)
-        return _download(value, target_dir, environ)
+        is_artifact = urlsplit(value).scheme == "runs"
+        return (_take_artifacts if is_artifact else _download)(value, target_dir, environ)
     except OSError as error:
         raise ReproError(f"`{redact(value)}` cannot be kept in `{target_dir}` ({error.strerror})") from error

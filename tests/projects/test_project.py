@@ -104,7 +104,7 @@ def test_a_fault_of_the_file_names_the_file(root: Path) -> None:
     with pytest.raises(ProjectError) as caught:
         open_project(str(root))
     assert caught.value.message == f"`{root / 'MLproject'}` cannot be used"
-    assert caught.value.details == ("no `command` in `entry_points.main`",)
+    assert caught.value.details == ("no `command` in `entry_points.main`, line 1",)
 
 
 def test_a_directory_that_is_there_is_a_project_whatever_its_name(tmp_path: Path) -> None:

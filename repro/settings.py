@@ -278,6 +278,11 @@ def is_runners(environ: Mapping[str, str], run_id: str) -> bool:
     return environ.get("REPRO_RUN") == run_id
 
 
+def find_parent_run(environ: Mapping[str, str]) -> str | None:
+    """Return `REPRO_RUN`, the run of the `repro run` that this process was started by."""
+    return environ.get("REPRO_RUN") or None
+
+
 def find_experiment_name(environ: Mapping[str, str]) -> str | None:
     """Return `MLFLOW_EXPERIMENT_NAME`."""
     return environ.get("MLFLOW_EXPERIMENT_NAME") or None

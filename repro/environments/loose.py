@@ -84,6 +84,11 @@ def _note_patches(wanted: Wanted | None, snapshot: Snapshot) -> Iterator[str]:
             yield f"{wish.place} asks for Python {wish.version}, which is not here: {version} is used"
 
 
+def remember(path: Path, snapshot: Snapshot) -> None:
+    """Let the files that led to the lock at `path` lead to another from now on."""
+    write_atomically(path, format_snapshot(snapshot))
+
+
 def check_files(machine: Machine, request: LockRequest) -> None:
     """Read loose files, so that every fault in them is told before anything else is done. Raises as `read_request`."""
     if not any(map(is_lock_of_others, request.files)):
@@ -116,5 +121,5 @@ def lock_once(machine: Machine, request: LockRequest) -> LooseLock:
         if known := find():
             return known
         locked = lock_requirements(machine, request)
-        write_atomically(path, format_snapshot(locked.snapshot))
+        remember(path, locked.snapshot)
     return LooseLock(path=path, snapshot=locked.snapshot, is_new=True, notes=locked.notes)

@@ -57,8 +57,8 @@ MARKER = "repro-store.json"
 LAYOUT_VERSION = 1
 _TAG = "Signature: 8a477f597d28d172789f06886806bc55\n# A cache of repro: safe to delete.\n"
 _ROOMS = (
-    "envs", "looks", "locks", "roots", "trees", "wheels", "built", "fetched", "interpreters", "pycache", "flocks", "uv", "pip",
-    "virtualenv", "tmp", "trash",
+    "envs", "looks", "locks", "roots", "trees", "wheels", "built", "fetched", "interpreters", "pycache", "flocks",
+    "uv", "pip", "virtualenv", "tmp", "trash",
 )  # fmt: skip
 
 

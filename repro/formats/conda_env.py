@@ -11,12 +11,17 @@ from repro.formats.python_env import read_requirement_list
 from repro.formats.wanted import Place, PythonWish, Wanted, find_line, merge
 
 # Packages of conda's channels that an index has too; the others' names are the same there.
-_RENAMED = {"pytorch": "torch", "py-xgboost": "xgboost", "matplotlib-base": "matplotlib", "tensorflow-cpu": "tensorflow"}
+_RENAMED = {
+    "pytorch": "torch",
+    "py-xgboost": "xgboost",
+    "matplotlib-base": "matplotlib",
+    "tensorflow-cpu": "tensorflow",
+}
 _OF_INDEX = frozenset(
     {
         "boto3", "catboost", "click", "cloudpickle", "dask", "fastapi", "flask", "gensim", "h5py", "hyperopt",
-        "imbalanced-learn", "jinja2", "joblib", "keras", "lightgbm", "matplotlib", "mlflow", "networkx", "nltk", "numba",
-        "numpy", "opencv-python", "optuna", "pandas", "pillow", "plotly", "protobuf", "psutil", "pyarrow", "pyspark",
+        "imbalanced-learn", "jinja2", "joblib", "keras", "lightgbm", "matplotlib", "mlflow", "networkx", "nltk",
+        "numba", "numpy", "opencv-python", "optuna", "pandas", "pillow", "plotly", "protobuf", "psutil", "pyarrow", "pyspark",
         "pytest", "pyyaml", "requests", "scikit-image", "scikit-learn", "scipy", "seaborn", "shap", "spacy",
         "sqlalchemy", "statsmodels", "tensorboard", "tensorflow", "torch", "torchvision", "tqdm", "transformers",
         "xgboost",

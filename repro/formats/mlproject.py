@@ -158,7 +158,9 @@ def parse_mlproject(text: str, *, where: str = "MLproject") -> MLProject:
         entry_points=tuple(_parse_entry_point(name, value, findings) for name, value in entry_points.items()),
     )
     if faults:
-        raise ProjectError(f"`{where}` cannot be used", hint="mend these places in it", details=_name_lines(faults, text))
+        raise ProjectError(
+            f"`{where}` cannot be used", hint="mend these places in it", details=_name_lines(faults, text)
+        )
     return replace(project, notes=tuple(f"{where}: {each}" for each in _name_lines(findings.notes, text)))
 
 

@@ -17,7 +17,8 @@ _OPTIONS = {
     "bundle": f"--output --offline --allow-missing --python --cache --json --verbose --help {_INDEXES}",
     "restore": "--offline --allow-missing --used --verify --repair --into --force --link --engine --python --cache "
     "--json --verbose --help",
-    "run": "--entry-point --param --restore --no-snapshot --no-observe --python --cache --json --verbose --help",
+    "run": "--entry-point --param --restore --env-manager --as-of --with --write-lock --storage-dir --lenient-types "
+    "--no-snapshot --no-observe --python --cache --json --verbose --help",
     "server": "--store --host --port --token --token-file --allowed-host --json --verbose --help",
     "status": "--no-code --python --cache --json --verbose --help",
     "diff": "--python --cache --json --verbose --help",

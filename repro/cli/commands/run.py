@@ -2,15 +2,35 @@
 
 from __future__ import annotations
 
-from repro import settings
+import argparse
+
 from repro.cli import console
 from repro.cli.options import add_cache, add_python, make_machine, make_parser
+from repro.projects.env_manager import ENV_MANAGERS
 from repro.projects.run import RunRequest, run_project
 
 _EXAMPLES = """\
   repro run project/ -e train.py -P alpha=0.5
-  repro run project/ --restore            in the environment of the project's lock
+  repro run project/ --restore            in the environment of the project's lock, or of its conda.yaml and the like
+  repro run project/ --restore --as-of 2021-06-30     what the index had on that day
 """
+
+
+def _add_environment(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument(
+        "--env-manager",
+        metavar="NAME",
+        help=f"what makes the environment: {', '.join(ENV_MANAGERS)} (default: REPRO_ENV_MANAGER, else local)",
+    )
+    parser.add_argument("--as-of", metavar="DATE", help="lock loose files with what the index had then (REPRO_AS_OF)")
+    parser.add_argument(
+        "--with", dest="more", action="append", default=[], metavar="REQUIREMENT", help="lock this too (repeatable)"
+    )
+    parser.add_argument("--write-lock", action="store_true", help="keep the lock of loose files in the project")
+    parser.add_argument(
+        "--storage-dir", metavar="DIR", help="keep here what paths name elsewhere (MLFLOW_TMP_DIR; default: nowhere)"
+    )
+    parser.add_argument("--lenient-types", action="store_true", help="take any text for a number, as MLflow does")
 
 
 def run(arguments: list[str]) -> int:
@@ -18,12 +38,15 @@ def run(arguments: list[str]) -> int:
     parser = make_parser("run", "Run a project's entry point and keep the run with its snapshot.", _EXAMPLES)
     parser.add_argument("uri", nargs="?", default=".", metavar="URI", help="the project's directory (default: here)")
     parser.add_argument(
-        "-e", "--entry-point", metavar="ENTRY", help="an entry point of MLproject, or a .py or .sh file"
+        "-e", "--entry-point", metavar="ENTRY", help="an entry point of MLproject, or a .py, .sh or .R file"
     )
     parser.add_argument(
         "-P", "--param", action="append", default=[], metavar="NAME=VALUE", help="a parameter (repeatable)"
     )
-    parser.add_argument("--restore", action="store_true", help="run in the environment of the project's lock")
+    parser.add_argument(
+        "--restore", action="store_true", help="run in the environment of the project's lock, else of its loose files"
+    )
+    _add_environment(parser)
     parser.add_argument("--no-snapshot", action="store_true", help="take no snapshot")
     parser.add_argument("--no-observe", action="store_true", help="do not note what the run imports (REPRO_OBSERVE=0)")
     add_python(parser, "the interpreter to run with, or to restore on")
@@ -33,11 +56,17 @@ def run(arguments: list[str]) -> int:
         uri=options.uri,
         entry_point=options.entry_point,
         parameters=tuple(options.param),
-        restore=options.restore or settings.wants_restore(settings.own_environment()),
+        restore=options.restore,
         snapshot=not options.no_snapshot,
         observe=not options.no_observe,
         python=options.python,
         stdout_to_stderr=options.json,
+        env_manager=options.env_manager,
+        as_of=options.as_of,
+        more=tuple(options.more),
+        write_lock=options.write_lock,
+        storage_dir=options.storage_dir,
+        lenient_types=options.lenient_types,
     )
     with console.Progress() as progress:
 

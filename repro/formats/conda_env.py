@@ -21,8 +21,8 @@ _OF_INDEX = frozenset(
     {
         "boto3", "catboost", "click", "cloudpickle", "dask", "fastapi", "flask", "gensim", "h5py", "hyperopt",
         "imbalanced-learn", "jinja2", "joblib", "keras", "lightgbm", "matplotlib", "mlflow", "networkx", "nltk",
-        "numba", "numpy", "opencv-python", "optuna", "pandas", "pillow", "plotly", "protobuf", "psutil", "pyarrow", "pyspark",
-        "pytest", "pyyaml", "requests", "scikit-image", "scikit-learn", "scipy", "seaborn", "shap", "spacy",
+        "numba", "numpy", "opencv-python", "optuna", "pandas", "pillow", "plotly", "protobuf", "psutil", "pyarrow",
+        "pyspark", "pytest", "pyyaml", "requests", "scikit-image", "scikit-learn", "scipy", "seaborn", "shap", "spacy",
         "sqlalchemy", "statsmodels", "tensorboard", "tensorflow", "torch", "torchvision", "tqdm", "transformers",
         "xgboost",
     }

@@ -208,9 +208,11 @@ def _prepare(machine: Machine, request: RunRequest, asked: _Asked, say: Callable
 def _keep_snapshot(prepared: _Prepared, project: Project, store: Store, run_id: str) -> str | None:
     """Keep the snapshot with the run; what the caller's own environment holds with a project too that has no lock.
 
-    Return its digest.
+    Return its digest. Where none was taken, the lock that was restored is kept.
     """
     if prepared.outcome is None:
+        if prepared.environment:
+            store.write_artifact(run_id, FILE_NAME, prepared.lock.read_bytes())
         return None
     snapshot = prepared.outcome.taken.snapshot
     write_text(store, run_id, FILE_NAME, format_snapshot(snapshot))

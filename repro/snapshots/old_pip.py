@@ -8,18 +8,22 @@ from __future__ import annotations
 import json
 import os
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from packaging.utils import parse_sdist_filename, parse_wheel_filename
+
+from repro.errors import ReproError
 from repro.formats.compiled import Compiled
 from repro.formats.lockfile import canonicalize_name
 from repro.process import Runner
 from repro.snapshots.choose import Question, explain_failure, write_question
 
-_OLDEST, _TOO_NEW = (22, 2), (24, 1)  # what writes a report; what refuses old metadata
+_REPORTS, _TOO_NEW = (22, 2), (24, 1)  # the first that writes a report; the first that refuses old metadata
 _LIST_BUNDLED = "import ensurepip, os; print(os.path.join(os.path.dirname(ensurepip.__file__), '_bundled'))"
-_WHEEL = re.compile(r"pip-(\d+)\.(\d+)[\d.]*-py3-none-any\.whl")
+_WHEEL = re.compile(r"pip-(\d+)\.(\d+)[\d.]*-(?:py2\.)?py3-none-any\.whl")
+_SDIST = re.compile(r"\.(zip|tgz|tar\.bz2|tar\.xz)$")
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]*")
 
 
@@ -52,26 +56,54 @@ def parse_report(text: str) -> tuple[Compiled, ...]:
     return tuple(sorted(pins, key=lambda each: each.name))
 
 
+def name_files(names: Iterable[str], question: Question) -> tuple[Compiled, ...]:
+    """Return the pins of downloaded files, sorted by name: what requires what, they do not say."""
+    requested = {each.name for each in question.required}
+    found = {}
+    for file in names:
+        if file.endswith(".whl"):
+            name, version, _, _ = parse_wheel_filename(file)
+        else:
+            name, version = parse_sdist_filename(_SDIST.sub(".tar.gz", file))
+        found[canonicalize_name(name)] = str(version)
+    return tuple(
+        Compiled(name=name, version=version, url=None, via=(), requested=name in requested)
+        for name, version in sorted(found.items())
+    )
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class OldPipResolver:
-    """`pip install --dry-run` of the wheel `pip` in the interpreter `python`; it knows no `before`."""
+    """The wheel `pip` in the interpreter `python`: a report where it writes one, else the files it downloads.
+
+    It knows no `before`.
+    """
 
     name: str
     pip: str
+    reports: bool
     python: str
     runner: Runner
     env: Mapping[str, str]
 
     def resolve(self, question: Question) -> tuple[Compiled, ...]:
         """See Resolver."""
+        if not self.reports and any(" @ " in each.text for each in question.required):
+            raise ReproError(f"{self.name} cannot say what a URL leads to", hint="name a release instead")
         with write_question(question) as (directory, (requirements, *constraints)):
-            args = [self.python, "-s", f"{self.pip}/pip", "install", "--dry-run", "--ignore-installed", "--quiet"]
-            args += ["--disable-pip-version-check", "--report", "report.json", "-r", requirements, *constraints]
+            args = [self.python, "-s", f"{self.pip}/pip"]
+            if self.reports:
+                args += ["install", "--dry-run", "--ignore-installed", "--report", "report.json"]
+            else:
+                args += ["download", "--dest", "files"]
+            args += ["--quiet", "--disable-pip-version-check", "-r", requirements, *constraints]
             args += ["--pre"] if question.prereleases else []
             finished = self.runner.capture(args, env=self.env, cwd=directory)
             if finished.returncode:
                 raise explain_failure(finished, self.name)
-            return parse_report(Path(directory, "report.json").read_text(encoding="utf-8"))
+            if self.reports:
+                return parse_report(Path(directory, "report.json").read_text(encoding="utf-8"))
+            return name_files(os.listdir(os.path.join(directory, "files")), question)
 
 
 def _list_wheels(names: Sequence[str]) -> list[tuple[tuple[int, int], str]]:
@@ -87,11 +119,16 @@ def find_old_pip(python: str, *, runner: Runner, env: Mapping[str, str], cache_d
         wheels = _list_wheels(os.listdir(directory)) if not finished.returncode and directory else []
     except OSError:
         return None
-    fitting = [(version, name) for version, name in wheels if _OLDEST <= version < _TOO_NEW]
+    fitting = [(version, name) for version, name in wheels if version < _TOO_NEW]
     if not fitting:
         return None
     (major, minor), name = fitting[-1]
     env = {**env, "PIP_CACHE_DIR": cache_dir}
     return OldPipResolver(
-        name=f"pip {major}.{minor}", pip=os.path.join(directory, name), python=python, runner=runner, env=env
+        name=f"pip {major}.{minor}",
+        pip=os.path.join(directory, name),
+        reports=(major, minor) >= _REPORTS,
+        python=python,
+        runner=runner,
+        env=env,
     )

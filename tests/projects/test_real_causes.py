@@ -1,4 +1,4 @@
-"""Why real projects fail elsewhere, one tiny project each: with one command they run, or say in one sentence why not."""
+"""Why real projects fail elsewhere, one tiny project each: they run with one command, or say why not in a sentence."""
 
 from __future__ import annotations
 

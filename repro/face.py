@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import sys
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 
 from repro import settings
@@ -130,9 +130,17 @@ def run(
     observe: bool = True,
     cache: str | os.PathLike[str] | None = None,
     python: str | None = None,
+    env_manager: str | None = None,
+    as_of: str | None = None,
+    more: Sequence[str] = (),
+    write_lock: bool = False,
+    storage_dir: str | os.PathLike[str] | None = None,
+    lenient_types: bool = False,
 ) -> RunResult:
     """Run a project's entry point to its end and return how it ended; messages go to stderr.
 
+    `env_manager` is `local`, `restore`, `virtualenv` or `uv`; the others are the options of `repro run`, `more` its
+    `--with`.
     Raises ReproError for what is wrong before the run exists; a child that fails is told by `RunResult.exit_code`.
     """
     request = RunRequest(
@@ -141,9 +149,15 @@ def run(
         parameters=tuple(f"{name}={value}" for name, value in (parameters or {}).items()),
         version=version,
         offline=offline,
-        restore=(settings.wants_restore(settings.own_environment()) or None) if restore is None else restore,
+        restore=restore,
         snapshot=snapshot,
         observe=observe,
         python=python,
+        env_manager=env_manager,
+        as_of=as_of,
+        more=tuple(more),
+        write_lock=write_lock,
+        storage_dir=os.fspath(storage_dir) if storage_dir else None,
+        lenient_types=lenient_types,
     )
     return run_project(_make_machine(cache), request, say=_note)

@@ -53,6 +53,27 @@ def wants_restore(environ: Mapping[str, str]) -> bool:
     return environ.get("REPRO_RESTORE", "").lower() not in ("", "0", "false", "no")
 
 
+def find_env_manager(environ: Mapping[str, str]) -> str | None:
+    """Return `REPRO_ENV_MANAGER`, else `restore` where `REPRO_RESTORE` asks for it."""
+    return environ.get("REPRO_ENV_MANAGER") or ("restore" if wants_restore(environ) else None)
+
+
+def find_as_of(environ: Mapping[str, str]) -> str | None:
+    """Return `REPRO_AS_OF`, the day whose index a project's loose files are locked with."""
+    return environ.get("REPRO_AS_OF") or None
+
+
+def name_env_manager(environ: Mapping[str, str], manager: str, *, as_of: str | None) -> dict[str, str]:
+    """Return the environment in which each `repro run` chooses environments as this one does."""
+    kept = {name: value for name, value in environ.items() if name not in ("REPRO_RESTORE", "REPRO_AS_OF")}
+    return {**kept, "REPRO_ENV_MANAGER": manager, **({"REPRO_AS_OF": as_of} if as_of else {})}
+
+
+def find_storage_dir(environ: Mapping[str, str]) -> str | None:
+    """Return `MLFLOW_TMP_DIR`, where what parameters bring from elsewhere is kept."""
+    return environ.get("MLFLOW_TMP_DIR") or None
+
+
 def get_cache_dir(environ: Mapping[str, str]) -> str:
     """Return `MLFLOW_SNAPSHOT_CACHE`, else the user's cache directory (XDG Base Directory specification)."""
     return expand_path(environ.get("MLFLOW_SNAPSHOT_CACHE") or environ.get("XDG_CACHE_HOME") or "~/.cache")
@@ -84,7 +105,8 @@ def _is_program(path: str) -> bool:
     return os.access(path, os.X_OK) and not os.path.isdir(path)
 
 
-def _find_program(name: str, environ: Mapping[str, str]) -> str | None:
+def find_program(name: str, environ: Mapping[str, str]) -> str | None:
+    """Return the program of a name on PATH."""
     places = (os.path.join(directory, name) for directory in get_search_path(environ))
     return next((place for place in places if _is_program(place)), None)
 
@@ -96,7 +118,7 @@ def locate_python(given: str, environ: Mapping[str, str]) -> str:
     """
     path = os.path.expanduser(given)
     if os.sep not in path:
-        path = _find_program(path, environ) or path
+        path = find_program(path, environ) or path
         if os.sep not in path:
             return path
     return os.path.join(os.getcwd(), path.removeprefix("./"))
@@ -112,7 +134,7 @@ def choose_python(given: str | None, environ: Mapping[str, str]) -> str:
         python = os.path.join(active, "bin", "python")
         if os.path.exists(python):
             return python
-    return _find_program("python", environ) or _find_program("python3", environ) or sys.executable
+    return find_program("python", environ) or find_program("python3", environ) or sys.executable
 
 
 def get_pyenv_root(environ: Mapping[str, str]) -> str:
@@ -261,6 +283,11 @@ def set_tracking_uri(uri: str | None) -> None:
 def is_runners(environ: Mapping[str, str], run_id: str) -> bool:
     """Tell whether a run is that of the `repro run` which has started this process, who sets its status."""
     return environ.get("REPRO_RUN") == run_id
+
+
+def find_parent_run(environ: Mapping[str, str]) -> str | None:
+    """Return `REPRO_RUN`, the run of the `repro run` that this process was started by."""
+    return environ.get("REPRO_RUN") or None
 
 
 def find_experiment_name(environ: Mapping[str, str]) -> str | None:
@@ -528,7 +555,7 @@ def find_mlflow(environ: Mapping[str, str], *, python: str) -> str | None:
     if named := find_named_mlflow(environ):
         return named
     beside = os.path.join(os.path.dirname(python), "mlflow")
-    return beside if _is_program(beside) else _find_program("mlflow", environ)
+    return beside if _is_program(beside) else find_program("mlflow", environ)
 
 
 def make_mlflow_environment(

@@ -7,6 +7,7 @@
             envs/<key>/<nonce>/      one environment; `repro-environment` in it is written last: it is ready
             envs/<key>/current       symbolic link to the nonce in use, replaced in one step
             looks/<digest>           the key that a lock file's bytes led to
+            locks/<digest>           the lock that a project's loose files led to: see loose.py
             roots/<digest>           which lock file leads to which key: see roots.py
             trees/<sha256>/          a wheel unpacked once, linked into environments: see trees.py
             wheels/<sha256>/<file>   wheels, as they were fetched, built or packed again
@@ -62,8 +63,8 @@ CHECKOUT = "repro-checkout"
 LAYOUT_VERSION = 1
 _TAG = "Signature: 8a477f597d28d172789f06886806bc55\n# A cache of repro: safe to delete.\n"
 _ROOMS = (
-    "envs", "looks", "roots", "trees", "wheels", "built", "fetched", "interpreters", "pycache", "flocks", "uv", "pip",
-    "virtualenv", "repositories", "checkouts", "archives", "seen", "tmp", "trash",
+    "envs", "looks", "locks", "roots", "trees", "wheels", "built", "fetched", "interpreters", "pycache", "flocks",
+    "uv", "pip", "virtualenv", "repositories", "checkouts", "archives", "seen", "tmp", "trash",
 )  # fmt: skip
 
 

@@ -114,6 +114,28 @@ def load_mapping(text: str, *, where: str) -> dict[str, object]:
     return {str(key): value for key, value in content.items()}
 
 
+def find_key_line(text: str, place: str) -> int | None:
+    """Return the line of the key that a place such as `entry_points.main.command` names, else of the nearest above it.
+
+    A key may have dots itself.
+    """
+    import yaml
+
+    node = yaml.compose(text, Loader=yaml.SafeLoader)
+    line = None
+    while place and isinstance(node, yaml.MappingNode):
+        found = [
+            (key, value)
+            for key, value in node.value
+            if isinstance(key, yaml.ScalarNode) and (place == key.value or place.startswith(f"{key.value}."))
+        ]
+        if not found:
+            break
+        key, node = max(found, key=lambda pair: len(pair[0].value))
+        line, place = key.start_mark.line + 1, place[len(key.value) + 1 :]
+    return line
+
+
 def dump_mapping(mapping: Mapping[str, object]) -> str:
     """Return a mapping as YAML with sorted keys. Raises ProjectError for values that YAML has no word for."""
     try:

@@ -12,7 +12,9 @@ from repro.errors import UsageError
 from repro.formats.mlproject import EntryPoint, MLProject, parse_mlproject
 
 DEFAULT_ENTRY_POINT = "main"
-_SCRIPTS = {".py": "python", ".sh": ""}  # what runs a script; a shell script gets the user's shell
+# What runs a script; a shell script gets the user's shell.
+_SCRIPTS = {".py": "python", ".sh": "", ".R": "Rscript", ".r": "Rscript"}
+_ENDINGS = ".py, .sh, .R"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -46,7 +48,7 @@ class Project:
             hint=f"did you mean `-e {close[0]}`?" if close else "name one with `-e ENTRY`",
             details=(
                 f"declared: {', '.join(declared) or 'none'}",
-                f"scripts ({', '.join(_SCRIPTS)}): {', '.join(scripts) or 'none'}",
+                f"scripts ({_ENDINGS}): {', '.join(scripts) or 'none'}",
             ),
         )
 

@@ -41,6 +41,8 @@ def test_a_file_of_a_longer_name_is_not_the_projects(root: Path) -> None:
         ("{x}.py", ["python", "{x}.py"]),
         ("sub/go.sh", ["zsh", "sub/go.sh"]),
         ("-c.py", ["python", "./-c.py"]),
+        ("train.R", ["Rscript", "train.R"]),
+        ("-e.r", ["Rscript", "./-e.r"]),
     ],
 )
 def test_a_script_is_an_entry_point(root: Path, name: str, words: list[str]) -> None:
@@ -62,7 +64,7 @@ def test_an_unknown_entry_point_is_told_with_those_there_are(root: Path) -> None
     with pytest.raises(UsageError) as caught:
         open_project(root).get_entry_point("evalute")
     assert caught.value.message == f"the project `{root}` has no entry point `evalute`"
-    assert caught.value.details == ("declared: main, evaluate", "scripts (.py, .sh): train.py")
+    assert caught.value.details == ("declared: main, evaluate", "scripts (.py, .sh, .R): train.py")
     assert caught.value.hint == "did you mean `-e evaluate`?"
 
 
@@ -79,18 +81,18 @@ def test_a_fault_of_the_file_names_the_file(root: Path) -> None:
     with pytest.raises(ProjectError) as caught:
         open_project(root)
     assert caught.value.message == f"`{root / 'MLproject'}` cannot be used"
-    assert caught.value.details == ("no `command` in `entry_points.main`",)
+    assert caught.value.details == ("no `command` in `entry_points.main`, line 1",)
 
 
-@pytest.mark.parametrize("name", ["loop.py", "gone.py", "train.R", "folder.py", "x" * 300 + ".py"])
+@pytest.mark.parametrize("name", ["loop.py", "gone.py", "train.jl", "folder.py", "x" * 300 + ".py"])
 def test_what_is_no_script_is_no_entry_point(root: Path, name: str) -> None:
     (root / "loop.py").symlink_to("loop.py")
-    (root / "train.R").touch()
+    (root / "train.jl").touch()
     (root / "folder.py").mkdir()
     with pytest.raises(UsageError) as caught:
         open_project(root).get_entry_point(name)
     assert caught.value.message == f"the project `{root}` has no entry point `{name}`"
-    assert caught.value.details == ("declared: none", "scripts (.py, .sh): none")
+    assert caught.value.details == ("declared: none", "scripts (.py, .sh, .R): none")
 
 
 def test_a_link_out_of_the_project_is_refused(root: Path) -> None:

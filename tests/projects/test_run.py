@@ -105,8 +105,9 @@ def test_restored_the_script_runs_in_the_store_and_imports_repro(
 
 
 def test_restoring_a_project_without_a_lock_says_how_to_make_one(project: Path, cli: Cli) -> None:
-    assert "repro snapshot" in cli("run", str(project), "-e", "train.py", "--restore", code=3).stderr
-    assert not Path("mlruns").exists()
+    done = cli("run", str(project), "-e", "train.py", "--restore", "--no-snapshot")
+    assert f"`repro snapshot {project}` locks what is installed there" in done.stderr
+    assert done.stdout.startswith("1.0 ")
 
 
 def test_without_a_snapshot_nothing_is_kept_or_written(project: Path, cli: Cli) -> None:
@@ -223,6 +224,15 @@ VALUES = [
     "größe",
     "{x}",
     "a\\b",
+    "\"$(id)\" '`id`'",
+    "1E+5",
+    "-0.0",
+    "  padded  ",
+    "~",
+    "*",
+    "a=b",
+    "日本 🍷",
+    "\ttab\r\n",
 ]
 
 
@@ -231,13 +241,14 @@ VALUES = [
 def test_every_value_arrives_in_the_script_and_in_the_store_as_it_was_given(
     value: str, declared: bool, project: Path, cli: Cli
 ) -> None:
-    (project / "show.py").write_text("import sys; open('argv', 'w', newline='').write(sys.argv[2])")
+    (project / "show.py").write_text("import json, sys; json.dump(sys.argv[2::2], open('argv', 'w'))")
     (project / "MLproject").write_text(
-        "entry_points:\n  main:\n    parameters: {text: string}\n    command: 'python show.py --text {text}'\n"
+        "entry_points:\n  main:\n    parameters: {text: string}\n"
+        "    command: python show.py --text {text} --text '{text}' --text \"{text}\"\n"
     )
     args = ("-P", f"text={value}") if declared else ("-e", "show.py", "-P", f"text={value}")
     result = run_json(cli, str(project), "--no-snapshot", *args)
-    assert (project / "argv").read_text() == value
+    assert json.loads((project / "argv").read_text()) == [value] * (3 if declared else 1)
     assert get_store().read_params(result["run_id"]) == {"text": value}
 
 
@@ -248,7 +259,7 @@ def test_every_value_arrives_in_the_script_and_in_the_store_as_it_was_given(
         ("- a\n", "is not a YAML mapping"),
         ("name: a\nname: b\n", "the key `name` stands twice"),
         ("entry_points: {main: {command: 3}}", "no `command` in `entry_points.main`"),
-        ("entry_points: {main: {command: x, parameters: {a: flaot}}}", "did you mean `float`?"),
+        ("entry_points: {main: {command: x, parameters: {a: 3}}}", "`entry_points.main.parameters.a`, line 1"),
         ("python_env: a\nconda_env: b\n", "more than one environment is named"),
         ("entry_points: {main: {command: 'x {nope}'}}", "has a place that no parameter fills"),
     ],

@@ -17,8 +17,9 @@ _OPTIONS = {
     "bundle": f"--output --offline --allow-missing --python --cache --json --verbose --help {_INDEXES}",
     "restore": "--offline --allow-missing --used --verify --repair --into --force --link --engine --python --cache "
     "--json --verbose --help",
-    "run": "--entry-point --param --version --restore --no-restore --offline --timeout --no-snapshot --no-observe "
-    "--python --cache --json --verbose --help",
+    "run": "--entry-point --param --version --restore --no-restore --env-manager --as-of --with --write-lock "
+    "--storage-dir --lenient-types --offline --timeout --no-snapshot --no-observe --python --cache --json --verbose "
+    "--help",
     "server": "--store --host --port --token --token-file --allowed-host --json --verbose --help",
     "ui": "--mlflow --store --host --port --workers --no-browser --offline --cache --json --verbose --help",
     "mlflow": f"install list path uninstall --as-of --offline --store {_INDEXES} --python --cache --json --verbose "

@@ -320,10 +320,10 @@ def _list_stray_notes(store: Store, now_s: float) -> Iterator[Stray]:
         for path in list_entries(store, ROOM_OF[room]):
             if reason := _leads_nowhere(store, path):
                 yield Stray(kind=room, path=path, reason=reason)
-    for room in ("takes", "checked", "seen"):
+    for room, what in (("takes", "written"), ("checked", "written"), ("seen", "written"), ("locks", "used")):
         for path in list_entries(store, ROOM_OF[room]):
             if _is_old(path, FORGOTTEN_S, now_s):
-                yield Stray(kind=room, path=path, reason="written 90 days ago")
+                yield Stray(kind=room, path=path, reason=f"{what} 90 days ago")
     for path, root in list_roots(store):
         if root is None:
             yield Stray(kind="roots", path=path, reason="its lock is gone or another")

@@ -41,6 +41,7 @@ ROOMS = (
     Room(name="envs", names=(_KEY, _NONCE), has_directories=True, meaning="environments"),
     Room(name="pycache", names=(_KEY,), has_directories=True, meaning="bytecode that belongs to no tree alone"),
     Room(name="looks", names=(_SHA256,), meaning="which environment a lock led to"),
+    Room(name="locks", names=(_SHA256,), meaning="what the loose files of projects were locked to"),
     Room(name="roots", names=(_SHA256,), meaning="which project uses which environment"),
     Room(name="built", names=(_SHA256,), meaning="which wheel was built of what"),
     Room(name="fetched", names=(_SHA256,), meaning="where a wheel was fetched"),

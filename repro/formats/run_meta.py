@@ -79,6 +79,11 @@ class Experiment:
     tags: Mapping[str, str] = field(default_factory=dict)
 
     @property
+    def id(self) -> str:
+        """The experiment's id, as MLflow's R package has it (`mlflow_id`)."""
+        return self.experiment_id
+
+    @property
     def creation_time(self) -> int:
         """MLflow's name for `creation_time_ms`."""
         return self.creation_time_ms

@@ -69,6 +69,11 @@ def test_a_key_is_a_text(key: str, client: Client, store: ReadableStore) -> None
             log(run_id, key, 1)
 
 
+def test_runs_and_experiments_have_an_id(client: Client, store: ReadableStore) -> None:
+    run_id = store.start()
+    assert (client.get_run(run_id).id, client.get_experiment("0").id) == (run_id, "0")
+
+
 def test_a_status_is_a_word_or_nothing(client: Client, store: ReadableStore) -> None:
     run_id = store.start()
     with pytest.raises(TrackingError, match="`x` is no status"):

@@ -38,7 +38,7 @@ def recall_artefacts(
 
 
 def recall_altered(founds: Mapping[str, Found], checked: Mapping[str, Checked]) -> dict[str, Altered]:
-    """Return those distributions that were changed after they were installed, as the check of their sites found them."""
+    """Return those distributions that were changed after they were installed, as the check of the sites found them."""
     by_record = {(site, each.record_sha256): each for site, one in checked.items() for each in one.altered}
     found_altered = {name: by_record.get((found.site, found.record or "")) for name, found in founds.items()}
     return {name: each for name, each in found_altered.items() if each}

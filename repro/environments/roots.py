@@ -11,7 +11,8 @@
 
 A link to an environment (`restore --link`) has a root too: its path stands for the lock's, and its look is empty.
 
-A root counts while its lock file has the bytes that the look was taken of, and a link's while it leads there. Imports only what a look-up has anyway.
+A root counts while its lock file has the bytes that the look was taken of, and a link's while it leads there. Imports
+only what a look-up has anyway.
 """
 
 from __future__ import annotations

@@ -19,7 +19,7 @@ from repro.errors import UsageError
 from repro.formats.lockfile import Snapshot
 from repro.projects.run import RunRequest, RunResult, run_project
 from repro.snapshots.load import locate_lock
-from repro.snapshots.take import Thoroughness
+from repro.snapshots.work import Thoroughness
 from repro.tracking.observed_runs import find_ring
 
 

@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from repro.snapshots.memory import Memory
     from repro.snapshots.pins import Hashes, Pin
     from repro.snapshots.resolve import Resolve
-    from repro.snapshots.take import Tools
+    from repro.snapshots.work import Tools
 
 
 def _say_nothing(stage: str) -> None:
@@ -122,7 +122,7 @@ class Machine:
 
     def make_tools(self, *, project: Path, python: str, engine: str | None, must_prove: bool) -> Tools:
         """Return what a snapshot of `python` for a project may need."""
-        from repro.snapshots.take import Tools
+        from repro.snapshots.work import Tools
 
         indexes = cache(lambda: self.find_indexes(project, python=python))
 

@@ -90,7 +90,7 @@ def _list_entries(site: str) -> Iterator[_Entry]:
 
 
 def _choose(entries: Iterator[_Entry], chosen: dict[str, _Entry]) -> None:
-    """Keep the distribution that Python would import for each name: see `snapshots/take.py`."""
+    """Keep the distribution that Python would import for each name: see `describe.choose_founds`."""
     for entry in entries:
         earlier = chosen.setdefault(entry.name, entry)
         if earlier is entry or earlier.site != entry.site:

@@ -171,6 +171,24 @@ def test_an_environment_a_project_is_linked_to_stays(project: Path, cli: Cli) ->
     assert path.exists()
 
 
+def test_an_environment_stays_while_a_link_that_was_made_anywhere_leads_to_it(
+    project: Path, cli: Cli, tmp_path: Path
+) -> None:
+    link = tmp_path / "elsewhere"
+    cli("restore", str(project), f"--link={link}")
+    path = link.resolve()
+    (project / "requirements-lock.txt").write_text("alpha==1.0\n")
+    make_old(path)
+    for _ in range(2):
+        cli("cache", "prune", "--unreferenced")
+        assert path.exists()
+    (found,) = ask(cli, "cache", "list")["environments"]  # type: ignore[misc]
+    assert (found["busy"], found["projects"]) == ("linked from a project", [])
+    link.unlink()
+    cli("cache", "prune")
+    assert not path.exists()
+
+
 def test_an_environment_whose_key_is_locked_stays(project: Path, cli: Cli, store: Store) -> None:
     path = restore(cli, project)
     make_old(path)

@@ -118,8 +118,10 @@ def _read_text(path: str) -> str | None:
         return None
 
 
-def _is_live(root: Root) -> bool:
-    """Tell whether a root's lock file still has the bytes it had."""
+def _is_live(store: Store, root: Root) -> bool:
+    """Tell whether a root's lock file still has the bytes it had, or its link leads where it led."""
+    if not root.look:
+        return os.path.dirname(os.path.realpath(root.lock)) == os.path.realpath(store.room("envs", root.key))
     try:
         with open(root.lock, "rb") as file:
             return name_look(file.read(), root.options) == root.look
@@ -135,14 +137,14 @@ def list_roots(store: Store) -> Iterator[tuple[str, Root | None]]:
         except ValueError:
             yield path, None
             continue
-        yield path, root if _is_live(root) else None
+        yield path, root if _is_live(store, root) else None
 
 
 def list_projects(store: Store) -> Mapping[str, tuple[str, ...]]:
     """Return the lock files that lead to each key."""
     found: dict[str, list[str]] = {}
     for _, root in list_roots(store):
-        if root:
+        if root and root.look:
             found.setdefault(root.key, []).append(root.lock)
     return {key: tuple(sorted(set(locks))) for key, locks in found.items()}
 
@@ -158,9 +160,10 @@ def _is_building(store: Store, key: str) -> bool:
         return False
 
 
-def find_linked(projects: Mapping[str, Iterable[str]]) -> frozenset[str]:
-    """Return where the `.venv` links beside lock files lead."""
-    places = (os.path.join(os.path.dirname(lock), ".venv") for locks in projects.values() for lock in locks)
+def find_linked(store: Store, projects: Mapping[str, Iterable[str]]) -> frozenset[str]:
+    """Return where links that repro made lead, and the `.venv` links beside lock files."""
+    places = [os.path.join(os.path.dirname(lock), ".venv") for locks in projects.values() for lock in locks]
+    places += [root.lock for _, root in list_roots(store) if root and not root.look]
     return frozenset(os.path.realpath(place) for place in places if os.path.islink(place))
 
 
@@ -176,7 +179,7 @@ def _find_used_at(path: str) -> float:
 def list_environments(store: Store, *, busy: frozenset[str] = frozenset()) -> tuple[Stored, ...]:
     """Return every environment, by key; `busy` are the paths that processes use."""
     projects = list_projects(store)
-    linked = find_linked(projects)
+    linked = find_linked(store, projects)
     building = {key for key in list_keys(store) if _is_building(store, key)}
     found = []
     for path in list_entries(store, ROOM_OF["envs"]):
@@ -193,7 +196,7 @@ def list_environments(store: Store, *, busy: frozenset[str] = frozenset()) -> tu
                 size=measure(path),
                 used_at=_find_used_at(path),
                 projects=projects.get(key, ()),
-                busy=why or ("linked as `.venv`" if is_linked else None),
+                busy=why or ("linked from a project" if is_linked else None),
             )
         )
     return tuple(found)

@@ -14,7 +14,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
-from conftest import Cli
+from conftest import TEST_HOME, Cli
 from layout import make_run, write_experiment, write_run
 from own_mlflow import write_program
 
@@ -222,6 +222,7 @@ def test_a_program_that_is_not_there_is_said(cli: Cli, program: Path, monkeypatc
 def test_the_ui_of_an_mlflow_that_was_installed_shows_what_we_wrote(
     cli: Cli, start: Start, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
+    cli.cache = TEST_HOME / "real-cache"  # for later sessions too: nearly a gigabyte, and MLflow's bytecode
     monkeypatch.setenv("XDG_DATA_HOME", str(tmp_path / "data"))
     monkeypatch.setenv("MLFLOW_DISABLE_TELEMETRY", "true")
     write_experiment(tmp_path / "runs", "0", "Default")
@@ -259,4 +260,3 @@ def test_the_ui_of_an_mlflow_that_was_installed_shows_what_we_wrote(
     _, stderr = process.communicate(timeout=60)
     assert process.returncode == 0, stderr
     wait_until_gone(pids)
-    cli("cache", "clear", "--yes")  # nearly a gigabyte

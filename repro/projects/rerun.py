@@ -17,7 +17,7 @@ from repro.projects.location import DirectoryLocation, GitLocation, Location, Ru
 from repro.tracking.code_diff import FILE_NAME as DIFF
 from repro.tracking.entities import Run
 from repro.tracking.file_store import FileStore
-from repro.tracking.git_source import find_repository
+from repro.tracking.git_source import ask_git, find_repository
 from repro.tracking.store import Store, find_text
 
 PARAMETERS_TAG = "repro.parameters"
@@ -88,16 +88,24 @@ def _split_name(name: str) -> tuple[Path | None, str]:
     return (Path(base), subdirectory) if base.startswith("/") else (None, subdirectory)
 
 
+def _find_clone(path: Path, commit: str) -> Path | None:
+    """Return the work tree that a path lies in, where its repository still has a commit."""
+    repository = find_repository(path)
+    if repository is None or ask_git(repository, "cat-file", "-e", f"{commit}^{{commit}}") is None:
+        return None
+    return repository
+
+
 def _locate_commit(run: Run, commit: str, script: Path | None) -> tuple[GitLocation | None, str | None]:
     """Return where a run's commit can be had, the nearest first, and the script within it."""
     tags = run.data.tags
     if script:
-        repository = find_repository(script)
+        repository = _find_clone(script, commit)
         if repository:
             return GitLocation(url=str(repository), version=commit), script.relative_to(repository).as_posix()
         return None, None
     directory, subdirectory = _split_name(tags.get("mlflow.source.name", ""))
-    repository = find_repository(directory.resolve()) if directory and directory.is_dir() else None
+    repository = _find_clone(directory.resolve(), commit) if directory and directory.is_dir() else None
     if directory and repository:
         inside = directory.resolve().relative_to(repository).as_posix()
         parts = [part for part in (inside, subdirectory) if part not in ("", ".")]
@@ -148,14 +156,13 @@ def plan_rerun(store: Store, run_id: str, *, cwd: Path) -> Rerun:
     tags, script = run.data.tags, _find_script(run, cwd)
     parameters, notes = _find_parameters(run)
     commit = tags.get("mlflow.source.git.commit", "")
-    patch, location, entry = "", None, None
+    found: Location | None
+    patch = ""
     if _COMMIT.fullmatch(commit):
-        location, entry = _locate_commit(run, commit, script)
-        if location:
-            patch, more = _read_patch(store, run)
-            notes += more
-    found: Location | None = location
-    if found is None:
+        found, entry = _locate_commit(run, commit, script)
+        patch, more = _read_patch(store, run)
+        notes += more
+    else:
         found, entry, note = _locate_without_commit(run, script)
         notes += [note] if note else []
     if found is None:

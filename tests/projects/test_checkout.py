@@ -191,6 +191,20 @@ def test_without_a_login_nobody_is_asked(bench: Bench, git_server: GitServer) ->
         bench.read(f"{git_server.url}/smart/wine.git")
 
 
+@pytest.mark.parametrize(
+    "uri", ["git@example.org:{path}", "ssh://git@example.org{path}", "ssh://ada:secret@example.org{path}"]
+)
+def test_git_is_spoken_over_ssh(uri: str, bench: Bench, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    ssh = tmp_path / "ssh"
+    ssh.write_text(f'#!/bin/sh\necho "$@" >> {tmp_path}/asked\nfor last; do :; done\nexec sh -c "$last"\n')
+    ssh.chmod(0o755)
+    monkeypatch.setenv("GIT_SSH_COMMAND", str(ssh))
+    assert bench.read(uri.format(path=bench.bare), "side") == "print('side')\n"
+    asked = (tmp_path / "asked").read_text()
+    assert "@example.org git-upload-pack" in asked
+    assert "secret" not in asked
+
+
 def test_submodules_come_with_their_commit(bench: Bench, tmp_path: Path) -> None:
     library = make_work(tmp_path / "library")
     commit(library, "one", lib_py="VALUE = 1\n")

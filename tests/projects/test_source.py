@@ -197,6 +197,12 @@ def test_a_run_whose_directory_is_gone_comes_from_its_remote(repository: Path, t
     clone = tmp_path / "clone"
     run_git(tmp_path, "clone", "--quiet", str(bare), str(clone))
     first, _ = run_json(cli, f"{clone}/models", "-e", "train.py")
+    run_git(clone, "commit", "--quiet", "--amend", "--message", "rewritten")
+    run_git(clone, "update-ref", "-d", "refs/remotes/origin/main")
+    run_git(clone, "reflog", "expire", "--expire=now", "--all")
+    run_git(clone, "gc", "--quiet", "--prune=now")
+    _, said = run_json(cli, first["run_id"])
+    assert f"fetching {read_tags(first['run_id'])['mlflow.source.git.commit'][:12]} of {bare.as_uri()}" in said
     shutil.rmtree(clone)
     _, said = run_json(cli, first["run_id"])
     assert "1.0 second" in said

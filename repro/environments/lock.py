@@ -123,7 +123,7 @@ def _choose(
     try:
         return resolver.resolve(question), ()
     except BadMetadataError:
-        old = find_old_pip(python, runner=machine.runner, env=env, cache_dir=machine.store.room("pip"))
+        old = find_old_pip(python, runner=machine.runner, env=env, caches_dir=machine.store.room())
         if old is None or question.before:
             raise
         machine.report(f"choosing versions with {old.name}")

@@ -8,13 +8,16 @@ from __future__ import annotations
 import json
 import os
 import re
-from collections.abc import Iterable, Mapping, Sequence
+import tempfile
+import zipfile
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
 from packaging.utils import parse_sdist_filename, parse_wheel_filename
 
 from repro.errors import ReproError
+from repro.files import make_directory, remove_tree
 from repro.formats.compiled import Compiled
 from repro.formats.lockfile import canonicalize_name
 from repro.process import Runner
@@ -74,7 +77,7 @@ def name_files(names: Iterable[str], question: Question) -> tuple[Compiled, ...]
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class OldPipResolver:
-    """The wheel `pip` in the interpreter `python`: a report where it writes one, else the files it downloads.
+    """The pip in the directory `pip`, run by `python`: a report where it writes one, else the files it downloads.
 
     It knows no `before`.
     """
@@ -106,28 +109,72 @@ class OldPipResolver:
             return name_files(os.listdir(os.path.join(directory, "files")), question)
 
 
-def _list_wheels(names: Sequence[str]) -> list[tuple[tuple[int, int], str]]:
-    found = ((match, name) for name in names if (match := _WHEEL.fullmatch(name)))
-    return sorted(((int(match[1]), int(match[2])), name) for match, name in found)
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Wheel:
+    """A pip: its version and its path."""
+
+    version: tuple[int, int]
+    path: str
 
 
-def find_old_pip(python: str, *, runner: Runner, env: Mapping[str, str], cache_dir: str) -> OldPipResolver | None:
-    """Return the newest pip below 24.1 that an interpreter brings with `ensurepip`, None where it brings none."""
-    finished = runner.capture([python, "-I", "-c", _LIST_BUNDLED], env=env, brief=True)
-    directory = finished.stdout.strip()
+def _find_newest(directory: str) -> _Wheel | None:
+    """Return the newest pip in a directory that takes old metadata."""
     try:
-        wheels = _list_wheels(os.listdir(directory)) if not finished.returncode and directory else []
+        found = [(match, name) for name in os.listdir(directory) if (match := _WHEEL.fullmatch(name))]
     except OSError:
         return None
-    fitting = [(version, name) for version, name in wheels if version < _TOO_NEW]
-    if not fitting:
+    wheels = [
+        _Wheel(version=(int(match[1]), int(match[2])), path=os.path.join(directory, name)) for match, name in found
+    ]
+    return max((each for each in wheels if each.version < _TOO_NEW), key=lambda each: each.version, default=None)
+
+
+def _fetch_newer(bundled: _Wheel, python: str, *, runner: Runner, env: Mapping[str, str], directory: str) -> _Wheel:
+    """Return the newest pip that an index has for the interpreter and that runs in it, else the one it brings.
+
+    One of before 22.2 knows nothing of files that were yanked.
+    """
+    args = [python, "-s", f"{bundled.path}/pip", "download", "--quiet", "--disable-pip-version-check"]
+    args += ["--no-deps", "--only-binary", ":all:", "--dest", directory, f"pip<{'.'.join(map(str, _TOO_NEW))}"]
+    if runner.capture(args, env=env).returncode:
+        return bundled
+    newer = _find_newest(directory)
+    runs = newer and runner.capture([python, "-s", f"{newer.path}/pip", "--version"], env=env).returncode == 0
+    return newer if newer and runs else bundled
+
+
+def _unpack(wheel: _Wheel, directory: str) -> str:
+    """Return the directory a pip is unpacked in, once: from a zip it builds nothing that has a pyproject.toml."""
+    place = os.path.join(directory, os.path.basename(wheel.path).removesuffix(".whl"))
+    if not os.path.isdir(place):
+        make_directory(directory)
+        draft = tempfile.mkdtemp(prefix="unpacking-", dir=directory)
+        with zipfile.ZipFile(wheel.path) as archive:
+            archive.extractall(draft)
+        try:
+            os.rename(draft, place)
+        except OSError:  # another process was faster
+            remove_tree(draft)
+    return place
+
+
+def find_old_pip(python: str, *, runner: Runner, env: Mapping[str, str], caches_dir: str) -> OldPipResolver | None:
+    """Return the newest pip below 24.1 that an interpreter brings with `ensurepip`, None where it brings none.
+
+    Where that one is too old to write a report, an index is asked for a newer one.
+    """
+    finished = runner.capture([python, "-I", "-c", _LIST_BUNDLED], env=env, brief=True)
+    wheel = _find_newest(finished.stdout.strip()) if not finished.returncode else None
+    if wheel is None:
         return None
-    (major, minor), name = fitting[-1]
-    env = {**env, "PIP_CACHE_DIR": cache_dir}
+    env = {**env, "PIP_CACHE_DIR": os.path.join(caches_dir, "pip")}
+    directory = os.path.join(caches_dir, "pip", f"old-{os.path.basename(os.path.realpath(python))}")
+    if wheel.version < _REPORTS:
+        wheel = _fetch_newer(wheel, python, runner=runner, env=env, directory=directory)
     return OldPipResolver(
-        name=f"pip {major}.{minor}",
-        pip=os.path.join(directory, name),
-        reports=(major, minor) >= _REPORTS,
+        name=f"pip {wheel.version[0]}.{wheel.version[1]}",
+        pip=_unpack(wheel, directory),
+        reports=wheel.version >= _REPORTS,
         python=python,
         runner=runner,
         env=env,

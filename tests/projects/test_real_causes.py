@@ -152,7 +152,7 @@ def test_an_environment_that_cannot_be_made_ends_the_run_as_failed(index: LocalI
 
 
 def test_metadata_that_only_an_old_pip_reads_is_read_by_one(index: LocalIndex, cli: Cli, tmp_path: Path) -> None:
-    if find_old_pip(sys.executable, runner=Runner(), env=os.environ, cache_dir=str(tmp_path)) is None:
+    if find_old_pip(sys.executable, runner=Runner(), env=os.environ, caches_dir=str(tmp_path)) is None:
         pytest.skip("this Python brings no pip below 24.1")
     index.add("pytz", "2020.1")
     index.add("oldpandas", "0.22.0", requires=("pytz (>=2011k)",))

@@ -18,9 +18,9 @@ from repro.environments.snapshot import select_ring, take_for, write_lock
 from repro.errors import UsageError
 from repro.formats.lockfile import Snapshot
 from repro.projects.run import RunRequest, RunResult, run_project
-from repro.projects.source import make_source_request
+from repro.projects.script_source import make_source_request
 from repro.snapshots.load import locate_lock
-from repro.snapshots.take import Thoroughness
+from repro.snapshots.work import Thoroughness
 from repro.tracking.observed_runs import find_ring
 
 
@@ -124,24 +124,42 @@ def run(
     entry_point: str | None = None,
     *,
     parameters: Mapping[str, object] | None = None,
-    restore: bool = False,
+    version: str | None = None,
+    offline: bool = False,
+    restore: bool | None = None,
     snapshot: bool = True,
     observe: bool = True,
     cache: str | os.PathLike[str] | None = None,
     python: str | None = None,
+    env_manager: str | None = None,
+    as_of: str | None = None,
+    more: Sequence[str] = (),
+    write_lock: bool = False,
+    storage_dir: str | os.PathLike[str] | None = None,
+    lenient_types: bool = False,
 ) -> RunResult:
     """Run a project's entry point to its end and return how it ended; messages go to stderr.
 
+    `env_manager` is `local`, `restore`, `virtualenv` or `uv`; the others are the options of `repro run`, `more` its
+    `--with`.
     Raises ReproError for what is wrong before the run exists; a child that fails is told by `RunResult.exit_code`.
     """
     request = RunRequest(
         uri=os.fspath(uri),
         entry_point=entry_point,
         parameters=tuple(f"{name}={value}" for name, value in (parameters or {}).items()),
-        restore=restore or settings.wants_restore(settings.own_environment()),
+        version=version,
+        offline=offline,
+        restore=restore,
         snapshot=snapshot,
         observe=observe,
         python=python,
+        env_manager=env_manager,
+        as_of=as_of,
+        more=tuple(more),
+        write_lock=write_lock,
+        storage_dir=os.fspath(storage_dir) if storage_dir else None,
+        lenient_types=lenient_types,
     )
     return run_project(_make_machine(cache), request, say=_note)
 

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import os
 import stat
+from _thread import get_ident as _get_thread_id
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -27,14 +28,26 @@ else:
 
 
 BLOCK_BYTES = 1 << 20
+_held: set[tuple[int, int, str]] = set()  # the directories that are locked: by which process and thread
 SETTLED = "settled"
-"""Instead of a boot: what was written is known to be on the disk, for it was read after another start."""
+"""Instead of a boot: what was written is known to be on the disk, for it was read after another start.
+
+With a boot behind it, that is when it was last looked at (see `settle`).
+"""
 _BOOT_ID = "/proc/sys/kernel/random/boot_id"
 
 
 def new_nonce() -> str:
     """Return 8 random hexadecimal digits, for a name nobody else uses."""
     return os.urandom(4).hex()
+
+
+def _make_one(path: str) -> None:
+    try:
+        os.mkdir(path, 0o755)
+    except FileExistsError:
+        if not os.path.isdir(path):
+            raise
 
 
 def make_directory(path: str | os.PathLike[str]) -> None:
@@ -44,13 +57,10 @@ def make_directory(path: str | os.PathLike[str]) -> None:
     """
     target = os.fspath(path)
     try:
-        os.mkdir(target, 0o755)
-    except FileExistsError:
-        if not os.path.isdir(target):
-            raise
+        _make_one(target)
     except FileNotFoundError:
         make_directory(os.path.dirname(target) or ".")
-        make_directory(target)
+        _make_one(target)
 
 
 @contextmanager
@@ -196,6 +206,17 @@ def hold_free_lock(path: str | os.PathLike[str]) -> Iterator[bool]:
         lock.release()
 
 
+def remove_free_lock(path: str) -> bool:
+    """Remove a lock file unless somebody holds it, and say whether it was; one who waits for it takes a new one.
+
+    filelock looks for that from 3.21 on: a lock on a file that has no name any more is no lock.
+    """
+    with hold_free_lock(path) as is_free:
+        if is_free:
+            unlink(path)
+        return is_free
+
+
 @contextmanager
 def hold_shared(path: str | os.PathLike[str], on_wait: Callable[[], None] = lambda: None) -> Iterator[None]:
     """Hold the file lock `path` together with others who hold it shared; one who holds it alone is waited for."""
@@ -217,15 +238,21 @@ def hold_shared(path: str | os.PathLike[str], on_wait: Callable[[], None] = lamb
 def hold_directory(path: str | os.PathLike[str]) -> Iterator[None]:
     """Hold a directory's own lock for the block, which leaves no file: for a change of what lies in it.
 
-    Raises OSError.
+    A thread that holds it may take it again: a signal's handler may come within the block. Raises OSError.
     """
     import fcntl
 
+    holder = (os.getpid(), _get_thread_id(), os.fspath(path))
+    if holder in _held:
+        yield
+        return
     descriptor = os.open(path, os.O_RDONLY | os.O_DIRECTORY)
     try:
         fcntl.flock(descriptor, fcntl.LOCK_EX)
+        _held.add(holder)
         yield
     finally:
+        _held.discard(holder)
         os.close(descriptor)
 
 
@@ -303,7 +330,18 @@ def find_boot() -> str:
 
 def is_settled(boot: str) -> bool:
     """Tell whether what was written in a boot is as it was written, for all that a power cut could have done to it."""
-    return boot == SETTLED or boot == find_boot()
+    return boot.startswith(SETTLED) or boot == find_boot()
+
+
+def settle() -> str:
+    """Return what stands for the boot of what was read and found whole now."""
+    boot = find_boot()
+    return boot if boot == SETTLED else f"{SETTLED} {boot}"
+
+
+def is_of_this_boot(boot: str) -> bool:
+    """Tell whether something was written in this boot, or found whole in it."""
+    return boot.removeprefix(f"{SETTLED} ") == find_boot()
 
 
 def sha256_file(path: str | os.PathLike[str]) -> str:

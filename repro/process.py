@@ -13,19 +13,27 @@ import shlex
 import signal
 import subprocess
 import sys
+import threading
 import time
+from collections import deque
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, nullcontext, suppress
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
-TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from typing import IO
+    from typing import IO, BinaryIO
+
+    from repro.relay import Relay
 
 GRACE_S = 5.0
 _PAUSE_S = 0.5
 _UMASK = 0o022  # what a tool makes in the store must not be writable by others, whatever the user's umask
 _PR_SET_PDEATHSIG = 1
+_KEPT_LINES = 20
+_LONGEST_LINE_BYTES = 65_536
+# Waits for a word, or for the end of whoever should say it: then nobody else is left to end the group.
+_WATCH = "import os, sys; os.read(0, 1) or os.killpg(int(sys.argv[1]), 9)"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -35,6 +43,14 @@ class Finished:
     returncode: int
     stdout: str
     stderr: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Ended:
+    """How a child ended: its exit code, 128+N for signal N, and whether that was because its time had passed."""
+
+    exit_code: int
+    timed_out: bool
 
 
 class _Interruptions:
@@ -203,6 +219,111 @@ def _hand_on(pipes: Mapping[IO[bytes] | None, Callable[[str], object]]) -> None:
                     selector.unregister(key.fileobj)
 
 
+class _Deadline:
+    """The time after which a child's whole group is asked to end, and after a grace period made to."""
+
+    def __init__(self, group: int, timeout_s: float | None) -> None:
+        self._group = group
+        self._timeout_s = timeout_s
+        self._is_over = threading.Event()
+        self._thread: threading.Thread | None = None
+        self.has_passed = False
+
+    def __enter__(self) -> _Deadline:
+        if self._timeout_s is not None:
+            self._thread = threading.Thread(target=self._watch, args=(self._timeout_s,), daemon=True)
+            self._thread.start()
+        return self
+
+    def _watch(self, timeout_s: float) -> None:
+        if self._is_over.wait(timeout_s):
+            return
+        self.has_passed = True
+        for number in (signal.SIGTERM, signal.SIGKILL):
+            with suppress(ProcessLookupError):
+                os.killpg(self._group, number)
+                os.killpg(self._group, signal.SIGCONT)
+            if self._is_over.wait(GRACE_S):
+                break
+        _kill_leftovers(self._group)
+
+    def __exit__(self, *exception: object) -> None:
+        self._is_over.set()
+        if self._thread:
+            self._thread.join()
+
+
+@contextmanager
+def _relaying(copy: BinaryIO | None, *, stdout_to_stderr: bool) -> Iterator[Relay | None]:
+    """Have a relay where a copy is wanted and our own output has a descriptor, which a notebook's has not."""
+    from repro.relay import Relay
+
+    try:
+        stderr = sys.stderr.fileno()
+        stdout = stderr if stdout_to_stderr else sys.stdout.fileno()
+    except (OSError, ValueError, AttributeError):
+        copy = None
+    if copy is None:
+        yield None
+        return
+    for stream in (sys.stdout, sys.stderr):  # what we have said ourselves comes first
+        with suppress(OSError, ValueError):
+            stream.flush()
+    with Relay(copy, stdout=stdout, stderr=stderr) as relay:
+        yield relay
+
+
+@contextmanager
+def _watched(group: int) -> Iterator[None]:
+    """Have a process group killed where the block does not end it: interrupted once more, or killed itself."""
+    args = [sys.executable, "-I", "-S", "-c", _WATCH, str(group)]
+    with subprocess.Popen(
+        args, bufsize=0, stdin=subprocess.PIPE, stderr=subprocess.DEVNULL, start_new_session=True
+    ) as watcher:
+        yield
+        if watcher.stdin:
+            with suppress(OSError):
+                watcher.stdin.write(b"x")
+
+
+def _ignore(line: str) -> None:
+    pass
+
+
+class Companion:
+    """A process that works beside us, and the last lines that it has said."""
+
+    def __init__(self, process: subprocess.Popen[bytes], hear: Callable[[str], None]) -> None:
+        self._process = process
+        self._lines: deque[str] = deque(maxlen=_KEPT_LINES)
+        self._listener = threading.Thread(target=self._listen, args=(hear,), daemon=True)
+        self._listener.start()
+
+    def _listen(self, hear: Callable[[str], None]) -> None:
+        if self._process.stdout is None:
+            return
+        with self._process.stdout as lines:
+            while said := lines.readline(_LONGEST_LINE_BYTES):
+                line = said.decode(errors="replace").rstrip()
+                self._lines.append(line)
+                hear(line)
+
+    def find_exit_code(self) -> int | None:
+        """Return its exit code, None while it works."""
+        returncode = self._process.poll()
+        return None if returncode is None else exit_code_of(returncode)
+
+    def wait(self) -> int:
+        """Wait for its end and return the exit code, 128+N for signal N."""
+        return exit_code_of(self._process.wait())
+
+    def get_last_lines(self) -> tuple[str, ...]:
+        """Return what it has said at last."""
+        if self._process.poll() is not None:
+            self._listener.join(_PAUSE_S)  # what was said just before the end may be on its way
+        return tuple(self._lines)
+
+
 class Runner:
     """Start commands; `echo` is called with each command line (`-v`, `MLFLOW_VERBOSE`)."""
 
@@ -262,27 +383,66 @@ class Runner:
         env: Mapping[str, str] | None = None,
         cwd: str | None = None,
         stdout_to_stderr: bool = False,
+        copy: BinaryIO | None = None,
+        timeout_s: float | None = None,
         meanwhile: Callable[[], None] = lambda: None,
-    ) -> int:
-        """Run a child with our terminal to its end and return its exit code, 128+N for signal N.
+    ) -> Ended:
+        """Run a child with our terminal to its end and say how it ended.
 
-        `meanwhile` is done while it runs: what is needed at its end and costs time.
+        What it writes is written to `copy` too, which is not buffered. After `timeout_s` seconds its whole group is
+        ended. `meanwhile` is done while it runs: what is needed at its end and costs time.
         When we are interrupted or terminated, the child's whole group ends first; then the exception goes on. Raises
         OSError where the child cannot be started.
+        """
+        self._announce(args)
+        with _relaying(copy, stdout_to_stderr=stdout_to_stderr) as relay, _Interruptions() as interruptions:
+            process = subprocess.Popen(
+                args,
+                env=env,
+                cwd=cwd,
+                stdout=relay.stdout if relay else sys.stderr if stdout_to_stderr else None,
+                stderr=relay.stderr if relay else None,
+                preexec_fn=_make_dying_with_us(interruptions, lead=True),
+            )
+            with (
+                _ending(process, interruptions),
+                _foreground(process.pid) as terminal,
+                _Deadline(process.pid, timeout_s) as deadline,
+            ):
+                if relay:
+                    relay.let_go()
+                meanwhile()
+                _wait(process, terminal)
+        return Ended(exit_code=exit_code_of(process.returncode), timed_out=deadline.has_passed)
+
+    @contextmanager
+    def accompany(
+        self,
+        args: Sequence[str],
+        *,
+        env: Mapping[str, str] | None = None,
+        hear: Callable[[str], None] = _ignore,
+    ) -> Iterator[Companion]:
+        """Have a process beside us for the block, without our terminal; its whole group ends with the block.
+
+        And with us, however we end: another process sees to that. `hear` is told each line that it says, in a thread.
+        Raises OSError where it cannot be started.
         """
         self._announce(args)
         with _Interruptions() as interruptions:
             process = subprocess.Popen(
                 args,
                 env=env,
-                cwd=cwd,
-                stdout=sys.stderr if stdout_to_stderr else None,
+                stdin=subprocess.DEVNULL,
+                stdout=subprocess.PIPE,
+                stderr=subprocess.STDOUT,
                 preexec_fn=_make_dying_with_us(interruptions, lead=True),
             )
-            with _ending(process, interruptions), _foreground(process.pid) as terminal:
-                meanwhile()
-                _wait(process, terminal)
-        return exit_code_of(process.returncode)
+            with _ending(process, interruptions), _watched(process.pid):
+                try:
+                    yield Companion(process, hear)
+                finally:
+                    _end_group(process)
 
     def relay(
         self,

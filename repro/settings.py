@@ -58,9 +58,36 @@ def wants_restore(environ: Mapping[str, str]) -> bool:
     return environ.get("REPRO_RESTORE", "").lower() not in ("", "0", "false", "no")
 
 
+def find_env_manager(environ: Mapping[str, str]) -> str | None:
+    """Return `REPRO_ENV_MANAGER`, else `restore` where `REPRO_RESTORE` asks for it."""
+    return environ.get("REPRO_ENV_MANAGER") or ("restore" if wants_restore(environ) else None)
+
+
+def find_as_of(environ: Mapping[str, str]) -> str | None:
+    """Return `REPRO_AS_OF`, the day whose index a project's loose files are locked with."""
+    return environ.get("REPRO_AS_OF") or None
+
+
+def name_env_manager(environ: Mapping[str, str], manager: str, *, as_of: str | None) -> dict[str, str]:
+    """Return the environment in which each `repro run` chooses environments as this one does."""
+    kept = {name: value for name, value in environ.items() if name not in ("REPRO_RESTORE", "REPRO_AS_OF")}
+    return {**kept, "REPRO_ENV_MANAGER": manager, **({"REPRO_AS_OF": as_of} if as_of else {})}
+
+
+def find_storage_dir(environ: Mapping[str, str]) -> str | None:
+    """Return `MLFLOW_TMP_DIR`, where what parameters bring from elsewhere is kept."""
+    return environ.get("MLFLOW_TMP_DIR") or None
+
+
 def get_cache_dir(environ: Mapping[str, str]) -> str:
     """Return `MLFLOW_SNAPSHOT_CACHE`, else the user's cache directory (XDG Base Directory specification)."""
     return expand_path(environ.get("MLFLOW_SNAPSHOT_CACHE") or environ.get("XDG_CACHE_HOME") or "~/.cache")
+
+
+def get_data_dir(environ: Mapping[str, str]) -> str:
+    """Return the user's data directory (XDG Base Directory specification, which ignores a relative path)."""
+    named = environ.get("XDG_DATA_HOME", "")
+    return named if os.path.isabs(named) else expand_path("~/.local/share")
 
 
 def expand_path(path: str) -> str:
@@ -79,12 +106,14 @@ def find_virtual_environment(environ: Mapping[str, str]) -> str | None:
     return environ.get("VIRTUAL_ENV") or None
 
 
-def _find_program(name: str, environ: Mapping[str, str]) -> str | None:
-    for directory in get_search_path(environ):
-        path = os.path.join(directory, name)
-        if os.access(path, os.X_OK) and not os.path.isdir(path):
-            return path
-    return None
+def _is_program(path: str) -> bool:
+    return os.access(path, os.X_OK) and not os.path.isdir(path)
+
+
+def find_program(name: str, environ: Mapping[str, str]) -> str | None:
+    """Return the program of a name on PATH."""
+    places = (os.path.join(directory, name) for directory in get_search_path(environ))
+    return next((place for place in places if _is_program(place)), None)
 
 
 def locate_python(given: str, environ: Mapping[str, str]) -> str:
@@ -94,7 +123,7 @@ def locate_python(given: str, environ: Mapping[str, str]) -> str:
     """
     path = os.path.expanduser(given)
     if os.sep not in path:
-        path = _find_program(path, environ) or path
+        path = find_program(path, environ) or path
         if os.sep not in path:
             return path
     return os.path.join(os.getcwd(), path.removeprefix("./"))
@@ -110,7 +139,7 @@ def choose_python(given: str | None, environ: Mapping[str, str]) -> str:
         python = os.path.join(active, "bin", "python")
         if os.path.exists(python):
             return python
-    return _find_program("python", environ) or _find_program("python3", environ) or sys.executable
+    return find_program("python", environ) or find_program("python3", environ) or sys.executable
 
 
 def get_pyenv_root(environ: Mapping[str, str]) -> str:
@@ -261,14 +290,22 @@ def is_runners(environ: Mapping[str, str], run_id: str) -> bool:
     return environ.get("REPRO_RUN") == run_id
 
 
+def find_parent_run(environ: Mapping[str, str]) -> str | None:
+    """Return `REPRO_RUN`, the run of the `repro run` that this process was started by."""
+    return environ.get("REPRO_RUN") or None
+
+
 def find_experiment_name(environ: Mapping[str, str]) -> str | None:
     """Return `MLFLOW_EXPERIMENT_NAME`."""
     return environ.get("MLFLOW_EXPERIMENT_NAME") or None
 
 
-def set_experiment_id(experiment_id: str) -> None:
-    """Hand an experiment on to the processes that are started from now on."""
-    os.environ["MLFLOW_EXPERIMENT_ID"] = experiment_id
+def set_experiment_id(experiment_id: str | None) -> None:
+    """Hand an experiment on to the processes that are started from now on, or none; a name would contradict it."""
+    os.environ.pop("MLFLOW_EXPERIMENT_ID", None)
+    if experiment_id is not None:
+        os.environ.pop("MLFLOW_EXPERIMENT_NAME", None)
+        os.environ["MLFLOW_EXPERIMENT_ID"] = experiment_id
 
 
 def find_run_context(environ: Mapping[str, str]) -> str | None:
@@ -362,6 +399,36 @@ def get_uv_options(environ: Mapping[str, str]) -> dict[str, str]:
     A URL may be `name=URL`.
     """
     return _read_index_options(environ, 1)
+
+
+# What says how git reaches servers and where its configuration is; all else (GIT_DIR, GIT_TRACE, ...) steers it.
+_GIT_NAMES = frozenset(
+    {
+        "GIT_ASKPASS", "GIT_CONFIG_GLOBAL", "GIT_CONFIG_NOSYSTEM", "GIT_CONFIG_SYSTEM", "GIT_EXEC_PATH",
+        "GIT_HTTP_USER_AGENT", "GIT_PROXY_SSL_CAINFO", "GIT_PROXY_SSL_CERT", "GIT_PROXY_SSL_KEY", "GIT_SSH",
+        "GIT_SSH_COMMAND", "GIT_SSH_VARIANT", "GIT_SSL_CAINFO", "GIT_SSL_CAPATH", "GIT_SSL_CERT", "GIT_SSL_KEY",
+        "GIT_SSL_NO_VERIFY",
+    }
+)  # fmt: skip
+_GIT_PAIR = ("GIT_CONFIG_KEY_", "GIT_CONFIG_VALUE_")
+
+
+def make_git_environment(environ: Mapping[str, str], config: Sequence[tuple[str, str]]) -> dict[str, str]:
+    """Return the environment for git: it asks nobody, and `config` wins over what the user has configured.
+
+    The configuration goes through variables, which other users cannot read (git-config(1), `GIT_CONFIG_COUNT`).
+    """
+    kept = {
+        name: value
+        for name, value in environ.items()
+        if not name.startswith("GIT_") or name in _GIT_NAMES or name.startswith(_GIT_PAIR)
+    }
+    count = environ.get("GIT_CONFIG_COUNT", "0")
+    start = int(count) if count.isascii() and count.isdecimal() and len(count) < 5 else 0
+    for number, (key, value) in enumerate(config, start):
+        kept |= {f"GIT_CONFIG_KEY_{number}": key, f"GIT_CONFIG_VALUE_{number}": value}
+    kept |= {"GIT_CONFIG_COUNT": str(start + len(config)), "GIT_TERMINAL_PROMPT": "0", "LC_ALL": "C", "LANGUAGE": ""}
+    return kept
 
 
 def is_true(text: str) -> bool:
@@ -483,12 +550,53 @@ def make_sealed_environment(environ: Mapping[str, str], *, bin_dir: str, prefix:
     return kept
 
 
+def find_named_mlflow(environ: Mapping[str, str]) -> str | None:
+    """Return `MLFLOW_BIN` as it stands: whether it exists is the user's word."""
+    return environ.get("MLFLOW_BIN") or None
+
+
 def find_mlflow(environ: Mapping[str, str], *, python: str) -> str | None:
     """Return `MLFLOW_BIN` as it stands, else the `mlflow` beside `python`, else the one on PATH."""
-    if named := environ.get("MLFLOW_BIN"):
+    if named := find_named_mlflow(environ):
         return named
-    places = (os.path.join(directory, "mlflow") for directory in (os.path.dirname(python), *get_search_path(environ)))
-    return next((place for place in places if os.access(place, os.X_OK)), None)
+    beside = os.path.join(os.path.dirname(python), "mlflow")
+    return beside if _is_program(beside) else find_program("mlflow", environ)
+
+
+def make_mlflow_environment(
+    environ: Mapping[str, str], *, program: str, python: str, tracking_uri: str
+) -> dict[str, str]:
+    """Return the environment for `program`, an MLflow of any version, which works on the runs at `tracking_uri`.
+
+    `python` is the user's. MLflow 3 refuses directories of runs unless it is told that they are meant.
+    """
+    directory = os.path.dirname(program)
+    return {
+        "MLFLOW_ALLOW_FILE_STORE": "true",
+        **environ,
+        "MLFLOW_BIN": program,
+        "MLFLOW_PYTHON_BIN": python,
+        "MLFLOW_TRACKING_URI": tracking_uri,
+        "PATH": os.pathsep.join(dict.fromkeys([*([directory] if directory else []), *get_search_path(environ)])),
+    }
+
+
+def let_write_bytecode(environ: dict[str, str]) -> None:
+    """Let Python keep what it compiles, in the store: without that each start of MLflow takes twice as long."""
+    environ.pop("PYTHONDONTWRITEBYTECODE", None)
+
+
+def name_shown_store(environ: dict[str, str], uri: str, *, artifact_root: str | None) -> None:
+    """Make MLflow's server show the runs at `uri`, at the root of its address: a command line would show passwords."""
+    environ.pop("MLFLOW_STATIC_PREFIX", None)
+    environ["MLFLOW_BACKEND_STORE_URI"] = uri
+    if artifact_root:
+        environ["MLFLOW_DEFAULT_ARTIFACT_ROOT"] = artifact_root
+
+
+def can_show_page(environ: Mapping[str, str]) -> bool:
+    """Tell whether a browser could open: `BROWSER` names one, or there is a display."""
+    return any(environ.get(name) for name in ("BROWSER", "DISPLAY", "WAYLAND_DISPLAY"))
 
 
 def make_run_environment(
@@ -497,7 +605,7 @@ def make_run_environment(
     """Return the environment that makes a script's `repro` and `mlflow` calls land in the run."""
     mlflow = find_mlflow(environ, python=python)
     return {
-        **environ,
+        **{name: value for name, value in environ.items() if name != "MLFLOW_EXPERIMENT_NAME"},  # the id says it
         **({"MLFLOW_BIN": mlflow} if mlflow else {}),
         "MLFLOW_RUN_ID": run_id,
         "MLFLOW_EXPERIMENT_ID": experiment_id,
@@ -525,11 +633,6 @@ def lend_r(environ: dict[str, str], profile: str) -> None:
     if hidden != profile:
         environ["REPRO_R_PROFILE"] = hidden or ""
         environ["R_PROFILE_USER"] = profile
-
-
-def find_rscript(environ: Mapping[str, str]) -> str | None:
-    """Return the `Rscript` on PATH."""
-    return _find_program("Rscript", environ)
 
 
 def _is_off(environ: Mapping[str, str], name: str) -> bool:

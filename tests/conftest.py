@@ -22,6 +22,7 @@ import pytest
 from api_client import Api
 from hypothesis import settings as hypothesis_settings
 from mlflow_server import MlflowServer
+from repositories import GitServer, serving_git
 from servers import LoopbackServer
 
 from repro.formats.tags import expand_tags
@@ -477,3 +478,24 @@ def _reopen(path: Path) -> TestEnvironment:
     made.path = path
     made.python = str(path / "bin" / "python")
     return made
+
+
+@pytest.fixture
+def git_config(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """Make git know an author, and nothing of this machine; submodules may be on it, which git else refuses."""
+    path = tmp_path / "gitconfig"
+    path.write_text(
+        '[user]\nname = ada\nemail = ada@example.org\n[protocol "file"]\nallow = always\n[init]\ndefaultBranch = main\n'
+    )
+    monkeypatch.setenv("GIT_CONFIG_GLOBAL", str(path))
+    monkeypatch.setenv("GIT_CONFIG_NOSYSTEM", "1")
+    return path
+
+
+@pytest.fixture
+def git_server(tmp_path: Path) -> Iterator[GitServer]:
+    """A server of `tmp_path / "served"`."""
+    root = tmp_path / "served"
+    root.mkdir(exist_ok=True)
+    with serving_git(root) as server:
+        yield server

@@ -5,11 +5,12 @@ from __future__ import annotations
 import os
 import stat
 import threading
+import time
 from pathlib import Path
 
 import pytest
 
-from repro.files import make_directory, overwrite
+from repro.files import hold_free_lock, hold_lock, make_directory, overwrite, remove_free_lock
 
 
 def test_a_new_file_has_the_mode_that_the_umask_leaves(tmp_path: Path) -> None:
@@ -57,3 +58,45 @@ def test_a_directory_below_a_file_is_the_error_of_the_system(tmp_path: Path) -> 
         make_directory(tmp_path / "file" / "a" / "b")
     with pytest.raises(FileExistsError):
         make_directory(tmp_path / "file")
+
+
+def test_a_lock_that_is_removed_again_and_again_is_held_by_one_at_a_time(tmp_path: Path) -> None:
+    lock, holders, seen = tmp_path / "x.lock", [], []
+    is_over = threading.Event()
+
+    def hold_often() -> None:
+        for _ in range(100):
+            with hold_lock(lock):
+                holders.append(1)
+                seen.append(len(holders))
+                time.sleep(0.0002)
+                holders.pop()
+
+    def remove_often() -> None:
+        while not is_over.is_set():
+            remove_free_lock(str(lock))
+
+    threads = [threading.Thread(target=hold_often) for _ in range(4)]
+    remover = threading.Thread(target=remove_often)
+    for each in (*threads, remover):
+        each.start()
+    for each in threads:
+        each.join()
+    is_over.set()
+    remover.join()
+    assert seen == [1] * 400
+
+
+def test_a_lock_that_somebody_holds_is_not_removed(tmp_path: Path) -> None:
+    lock = tmp_path / "x.lock"
+    with hold_free_lock(lock) as is_held:
+        assert is_held
+        assert not remove_free_lock(str(lock))
+        assert lock.exists()
+    assert remove_free_lock(str(lock))
+    assert not lock.exists()
+
+
+def test_a_directory_where_none_can_be_made_is_the_error_of_the_system() -> None:
+    with pytest.raises(FileNotFoundError):
+        make_directory("/proc/repro/a/b")

@@ -50,7 +50,10 @@ note("in front: " + {process.pid: "the job", os.getpgrp(): "the shell"}.get(os.t
 note(f"ended {os.waitstatus_to_exitcode(status)}")
 """
 CHILD = "import sys; print('ready', flush=True); print('got ' + input(), flush=True); sys.exit(7)"
-JOB = f"import sys; from repro.process import Runner; sys.exit(Runner().supervise([sys.executable, '-c', {CHILD!r}]))"
+JOB = (
+    "import sys; from repro.process import Runner; "
+    f"sys.exit(Runner().supervise([sys.executable, '-c', {CHILD!r}]).exit_code)"
+)
 
 
 class Session:

@@ -61,7 +61,7 @@ def note(text: str) -> None:
         return
 
 
-def _escape(text: str) -> str:
+def escape(text: str) -> str:
     """Return text from elsewhere without what a terminal would obey."""
     if text.isprintable():
         return text
@@ -70,16 +70,16 @@ def _escape(text: str) -> str:
 
 def warn(text: str) -> None:
     """Print a warning."""
-    note(f"{_color('warning:', _YELLOW)} {_escape(text)}")
+    note(f"{_color('warning:', _YELLOW)} {escape(text)}")
 
 
 def show_error(error: ReproError) -> None:
     """Print an error, its details and what mends it."""
-    note(f"{_color('error:', _RED)} {_escape(error.message)}")
+    note(f"{_color('error:', _RED)} {escape(error.message)}")
     for detail in error.details:
-        note(f"  {_escape(detail)}")
+        note(f"  {escape(detail)}")
     if error.hint:
-        note(f"hint: {_escape(error.hint)}")
+        note(f"hint: {escape(error.hint)}")
 
 
 def echo(command: str) -> None:
@@ -94,15 +94,21 @@ def show_json(content: object) -> None:
     print(json.dumps(content, indent=2))
 
 
+def _make_cell(text: str) -> str:
+    return escape(text).replace("\n", "\\n").replace("\t", "\\t")
+
+
 def show_table(columns: Sequence[str], rows: Sequence[Sequence[str]]) -> None:
-    """Print rows as a table: drawn on a terminal, columns of text elsewhere."""
+    """Print rows as a table: drawn on a terminal, columns of text elsewhere. What a terminal would obey is escaped."""
+    columns, rows = [_make_cell(each) for each in columns], [[_make_cell(each) for each in row] for row in rows]
     if sys.stdout.isatty():
         from rich.console import Console
-        from rich.table import Table
+        from rich.table import Column, Table
+        from rich.text import Text
 
-        table = Table(*columns, box=None, header_style="bold")
+        table = Table(*(Column(Text(each)) for each in columns), box=None, header_style="bold")
         for row in rows:
-            table.add_row(*row)
+            table.add_row(*map(Text, row))
         Console().print(table)
         return
     widths = [max(map(len, column)) for column in zip(columns, *rows, strict=True)]

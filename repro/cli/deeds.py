@@ -13,7 +13,7 @@ Deed = Callable[[list[str]], int]
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Deeds:
-    """A command's deeds: each a function of its arguments, or the module that has it as `run`, and what it does."""
+    """A command's deeds: each a function of its arguments or `module[:function]` (`run`), and what it does."""
 
     command: str
     summary: str
@@ -43,5 +43,6 @@ class Deeds:
         if isinstance(deed, str):
             from importlib import import_module
 
-            return int(import_module(deed).run(rest))
+            module, _, function = deed.partition(":")
+            return int(getattr(import_module(module), function or "run")(rest))
         return deed(rest)

@@ -37,6 +37,8 @@ COMMANDS = {
     "watch": "run a script as its own text says, again whenever it is saved",
     "params": "list the parameters that a script accepts, without running it",
     "server": "serve a directory of runs to MLflow clients of any version, over MLflow's REST API",
+    "ui": "look at runs in a browser; for now in MLflow's own UI, with `--mlflow`",
+    "mlflow": "MLflow itself on hand: install, list, path, uninstall; run its command behind `--`",
     "status": "say what differs between a lock, an environment and the code",
     "diff": "say what differs between locks, runs, models or environments",
     "runs": "look at runs: list, search, show, compare, delete, restore, copy, sync, reap",

@@ -27,8 +27,11 @@ def format_duration(duration_ms: int) -> str:
 
 
 def format_time(time_ms: int) -> str:
-    """Return a time of this machine's clock and zone."""
-    return time.strftime("%Y-%m-%d %H:%M:%S", time.localtime(time_ms / 1000))
+    """Return a time of this machine's clock and zone; one that no calendar has as it stands."""
+    try:
+        return time.strftime("%Y-%m-%d %H:%M:%S", time.localtime(time_ms / 1000))
+    except (ValueError, OverflowError, OSError):
+        return f"{time_ms} ms"
 
 
 def draw_sparkline(points: Sequence[MetricPoint], *, width: int = 24) -> str:
@@ -37,13 +40,12 @@ def draw_sparkline(points: Sequence[MetricPoint], *, width: int = 24) -> str:
     count = min(width, len(ordered))
     parts = [ordered[len(ordered) * at // count : len(ordered) * (at + 1) // count] for at in range(count)]
     values = [[p.value for p in part if abs(p.value) < float("inf")] for part in parts]
-    means = [sum(part) / len(part) if part else None for part in values]
+    means = [sum(value / len(part) / 2 for value in part) if part else None for part in values]  # halves: no overflow
     known = [mean for mean in means if mean is not None]
     if not known:
         return " " * count
-    low, high = min(known), max(known)
-    scale = (len(_TICKS) - 1) / (high - low) if high > low else 0.0
-    return "".join(" " if mean is None else _TICKS[round((mean - low) * scale)] for mean in means)
+    low, height = min(known), (max(known) - min(known)) or 1.0
+    return "".join(" " if mean is None else _TICKS[round((mean - low) / height * (len(_TICKS) - 1))] for mean in means)
 
 
 def _choose_keys(runs: Sequence[Run], kind: str, count: int) -> list[str]:

@@ -17,6 +17,7 @@ from pathlib import Path
 
 from repro import settings
 from repro.environments.assemble import Blueprint, list_entries, perform, plan_environment
+from repro.environments.bytecode import settle_bytecode
 from repro.environments.fetch import Builder, Source, fetch_trees
 from repro.environments.installers import Creator
 from repro.environments.machine import Machine
@@ -37,6 +38,7 @@ if TYPE_CHECKING:
     from repro.snapshots.drift import Change
     from repro.snapshots.indexes import Indexes
 
+_OLDEST_FOR_PIP = (3, 10)
 _SAME = Interpreter(implementation="any", version="0", abi="any", platform="any")  # files count on equal ones alone
 
 
@@ -49,11 +51,18 @@ def _find_indexes(machine: Machine, order: Order) -> Indexes:
 
 
 def _make_builder(machine: Machine, order: Order) -> Builder:
-    from repro.environments.installers.pip import PipBuilder
-
+    """Return pip, and for a Python that it left behind uv where it is."""
     env = settings.make_installer_environment(machine.environ)
     env["PIP_CACHE_DIR"] = machine.store.room("pip")
     machine.find_indexes(order.project).write_to(env, more_urls=order.snapshot.index_urls)
+    is_left_behind = tuple(map(int, order.candidate.interpreter.minor.split("."))) < _OLDEST_FOR_PIP
+    uv = find_uv() if is_left_behind and order.engine != "pip" else None
+    if uv:
+        from repro.environments.installers.uv import UvBuilder
+
+        return UvBuilder(uv, python=order.candidate.path, runner=machine.runner, env=env)
+    from repro.environments.installers.pip import PipBuilder
+
     return PipBuilder(python=order.candidate.path, runner=machine.runner, env=env)
 
 
@@ -166,6 +175,7 @@ def plan_order(machine: Machine, order: Order, env_dir: str) -> Blueprint:
     found = fetch_trees(open_source(machine, order), order.wanted)
     trees = [found[name] for name in sorted(found)]
     verify_trees(order, trees)
+    settle_bytecode(machine, order.candidate, order.key, [each.sha256 for each in trees if each.boot != find_boot()])
     return plan_environment(
         trees,
         env_dir=env_dir,

@@ -217,6 +217,28 @@ def _write(machine: Machine, request: BundleRequest, texts: Mapping[str, bytes],
         ) from error
 
 
+def _bundle(machine: Machine, request: BundleRequest, loaded: Loaded, content: bytes) -> Bundled:
+    """Write the zip of a lock that was read; what the store has stays for as long as that takes."""
+    wheelhouse = machine.store.open_wheelhouse()
+    plan = plan_restore(loaded.snapshot, has=lambda sha256: wheelhouse.find(sha256) is not None)
+    if not request.allow_missing:
+        _refuse_missing(plan.missing, loaded.path)
+    candidate = machine.make_finder().find(loaded.snapshot.interpreter, given=request.python)
+    _refuse_platform(loaded.snapshot.interpreter, candidate.interpreter, loaded.path)
+    wheels = _gather(machine, _make_order(loaded, plan, candidate, request))
+    _refuse_twins(wheels)
+    snapshot = _name_wheels(loaded, wheels, candidate.interpreter)
+    _write(machine, request, _format_texts(snapshot, content, loaded, wheels), wheels)
+    return Bundled(
+        lock=loaded.path,
+        path=request.output,
+        snapshot=snapshot,
+        size_bytes=request.output.stat().st_size,
+        left_out=tuple(map(_describe_missing, plan.missing)),
+        notes=loaded.notes,
+    )
+
+
 def bundle_lock(machine: Machine, request: BundleRequest) -> Bundled:
     """Write a lock and its wheels into one zip and say what is in it.
 
@@ -231,21 +253,5 @@ def bundle_lock(machine: Machine, request: BundleRequest) -> Bundled:
     content = read_lock(path)
     loaded = parse_lock(content, path=path)
     machine.store.prepare()
-    wheelhouse = machine.store.open_wheelhouse()
-    plan = plan_restore(loaded.snapshot, has=lambda sha256: wheelhouse.find(sha256) is not None)
-    if not request.allow_missing:
-        _refuse_missing(plan.missing, path)
-    candidate = machine.make_finder().find(loaded.snapshot.interpreter, given=request.python)
-    _refuse_platform(loaded.snapshot.interpreter, candidate.interpreter, path)
-    wheels = _gather(machine, _make_order(loaded, plan, candidate, request))
-    _refuse_twins(wheels)
-    snapshot = _name_wheels(loaded, wheels, candidate.interpreter)
-    _write(machine, request, _format_texts(snapshot, content, loaded, wheels), wheels)
-    return Bundled(
-        lock=path,
-        path=request.output,
-        snapshot=snapshot,
-        size_bytes=request.output.stat().st_size,
-        left_out=tuple(map(_describe_missing, plan.missing)),
-        notes=loaded.notes,
-    )
+    with machine.hold_store():
+        return _bundle(machine, request, loaded, content)

@@ -211,7 +211,7 @@ def _fetch(source: Source, wanted: Sequence[Distribution]) -> dict[str, Tree]:
 
 
 def _build(source: Source, wanted: Sequence[Distribution]) -> dict[str, Tree]:
-    """Let pip fetch or build the wheels of what nothing else has, and remember which they are."""
+    """Let pip or uv fetch or build the wheels of what nothing else has, and remember which they are."""
     trees = {}
     for each in wanted:
         source.report(f"building {each.name} {each.version}")
@@ -223,7 +223,7 @@ def _build(source: Source, wanted: Sequence[Distribution]) -> dict[str, Tree]:
             source.make_builder().build([requirement], hashed=hashed, directory=directory)
             wheels = sorted(Path(directory).glob("*.whl"))
             if len(wheels) != 1:
-                raise RestoreError(f"pip made {len(wheels)} wheels of `{each.name}`, not one")
+                raise RestoreError(f"{len(wheels)} wheels were built of `{each.name}`, not one")
             sha256 = source.wheelhouse.keep(wheels[0])
         trees[each.name] = source.trees.unpack(sha256, source.wheelhouse.check(sha256))
         _remember_built(source, each, sha256)

@@ -9,6 +9,7 @@ from __future__ import annotations
 import os
 
 from repro.environments.lookup import Environment
+from repro.environments.roots import keep_link
 from repro.environments.store import Store
 from repro.errors import RestoreError
 from repro.files import point_link
@@ -51,4 +52,5 @@ def link_environment(store: Store, environment: Environment, link: str | os.Path
         raise RestoreError(
             f"the link `{path}` cannot be made ({error.strerror})", hint="name another place with `--link=PATH`"
         ) from error
+    keep_link(store, path, environment.key)
     return path

@@ -15,17 +15,19 @@ from repro.environments.machine import Machine
 from repro.environments.snapshot import find_lock
 from repro.environments.wished_python import choose_for
 from repro.errors import ProjectError, ReproError, UsageError
+from repro.formats.compiled import Compiled
 from repro.formats.direct_url import Index, Vcs, clean_url
 from repro.formats.lockfile import Distribution, Snapshot
 from repro.formats.pylock import find_unlockable, is_pylock_name, parse_pylock
 from repro.formats.target import make_target
 from repro.formats.uv_lock import FILE_NAME as UV_LOCK
 from repro.formats.uv_lock import parse_uv_lock
-from repro.formats.wanted import Wanted
-from repro.snapshots.choose import Question, make_resolver
+from repro.formats.wanted import Required, Wanted
+from repro.snapshots.choose import BadMetadataError, Question, Resolver, make_resolver
 from repro.snapshots.describe import TOOL
 from repro.snapshots.drift import Drift, compare
 from repro.snapshots.indexes import Indexes, find_default_index
+from repro.snapshots.old_pip import find_old_pip
 from repro.snapshots.resolved import describe_pins, describe_urls
 from repro.snapshots.wanted import expand_variables, hide_variables, read_source, read_wanted
 
@@ -34,7 +36,7 @@ from repro.snapshots.wanted import expand_variables, hide_variables, read_source
 class LockRequest:
     """What a caller asks for: the files that say what is wanted, or one lock of another tool.
 
-    `before` leaves out what an index had only after that moment.
+    `before` leaves out what an index had only after that moment; `more` is wanted beside what the files say.
     """
 
     files: tuple[Path, ...]
@@ -43,6 +45,7 @@ class LockRequest:
     extras: tuple[str, ...] = ()
     groups: tuple[str, ...] = ()
     before: datetime | None = None
+    more: tuple[Required, ...] = ()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -113,6 +116,22 @@ def _make_question(wanted: Wanted, request: LockRequest) -> Question:
     )
 
 
+def _choose(
+    machine: Machine, resolver: Resolver, question: Question, *, python: str, env: Mapping[str, str]
+) -> tuple[tuple[Compiled, ...], tuple[str, ...]]:
+    """Return the pins that a resolver chooses, an old pip where only that can read the metadata, and what to note."""
+    try:
+        return resolver.resolve(question), ()
+    except BadMetadataError:
+        old = find_old_pip(python, runner=machine.runner, env=env, caches_dir=machine.store.room())
+        if old is None or question.before:
+            raise
+        machine.report(f"choosing versions with {old.name}")
+        return old.resolve(question), (
+            f"the metadata of an old distribution is malformed: {old.name}, which reads it, has chosen the versions",
+        )
+
+
 def _resolve(machine: Machine, request: LockRequest, wanted: Wanted) -> Locked:
     candidate, notes = choose_for(machine, request.python, wanted.pythons)
     indexes = replace(machine, indexes=_name_indexes(wanted, machine)).find_indexes(request.files[0].parent)
@@ -128,7 +147,7 @@ def _resolve(machine: Machine, request: LockRequest, wanted: Wanted) -> Locked:
     )
     question = _make_question(wanted, request)
     machine.report(f"choosing versions with {resolver.name}")
-    pins = resolver.resolve(question) if wanted.required else ()
+    pins, odd = _choose(machine, resolver, question, python=candidate.path, env=env) if wanted.required else ((), ())
     machine.report(f"looking up the files of {len(pins)} distributions")
     direct = [each for each in pins if each.url]
     others = [each for each in pins if not each.url]
@@ -141,7 +160,7 @@ def _resolve(machine: Machine, request: LockRequest, wanted: Wanted) -> Locked:
         index_urls=tuple(url for url in indexes.public_urls if url not in secret),
         tool=TOOL,
     )
-    return Locked(snapshot=snapshot, python=candidate.path, notes=(*wanted.notes, *notes, *more_notes))
+    return Locked(snapshot=snapshot, python=candidate.path, notes=(*wanted.notes, *notes, *odd, *more_notes))
 
 
 def _name_foreign_indexes(snapshot: Snapshot, indexes: Indexes) -> Snapshot:
@@ -180,6 +199,12 @@ def _read_lock_of_others(machine: Machine, request: LockRequest) -> Locked:
     return Locked(snapshot=snapshot, python=candidate.path, notes=())
 
 
+def read_request(machine: Machine, request: LockRequest) -> Wanted:
+    """Return what loose files want, and more. Raises what `read_wanted` raises."""
+    wanted = read_wanted(request.files, environ=machine.environ, extras=request.extras, groups=request.groups)
+    return replace(wanted, required=(*wanted.required, *request.more))
+
+
 def lock_requirements(machine: Machine, request: LockRequest) -> Locked:
     """Return the snapshot that the files of a project lead to on one interpreter of this machine.
 
@@ -194,7 +219,7 @@ def lock_requirements(machine: Machine, request: LockRequest) -> Locked:
     takes_choices = any(path.suffix == ".toml" for path in request.files)
     if (request.extras or request.groups) and not takes_choices:
         raise UsageError("none of these files has extras or groups", hint="name `pyproject.toml`")
-    wanted = read_wanted(request.files, environ=machine.environ, extras=request.extras, groups=request.groups)
+    wanted = read_request(machine, request)
     try:
         return _resolve(machine, request, wanted)
     except ReproError as error:

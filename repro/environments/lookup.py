@@ -9,9 +9,10 @@ from __future__ import annotations
 import os
 import time
 
+from repro.environments.ready import FILE_NAME as READY
 from repro.environments.ready import Ready, find_python_stamp, find_stamp, stamp_config
 from repro.environments.roots import Root, keep_root, mark_used
-from repro.files import find_changed_directories, is_settled
+from repro.files import find_changed_directories, is_of_this_boot, is_settled
 
 try:
     from _blake2 import blake2b  # what hashlib.blake2b is, without the 3 ms that loading OpenSSL takes
@@ -97,18 +98,21 @@ def is_intact(env_dir: str, ready: Ready) -> bool:
     return not find_changed_directories(env_dir, ready.directories)
 
 
+def _is_looked_at(env_dir: str, boot: str) -> bool:
+    """Tell whether an environment was looked at in this boot; where nothing can be noted, one look is enough."""
+    return is_of_this_boot(boot) or (is_settled(boot) and not os.access(f"{env_dir}/{READY}", os.W_OK))
+
+
 def find_ready(store: Store, key: str) -> tuple[str, Ready] | None:
     """Return the directory and marker of the ready and intact environment of `key`, and note that it is used.
 
-    One of an earlier boot that was not looked at since is left to `restore`: a power cut may have cut off its files.
+    One that was not looked at in this boot is left to `restore`: a power cut may have cut off its files and bytecode.
     """
     env_dir = store.find_current(key)
     ready = store.read_ready(env_dir) if env_dir else None
-    if not (env_dir and ready and ready.key == key and is_settled(ready.boot) and is_intact(env_dir, ready)):
+    if not (env_dir and ready and ready.key == key and _is_looked_at(env_dir, ready.boot)):
         return None
-    if mark_used(env_dir):
-        return env_dir, ready
-    return None
+    return (env_dir, ready) if is_intact(env_dir, ready) and mark_used(env_dir) else None
 
 
 def make_environment(

@@ -11,6 +11,7 @@ from pathlib import Path
 from repro import settings
 from repro.environments.interpreters import Finder
 from repro.environments.store import Store, UnwritableStoreError, locate_store
+from repro.files import hold_shared
 from repro.process import Runner
 
 TYPE_CHECKING = False
@@ -21,7 +22,7 @@ if TYPE_CHECKING:
     from repro.snapshots.memory import Memory
     from repro.snapshots.pins import Hashes, Pin
     from repro.snapshots.resolve import Resolve
-    from repro.snapshots.take import Tools
+    from repro.snapshots.work import Tools
 
 
 def _say_nothing(stage: str) -> None:
@@ -65,6 +66,16 @@ class Machine:
 
         prefix = settings.find_prefix(python) if python else None
         return find_indexes(self.environ, project=project, prefix=prefix, given=self.indexes)
+
+    def hold_store(self) -> contextlib.AbstractContextManager[None]:
+        """Hold the store's gate for a block: what is found in the store stays, for a prune waits until it ends.
+
+        The store is prepared; a lock of a key, a tree or a place is taken inside, never around it. One that cannot be
+        written is used as it is.
+        """
+        if not self.store.is_writable():
+            return contextlib.nullcontext()
+        return hold_shared(self.store.gate, lambda: self.report("waiting: the cache is being pruned"))
 
     def make_memory(self) -> Memory:
         """Return the memories of the store; one that cannot be written only costs time.
@@ -111,7 +122,7 @@ class Machine:
 
     def make_tools(self, *, project: Path, python: str, engine: str | None, must_prove: bool) -> Tools:
         """Return what a snapshot of `python` for a project may need."""
-        from repro.snapshots.take import Tools
+        from repro.snapshots.work import Tools
 
         indexes = cache(lambda: self.find_indexes(project, python=python))
 

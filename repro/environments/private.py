@@ -404,7 +404,8 @@ def _find_or_make(machine: Machine, order: Order, place: str, *, force: bool) ->
     name = hashlib.sha256(place.encode()).hexdigest()[:16]
     wait = lambda: machine.report(f"waiting: another process is restoring into {place}")  # noqa: E731
     try:
-        with hold_lock(machine.store.room("flocks", f"into-{name}.lock"), wait), _have_parents(place):
+        lock = machine.store.room("flocks", f"into-{name}.lock")
+        with machine.hold_store(), hold_lock(lock, wait), _have_parents(place):
             _settle_leftovers(place)
             if not _decide(place, order, force=force):
                 return True, ()

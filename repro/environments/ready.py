@@ -8,7 +8,7 @@ Plain lines, so that a look-up needs neither json nor re, which together cost as
     python 3.11.7
     interpreter <mtime in ns> <size in bytes> <path>
     config <mtime in ns> <size in bytes> of pyvenv.cfg
-    boot <id of the boot it was made in, or `settled`>
+    boot <id of the boot it was made in, or `settled` and that of the boot in which it was last looked at>
     mtimes <of each directory, in ns> ...
     <path of each directory relative to the environment>/
     ...
@@ -19,7 +19,7 @@ from __future__ import annotations
 
 import os
 
-from repro.files import SETTLED
+from repro.files import settle as settle_boot
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -119,14 +119,14 @@ def format_ready(ready: Ready) -> str:
 
 
 def settle(ready: Ready) -> Ready:
-    """Return the marker of an environment that was found whole in a later boot."""
+    """Return the marker of an environment that was found whole in this boot, a later one than it was made in."""
     return Ready(
         key=ready.key,
         digest=ready.digest,
         python_version=ready.python_version,
         interpreter=ready.interpreter,
         config=ready.config,
-        boot=SETTLED,
+        boot=settle_boot(),
         directories=ready.directories,
     )
 

@@ -35,8 +35,16 @@ from repro.environments.ready import FILE_NAME as READY
 from repro.environments.ready import Ready, find_stamp, format_ready, settle
 from repro.environments.roots import Root, keep_root
 from repro.environments.store import Store
+from repro.environments.trees import read_uses
 from repro.errors import RestoreError
-from repro.files import hold_lock, hold_shared, is_settled, make_directory, point_link, write_atomically
+from repro.files import (
+    hold_lock,
+    is_of_this_boot,
+    is_settled,
+    make_directory,
+    point_link,
+    write_atomically,
+)
 from repro.formats.direct_url import Index, Vcs
 from repro.formats.lockfile import Distribution, Snapshot
 from repro.snapshots.load import Loaded, is_bundle_name, locate_lock, parse_lock, read_lock
@@ -155,28 +163,37 @@ def _find_sound(store: Store, key: str, check: Check) -> _Outcome | None:
     return _Outcome(env_dir=found[0], ready=found[1], reused=True) if found and _is_sound(found[0], check) else None
 
 
-def _settle(store: Store, key: str) -> _Outcome | None:
-    """Read an environment of an earlier boot through, once: what a power cut may do to files, no mtime shows."""
+def _settle(machine: Machine, order: Order, check: Check) -> _Outcome | None:
+    """Read an environment of an earlier boot through, once: what a power cut may do to files, no mtime shows.
+
+    Its bytecode, which Python goes on to write, is looked at once in each boot.
+    """
+    store, key = machine.store, order.key
     env_dir = store.find_current(key)
     ready = store.read_ready(env_dir) if env_dir else None
-    if not env_dir or not ready or ready.key != key or is_settled(ready.boot) or not is_intact(env_dir, ready):
+    if not env_dir or not ready or ready.key != key or is_of_this_boot(ready.boot) or not is_intact(env_dir, ready):
         return None
-    if find_damage(env_dir, deep=True):
+    if not _is_sound(env_dir, check if is_settled(ready.boot) else Check.CONTENTS):
         return None
+    if store.is_writable():
+        from repro.environments.bytecode import settle_bytecode
+
+        settle_bytecode(machine, order.candidate, key, read_uses(env_dir) or ())
     settled = settle(ready)
     with contextlib.suppress(OSError):
         write_atomically(f"{env_dir}/{READY}", format_ready(settled))
     return _Outcome(env_dir=env_dir, ready=settled, reused=True)
 
 
-def _publish_again(store: Store, key: str, check: Check) -> _Outcome | None:
+def _publish_again(machine: Machine, order: Order, check: Check) -> _Outcome | None:
     """Point to a ready environment that is there without a pointer: its builder was killed, or the link was lost."""
+    store, key = machine.store, order.key
     for env_dir in store.list_environments(key):
         ready = store.read_ready(env_dir)
         is_ready = ready and ready.key == key and is_settled(ready.boot) and is_intact(env_dir, ready)
         if ready and is_ready and _is_sound(env_dir, check):
             point_link(store.room("envs", key, "current"), os.path.basename(env_dir))
-            return _Outcome(env_dir=env_dir, ready=ready, reused=True)
+            return _settle(machine, order, check) or _Outcome(env_dir=env_dir, ready=ready, reused=True)
     return None
 
 
@@ -199,25 +216,23 @@ def _mend(machine: Machine, order: Order, check: Check) -> _Outcome | None:
 
 def _find_there(machine: Machine, order: Order, check: Check) -> _Outcome | None:
     """Return what is there of an environment, made good where it needs it; the caller holds the key's lock."""
-    store, key = machine.store, order.key
     return (
-        _find_sound(store, key, check)
-        or _settle(store, key)
+        _find_sound(machine.store, order.key, check)
+        or _settle(machine, order, check)
         or _mend(machine, order, check)
-        or _publish_again(store, key, check)
+        or _publish_again(machine, order, check)
     )
 
 
 def _find_or_build(machine: Machine, order: Order, check: Check) -> _Outcome:
     """Return the environment; of two restores of one key, one builds or mends and the other waits."""
     store, key = machine.store, order.key
-    if found := _find_sound(store, key, check) or (None if store.is_writable() else _settle(store, key)):
+    if found := _find_sound(store, key, check) or (None if store.is_writable() else _settle(machine, order, check)):
         return found
     store.prepare()
     wait = lambda: machine.report(f"waiting: another process is restoring {key}")  # noqa: E731
-    prune_ends = lambda: machine.report("waiting: the cache is being pruned")  # noqa: E731
     try:
-        with hold_shared(store.gate, prune_ends), hold_lock(store.room("flocks", f"{key}.lock"), wait):
+        with machine.hold_store(), hold_lock(store.room("flocks", f"{key}.lock"), wait):
             make_directory(store.room("envs", key))
             store.remove_leftovers(key)
             if found := _find_there(machine, order, check):

@@ -9,7 +9,10 @@
     option <what else decides where it leads>
     ...
 
-A root counts while its lock file has the bytes that the look was taken of. Imports only what a look-up has anyway.
+A link to an environment (`restore --link`) has a root too: its path stands for the lock's, and its look is empty.
+
+A root counts while its lock file has the bytes that the look was taken of, and a link's while it leads there. Imports
+only what a look-up has anyway.
 """
 
 from __future__ import annotations
@@ -77,6 +80,15 @@ def keep_root(store: Store, root: Root) -> None:
     try:
         make_directory(os.path.dirname(path))
         write_atomically(path, os.fsencode(format_root(root)), durable=False)
+    except (OSError, ValueError):
+        return
+
+
+def keep_link(store: Store, link: str, key: str) -> None:
+    """Note that a symbolic link leads to an environment; what cannot be written is no loss."""
+    root = Root(key=key, lock=link, look="", options=())
+    try:
+        write_atomically(store.room("roots", _name_root(link, "")), os.fsencode(format_root(root)), durable=False)
     except (OSError, ValueError):
         return
 

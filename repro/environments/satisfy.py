@@ -22,8 +22,8 @@ from repro.snapshots.drift import (
 )
 from repro.snapshots.load import load_lock
 from repro.snapshots.probe import probe
+from repro.snapshots.recall import describe
 from repro.snapshots.severity import Severity
-from repro.snapshots.take import describe
 
 _SHOWN = 8
 

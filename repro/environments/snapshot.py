@@ -14,8 +14,9 @@ from repro.files import overwrite
 from repro.formats.lockfile import Snapshot, format_snapshot
 from repro.snapshots.drift import Drift, compare
 from repro.snapshots.load import is_bundle_name, load_lock
-from repro.snapshots.take import Taken, Thoroughness, take_snapshot
+from repro.snapshots.take import Taken, take_snapshot
 from repro.snapshots.used import mark_used, select
+from repro.snapshots.work import Thoroughness
 
 QUICK = Thoroughness()
 

@@ -14,9 +14,9 @@ from repro.snapshots.load import Loaded
 from repro.snapshots.mend import Place, advise
 from repro.snapshots.probe import Report, probe
 from repro.snapshots.provides import read_provided
+from repro.snapshots.recall import describe
 from repro.snapshots.severity import Known
 from repro.snapshots.stdlib import list_stdlib
-from repro.snapshots.take import describe
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -7,6 +7,7 @@
             envs/<key>/<nonce>/      one environment; `repro-environment` in it is written last: it is ready
             envs/<key>/current       symbolic link to the nonce in use, replaced in one step
             looks/<digest>           the key that a lock file's bytes led to
+            locks/<digest>           the lock that a project's loose files led to: see loose.py
             roots/<digest>           which lock file leads to which key: see roots.py
             trees/<sha256>/          a wheel unpacked once, linked into environments: see trees.py
             wheels/<sha256>/<file>   wheels, as they were fetched, built or packed again
@@ -18,6 +19,10 @@
             pycache/<key>/           bytecode of directories that belong to no tree alone
             flocks/<key>.lock        held while <key> is built
             flocks/store.lock        held shared by all builds, and by a prune alone
+            repositories/<sha256>/   what was fetched of a git repository, by its URL: see projects/repository.py
+            checkouts/<key>/<nonce>/ the files of a project, lent to one run at a time: see projects/pool.py
+            archives/<sha256>        zips of projects that were fetched
+            seen/<digest>            the commit that a branch or a tag, the zip that a URL led to
             uv/  pip/  pip-tools/  virtualenv/   the installers' own caches: accelerators, never trusted
             tmp/<nonce>/             what one process has on its way in, as long as it holds flocks/stage-<nonce>.lock
             trash/                   what is on its way out: moved here in one step, then deleted
@@ -53,11 +58,13 @@ if TYPE_CHECKING:
     from repro.snapshots.wheelhouse import Wheelhouse
 
 MARKER = "repro-store.json"
+CHECKOUT = "repro-checkout"
+"""The file that is written last into a checkout."""
 LAYOUT_VERSION = 1
 _TAG = "Signature: 8a477f597d28d172789f06886806bc55\n# A cache of repro: safe to delete.\n"
 _ROOMS = (
-    "envs", "looks", "roots", "trees", "wheels", "built", "fetched", "interpreters", "pycache", "flocks", "uv", "pip",
-    "virtualenv", "tmp", "trash",
+    "envs", "looks", "locks", "roots", "trees", "wheels", "built", "fetched", "interpreters", "pycache", "flocks",
+    "uv", "pip", "virtualenv", "repositories", "checkouts", "archives", "seen", "tmp", "trash",
 )  # fmt: skip
 
 

@@ -33,7 +33,7 @@ from repro.files import (
     sha256_file,
     write_atomically,
 )
-from repro.formats.lockfile import canonicalize_name, is_version
+from repro.formats.lockfile import canonicalize_name, is_name, is_version
 from repro.formats.record import digest_wheel_record
 
 if TYPE_CHECKING:
@@ -245,7 +245,7 @@ def _read_identity(metadata: str) -> tuple[str, str]:
     """Return canonical name and version. Raises ValueError where METADATA has none."""
     headers = metadata.replace("\r\n", "\n").partition("\n\n")[0].splitlines()
     found = {line.partition(":")[0].lower(): line.partition(":")[2].strip() for line in reversed(headers)}
-    if not is_version(found.get("version", "")) or not found.get("name"):
+    if not is_version(found.get("version", "")) or not is_name(found.get("name", "")):
         raise ValueError("its METADATA has no name and version")
     return canonicalize_name(found["name"]), found["version"]
 

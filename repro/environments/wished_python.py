@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 
-from repro.environments.interpreters import Candidate
+from repro.environments.interpreters import Candidate, Finder
 from repro.environments.machine import Machine
 from repro.errors import InterpreterNotFoundError
 from repro.formats.wanted import PythonWish
@@ -30,10 +30,23 @@ def _refuse_python(wishes: Iterable[PythonWish], candidate: Candidate) -> None:
         )
 
 
+def _find_in_range(finder: Finder, wishes: Sequence[PythonWish], otherwise: Candidate) -> Candidate:
+    """Return the newest interpreter of the same kind that every wish grants."""
+    kind = otherwise.interpreter.implementation
+    alike = (each for each in finder.list_all() if each.interpreter.implementation == kind)
+    found = [each for each in alike if all(_is_granted(wish, each.interpreter.version) for wish in wishes)]
+    return max(found, key=lambda each: _order(each.interpreter.version), default=otherwise)
+
+
+def _order(version: str) -> tuple[int, ...]:
+    return tuple(int(part) for part in version.split(".") if part.isdigit())
+
+
 def choose_for(machine: Machine, given: str | None, wishes: Sequence[PythonWish]) -> tuple[Candidate, tuple[str, ...]]:
     """Return the interpreter to lock for: the one named or active, else one of the version that a file asks for.
 
-    Raises InterpreterNotFoundError where none has that X.Y.
+    Where a file says a range, and the active one is not in it, the newest that is. Raises InterpreterNotFoundError
+    where none has that X.Y.
     """
     finder = machine.make_finder()
     candidate = finder.examine(choose_python(given, machine.environ))
@@ -44,6 +57,8 @@ def choose_for(machine: Machine, given: str | None, wishes: Sequence[PythonWish]
             found.interpreter.version == wish.version or not _is_granted(wish, candidate.interpreter.version)
         )
         candidate = found if found and is_better else candidate
+    elif not given and not all(_is_granted(each, candidate.interpreter.version) for each in wishes):
+        candidate = _find_in_range(finder, wishes, candidate)
     _refuse_python(wishes, candidate)
     version = candidate.interpreter.version
     notes = tuple(

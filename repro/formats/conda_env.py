@@ -3,13 +3,30 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 
 from repro.formats.fields import dump_mapping, load_mapping
 from repro.formats.loose_requirements import read_lines
 from repro.formats.python_env import read_requirement_list
 from repro.formats.wanted import Place, PythonWish, Wanted, find_line, merge
 
+# Packages of conda's channels that an index has too; the others' names are the same there.
+_RENAMED = {
+    "pytorch": "torch",
+    "py-xgboost": "xgboost",
+    "matplotlib-base": "matplotlib",
+    "tensorflow-cpu": "tensorflow",
+}
+_OF_INDEX = frozenset(
+    {
+        "boto3", "catboost", "click", "cloudpickle", "dask", "fastapi", "flask", "gensim", "h5py", "hyperopt",
+        "imbalanced-learn", "jinja2", "joblib", "keras", "lightgbm", "matplotlib", "mlflow", "networkx", "nltk",
+        "numba", "numpy", "opencv-python", "optuna", "pandas", "pillow", "plotly", "protobuf", "psutil", "pyarrow",
+        "pyspark", "pytest", "pyyaml", "requests", "scikit-image", "scikit-learn", "scipy", "seaborn", "shap", "spacy",
+        "sqlalchemy", "statsmodels", "tensorboard", "tensorflow", "torch", "torchvision", "tqdm", "transformers",
+        "xgboost",
+    }
+)  # fmt: skip
 _KEYS = ("name", "channels", "dependencies", "prefix", "variables", "platforms", "category")
 # [channel::]name, then a version (`=3.11`, `==3.11.7`, `>=3.10,<4`) and perhaps a build, as conda writes them.
 _PACKAGE = re.compile(r"(?:[^:\s]+::)?(?P<name>[A-Za-z0-9_.-]+)\s*(?P<version>[=<>!~ ].*)?")
@@ -30,6 +47,31 @@ def _read_python(spec: str, place: Place, faults: list[str]) -> tuple[PythonWish
         return ()
 
 
+def _read_match(version: str) -> str | None:
+    """Return the specifier for the version in a conda match specification, None where it has none.
+
+    `=1.2` is fuzzy, `=1.2=build` and `==1.2` are exact (conda's "Package match specifications").
+    """
+    from packaging.specifiers import InvalidSpecifier, SpecifierSet
+
+    text = version.strip()
+    if built := re.fullmatch(r"=?=?\s*([^=<>!~*\s]+)(?:=|\s+)[A-Za-z0-9_*]+", text):
+        text = f"=={built[1]}"
+    elif fuzzy := re.fullmatch(r"(?:=\s*|(?![=<>!~]))([^=<>!~*,|\s]+?)(?:\.?\*)?", text):
+        text = f"=={fuzzy[1]}.*"
+    try:
+        return str(SpecifierSet(text.replace(" ", "")))
+    except InvalidSpecifier:
+        return None
+
+
+def _read_package(name: str, version: str, place: Place) -> Wanted | None:
+    """Return the wish for a package of conda that an index has too, None for any other."""
+    name = _RENAMED.get(name, name)
+    specifier = _read_match(version) if version else ""
+    return None if name not in _OF_INDEX or specifier is None else read_lines([(place, name + specifier)])
+
+
 def _read_tool(name: str, version: str, place: Place) -> Wanted:
     """Return the wish for pip, setuptools or wheel, which MLflow takes from an index too where it makes the place."""
     text = re.sub(r"\s", "", version)
@@ -38,7 +80,9 @@ def _read_tool(name: str, version: str, place: Place) -> Wanted:
 
 
 def parse_conda_env(text: str, *, where: str) -> Wanted:
-    """Return what pip would install of a conda environment file; conda's other packages are named in one note.
+    """Return what pip would install of a conda environment file, and well-known packages that an index has too.
+
+    Both those and conda's other packages, which are left out, are named in a note.
 
     Raises ProjectError where it is not YAML; other faults, unknown keys among them, are gathered.
     """
@@ -46,6 +90,7 @@ def parse_conda_env(text: str, *, where: str) -> Wanted:
     faults = [f"{where}: unknown key `{key}`; it may have {', '.join(_KEYS)}" for key in content if key not in _KEYS]
     parts: list[Wanted] = []
     others: list[str] = []
+    taken: list[str] = []
     items = content.get("dependencies")
     if not isinstance(items, list | None):
         faults.append(f"{where}: `dependencies` is not a list")
@@ -61,12 +106,21 @@ def parse_conda_env(text: str, *, where: str) -> Wanted:
                     parts.append(Wanted(pythons=_read_python(version, place, faults) if version else ()))
                 elif name in ("pip", "setuptools", "wheel"):
                     parts.append(_read_tool(name, version, place) if version else Wanted())
+                elif package := _read_package(name, version, place):
+                    parts.append(package)
+                    taken.append(item.strip())
                 else:
                     others.append(item.strip())
             case _:
                 faults.append(f"{place}: `{item}` is neither a package of conda nor a `pip:` list")
-    note = f"{where}: not Python packages of an index, and left out: {', '.join(others)}"
-    return merge([*parts, Wanted(faults=tuple(faults), notes=(note,) if others else ())])
+    return merge([*parts, Wanted(faults=tuple(faults), notes=tuple(_describe_others(where, taken, others)))])
+
+
+def _describe_others(where: str, taken: Sequence[str], others: Sequence[str]) -> Iterator[str]:
+    if taken:
+        yield f"{where}: packages of conda, taken from the package index instead: {', '.join(taken)}"
+    if others:
+        yield f"{where}: packages of conda that no package index is known to have, left out: {', '.join(others)}"
 
 
 def format_conda_env(*, python: str | None, pins: Sequence[str]) -> str:

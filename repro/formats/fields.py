@@ -13,6 +13,7 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     import yaml
 
+_INSTALL = "pip install pyyaml"
 # What these plain scalars (`<<`, `=`) mean as keys is decided with their mapping.
 _KEY_TAGS = ("tag:yaml.org,2002:merge", "tag:yaml.org,2002:value")
 
@@ -99,8 +100,10 @@ def _explain(error: Exception, text: str) -> tuple[str, str]:
 
 def load_mapping(text: str, *, where: str) -> dict[str, object]:
     """Return the mapping a YAML text holds. Raises ProjectError with `where`, line and column."""
-    import yaml
-
+    try:
+        import yaml
+    except ImportError as error:
+        raise ProjectError(f"`{where}` cannot be read: it is YAML that needs pyyaml", hint=_INSTALL) from error
     try:
         content, start = _load(text)
     except (yaml.YAMLError, RecursionError, TypeError, ValueError) as error:
@@ -111,12 +114,40 @@ def load_mapping(text: str, *, where: str) -> dict[str, object]:
     return {str(key): value for key, value in content.items()}
 
 
-def dump_mapping(mapping: Mapping[str, object]) -> str:
-    """Return a mapping as YAML with sorted keys."""
+def find_key_line(text: str, place: str) -> int | None:
+    """Return the line of the key that a place such as `entry_points.main.command` names, else of the nearest above it.
+
+    A key may have dots itself.
+    """
     import yaml
 
+    node = yaml.compose(text, Loader=yaml.SafeLoader)
+    line = None
+    while place and isinstance(node, yaml.MappingNode):
+        found = [
+            (key, value)
+            for key, value in node.value
+            if isinstance(key, yaml.ScalarNode) and (place == key.value or place.startswith(f"{key.value}."))
+        ]
+        if not found:
+            break
+        key, node = max(found, key=lambda pair: len(pair[0].value))
+        line, place = key.start_mark.line + 1, place[len(key.value) + 1 :]
+    return line
+
+
+def dump_mapping(mapping: Mapping[str, object]) -> str:
+    """Return a mapping as YAML with sorted keys. Raises ProjectError for values that YAML has no word for."""
+    try:
+        import yaml
+    except ImportError as error:
+        raise ProjectError("YAML cannot be written without pyyaml", hint=_INSTALL) from error
     dumper = getattr(yaml, "CSafeDumper", yaml.SafeDumper)
-    return str(yaml.dump(dict(mapping), Dumper=dumper, sort_keys=True, allow_unicode=True, default_flow_style=False))
+    try:
+        text = yaml.dump(dict(mapping), Dumper=dumper, sort_keys=True, allow_unicode=True, default_flow_style=False)
+    except (yaml.YAMLError, TypeError, RecursionError) as error:  # a TypeError: keys that cannot be sorted
+        raise ProjectError(f"this cannot be YAML: {' '.join(map(str, error.args))}") from error
+    return str(text)
 
 
 def _join(place: str, key: str) -> str:

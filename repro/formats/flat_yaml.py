@@ -16,9 +16,35 @@ _PLAIN = re.compile(
 )
 WORDS = frozenset({"true", "false", "yes", "no", "on", "off", "null", "y", "n"})
 _WHOLE = re.compile(r"0|-?[1-9][0-9]{0,17}")
-_QUOTABLE = re.compile(r"[ -~]*")
+_READ_PLAIN = re.compile(r"[^\W\d_][\w./+@-]*(?: [\w./+@-]+)*")  # as others write what is not ASCII
+_ESCAPE = re.compile(r"\\([\"\\nt]|x[0-9a-f]{2}|u[0-9a-f]{4}|U[0-9a-f]{8})")
+_DOUBLE_QUOTED = re.compile(rf'"((?:[^"\\]|{_ESCAPE.pattern})*)"')
+_SHORT = {"\n": "n", "\t": "t", '"': '"', "\\": "\\"}
+_LONG = {letter: char for char, letter in _SHORT.items()}
 _KEY = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
 _LINE = re.compile(rf"({_KEY.pattern}):(?: (.*))?")
+
+
+def _escape_char(char: str) -> str:
+    if char in _SHORT:
+        return "\\" + _SHORT[char]
+    number = ord(char)
+    if char.isprintable():
+        return char
+    return f"\\x{number:02x}" if number < 0x100 else f"\\u{number:04x}" if number < 0x10000 else f"\\U{number:08x}"
+
+
+def _unescape_char(match: re.Match[str]) -> str:
+    word = match[1]
+    return _LONG[word] if word in _LONG else chr(int(word[1:], 16))
+
+
+def _quote(text: str) -> str:
+    """Return a text in quotes: single ones where nothing in it needs an escape. Raises UnicodeEncodeError."""
+    text.encode()
+    if text.isprintable():
+        return "'" + text.replace("'", "''") + "'"
+    return '"' + "".join(map(_escape_char, text)) + '"'
 
 
 def _format_scalar(value: object) -> str | None:
@@ -32,7 +58,7 @@ def _format_scalar(value: object) -> str | None:
     if isinstance(value, str):
         if _PLAIN.fullmatch(value) and value.lower() not in WORDS:
             return value
-        return "'" + value.replace("'", "''") + "'" if _QUOTABLE.fullmatch(value) else None
+        return _quote(value)
     return "[]" if value == [] else None
 
 
@@ -52,6 +78,15 @@ class _Beyond(Exception):
     """The text has something that is not for us."""
 
 
+def _parse_double_quoted(inner: str) -> str:
+    try:
+        text = _ESCAPE.sub(_unescape_char, inner)
+        text.encode()
+    except ValueError as error:  # beyond Unicode, or half of a pair
+        raise _Beyond from error
+    return text
+
+
 def _parse_scalar(text: str) -> object:
     if _WHOLE.fullmatch(text):
         return int(text)
@@ -61,12 +96,16 @@ def _parse_scalar(text: str) -> object:
         return text == "true"
     if text == "[]":
         return []
-    if len(text) >= 2 and text[0] == text[-1] == "'" and _QUOTABLE.fullmatch(text):
+    if not text.isprintable():
+        raise _Beyond
+    if len(text) >= 2 and text[0] == text[-1] == "'":
         inner = text[1:-1]
         if "'" not in inner.replace("''", ""):
             return inner.replace("''", "'")
-    if _PLAIN.fullmatch(text) and text.lower() not in WORDS:
+    if (_PLAIN.fullmatch(text) or _READ_PLAIN.fullmatch(text)) and text.lower() not in WORDS:
         return text
+    if quoted := _DOUBLE_QUOTED.fullmatch(text):
+        return _parse_double_quoted(quoted[1])
     raise _Beyond
 
 

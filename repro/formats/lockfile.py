@@ -60,6 +60,11 @@ def canonicalize_name(name: str) -> str:
     return name if name.isalpha() and name.islower() else re.sub(r"[-_.]+", "-", name).lower()
 
 
+def is_name(text: str) -> bool:
+    """Tell whether a distribution can be called so (PyPA "Names and normalization")."""
+    return _NAME.fullmatch(text) is not None
+
+
 def is_version(text: str) -> bool:
     """Tell whether `text` is a version as PEP 440 writes them, so that `==` accepts it."""
     return _VERSION.fullmatch(text) is not None
@@ -460,7 +465,7 @@ def _split_requirement(line: str) -> tuple[str, str | None, str, tuple[str, ...]
     if not is_url:
         name, separator, version = pin.partition("==")
     name, version = name.strip(), version.strip()
-    if not separator or not _NAME.fullmatch(name):
+    if not separator or not is_name(name):
         raise ValueError(f"`{pin}` is not `name==version`")
     hashes = _read_hashes(options) if options else ()
     if is_url:
@@ -484,7 +489,7 @@ def _find_hash(note: dict[str, object], key: str) -> str | None:
 def _read_comment(note: dict[str, object]) -> tuple[str, str, tuple[str, ...]]:
     """Return (name, version, hashes) of an entry that no installer sees."""
     name, version, hashes = _require(note, "name"), _require(note, "version"), _read_texts(note.get("hashes"))
-    if not _NAME.fullmatch(name):
+    if not is_name(name):
         raise ValueError(f"`{name}` is no name of a distribution")
     for each in hashes:
         _find_hash({"hashes": each}, "hashes")

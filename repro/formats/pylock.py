@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from repro.errors import InvalidSnapshotError, ReproError
-from repro.formats.direct_url import Archive, Directory, Editable, Index, Local, Source, Vcs, clean_url
+from repro.formats.direct_url import Archive, Directory, Editable, Index, Local, Source, Vcs, clean_url, make_vcs
 from repro.formats.lockfile import Distribution, Interpreter, Snapshot, is_version
 from repro.formats.moment import read_upload_time
 from repro.formats.simple_index import IndexFile
@@ -57,7 +57,7 @@ def _find_version(package: Package) -> str:
 
 def _find_source(package: Package) -> Source:
     if package.vcs:
-        return Vcs(
+        return make_vcs(
             vcs=package.vcs.type,
             url=clean_url(package.vcs.url) if package.vcs.url else None,
             commit=package.vcs.commit_id,
@@ -74,8 +74,11 @@ def _find_source(package: Package) -> Source:
     return Index(url=clean_url(package.index)) if package.index and is_remote else Index()
 
 
-def _describe(package: Package, via: Sequence[str]) -> Distribution:
-    source = _find_source(package)
+def _describe(package: Package, via: Sequence[str], where: str) -> Distribution:
+    try:
+        source = _find_source(package)
+    except ValueError as error:
+        raise InvalidSnapshotError(f"`{where}` cannot be read: {error} in the package `{package.name}`") from error
     archived = (f"sha256:{source.sha256}",) if isinstance(source, Archive) and source.sha256 else ()
     return Distribution(
         name=package.name,
@@ -176,7 +179,7 @@ def parse_pylock(
     _check_choices(pylock, extras, groups, where)
     packages = _select(pylock, target, extras, groups, where) if target else _filter(pylock, where)
     via = _collect_via(packages)
-    distributions = [_describe(package, via.get(package.name, ())) for package in packages]
+    distributions = [_describe(package, via.get(package.name, ()), where) for package in packages]
     return Snapshot(interpreter=None, distributions=tuple(sorted(distributions, key=lambda each: each.name)))
 
 

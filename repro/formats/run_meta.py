@@ -13,6 +13,7 @@ from repro.errors import ProjectError, TrackingError
 from repro.formats.flat_yaml import WORDS, format_flat, parse_flat
 
 _KEY = re.compile(r"[\w\-. :/]{1,250}")
+HALF_WRITTEN = re.compile(r"\.[0-9a-f]{8}\.tmp")  # what is not in its place yet: see repro.files.write_atomically
 
 
 class RunStatus(str, Enum):
@@ -78,6 +79,11 @@ class Experiment:
     tags: Mapping[str, str] = field(default_factory=dict)
 
     @property
+    def id(self) -> str:
+        """The experiment's id, as MLflow's R package has it (`mlflow_id`)."""
+        return self.experiment_id
+
+    @property
     def creation_time(self) -> int:
         """MLflow's name for `creation_time_ms`."""
         return self.creation_time_ms
@@ -90,8 +96,8 @@ class Experiment:
 
 def check_key(kind: str, key: str) -> None:
     """Refuse a key that could leave its directory or that MLflow refuses. Raises TrackingError."""
-    parts = key.split("/")
-    if not _KEY.fullmatch(key) or any(part in ("", ".", "..") for part in parts):
+    parts = key.split("/") if isinstance(key, str) else [""]
+    if any(part in ("", ".", "..") or HALF_WRITTEN.fullmatch(part) for part in parts) or not _KEY.fullmatch(key):
         raise TrackingError(
             f"`{key}` is no name for a {kind}",
             hint="1 to 250 letters, digits, `_-. :` and single `/` between them",
@@ -127,15 +133,23 @@ def format_run_meta(info: RunInfo) -> str:
     return format_flat(_UNUSED | _list_run_fields(info))
 
 
-def edit_run_meta(text: str, info: RunInfo) -> str:
-    """Return a run's `meta.yaml` with what `info` says; fields that we do not know stay. Raises TrackingError."""
-    return format_flat(_load(text, "meta.yaml") | _list_run_fields(info))
+def edit_run_meta(text: str, info: RunInfo, *, now_ms: int) -> str:
+    """Return a run's `meta.yaml` with what `info` says; fields that we do not know stay.
+
+    A deleted run says since when: what `mlflow gc --older-than` goes by. Raises TrackingError.
+    """
+    fields = _load(text, "meta.yaml") | _list_run_fields(info)
+    deleted_ms = fields.pop("deleted_time", None) or now_ms
+    return format_flat(fields if info.lifecycle_stage == "active" else fields | {"deleted_time": deleted_ms})
 
 
 def _whole(value: object) -> int:
     if not isinstance(value, int | str):
         raise TypeError(f"{value!r} is no whole number")
-    return int(value)
+    number = int(value)
+    if not -(2**63) <= number < 2**63:
+        raise ValueError(f"{number} has more than 64 bits")
+    return number
 
 
 def _parse_status(value: object) -> RunStatus:
@@ -152,7 +166,7 @@ def _load(text: str, where: str) -> dict[str, object]:
     try:
         return parse_flat(text, where=where)
     except ProjectError as error:
-        raise TrackingError(error.message) from error
+        raise TrackingError(error.message, hint=error.hint) from error
 
 
 _USUAL = re.compile(

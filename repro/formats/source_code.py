@@ -90,21 +90,55 @@ def _walk(tree: ast.AST) -> Iterator[Import]:
         waiting += [(child, optional or marked) for child, marked in _split_children(node)]
 
 
+def _is_main_test(test: ast.expr) -> bool:
+    match test:
+        case ast.Compare(left=ast.Name(id="__name__"), ops=[ast.Eq()]):
+            return True
+    return False
+
+
+def _list_certain(statements: Sequence[ast.stmt], *, is_main: bool) -> Iterator[ast.stmt]:
+    """Yield each statement that runs whenever its block does, where no error before it is caught."""
+    for node in statements:
+        yield node
+        match node:
+            case ast.Try(handlers=[]):
+                yield from _list_certain([*node.body, *node.finalbody], is_main=is_main)
+            case ast.With() if not any(map(_is_suppressing, node.items)):
+                yield from _list_certain(node.body, is_main=is_main)
+            case ast.ClassDef():
+                yield from _list_certain(node.body, is_main=is_main)
+            case ast.If() if is_main and _is_main_test(node.test):
+                yield from _list_certain(node.body, is_main=is_main)
+
+
+def find_certain_imports(source: str | bytes, *, is_main: bool = True) -> tuple[Import, ...]:
+    """Return what running a module surely imports: not in a function, nor where a condition or an error decides.
+
+    `is_main` tells that it is run as a script. Raises ValueError as `find_imports` does.
+    """
+    certain = (_read_statement(node, optional=False) for node in _list_certain(_parse(source).body, is_main=is_main))
+    return tuple(each for found in certain for each in found)
+
+
 def find_imports(source: str | bytes) -> tuple[Import, ...]:
     """Return what a module's source imports, in the order of its lines; relative imports are left out.
 
     An import is optional under `try` with `except ImportError`, under `suppress(ImportError)`, and where a condition
     asks for TYPE_CHECKING, the version or the platform. Raises ValueError where it is not Python of our version.
     """
+    return tuple(sorted(_walk(_parse(source)), key=lambda each: (each.line, each.name)))
+
+
+def _parse(source: str | bytes) -> ast.Module:
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")  # an invalid escape in somebody's string
-            tree = ast.parse(source)
+            return ast.parse(source)
     except SyntaxError as error:
         raise ValueError(f"line {error.lineno}: {error.msg}" if error.lineno else str(error.msg)) from error
     except (RecursionError, MemoryError) as error:
         raise ValueError("it is nested too deeply") from error
-    return tuple(sorted(_walk(tree), key=lambda each: (each.line, each.name)))
 
 
 def _neutralize(text: str) -> str:

@@ -12,7 +12,7 @@ from dataclasses import dataclass, field
 from urllib.parse import parse_qs, urlsplit
 
 from repro.errors import InvalidSnapshotError
-from repro.formats.direct_url import Archive, Directory, Index, Source, Vcs, clean_url
+from repro.formats.direct_url import Archive, Directory, Index, Source, clean_url, make_vcs
 from repro.formats.lockfile import Distribution, Snapshot, canonicalize_name
 from repro.formats.target import Target, make_target
 from repro.formats.toml import parse_toml
@@ -139,7 +139,10 @@ def _read_git(walk: _Walk, url: str) -> Source:
     if not re.fullmatch(r"[0-9a-f]{40,64}", parts.fragment):
         raise walk.fail(f"`{clean_url(url)}` names no commit")
     subdirectory = parse_qs(parts.query).get("subdirectory", [""])[0]
-    return Vcs(vcs="git", url=clean_url(url), commit=parts.fragment, subdirectory=subdirectory or None)
+    try:
+        return make_vcs(vcs="git", url=clean_url(url), commit=parts.fragment, subdirectory=subdirectory)
+    except ValueError as error:
+        raise walk.fail(str(error)) from error
 
 
 def _list_hashes(package: _Table) -> tuple[str, ...]:

@@ -54,7 +54,7 @@ def _parse_headers(text):
 
 
 def _is_plausible(text):
-    return bool(text) and text.isascii() and all(part.isalnum() or part in "-_.+!" for part in text)
+    return bool(text) and all(part < "\x80" and (part.isalnum() or part in "-_.+!") for part in text)
 
 
 def _name_from_directory(stem):

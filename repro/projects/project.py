@@ -4,18 +4,17 @@ from __future__ import annotations
 
 import difflib
 import os
-import re
 import shlex
 from dataclasses import dataclass
 from pathlib import Path
-from urllib.parse import unquote, urlsplit
 
 from repro.errors import UsageError
 from repro.formats.mlproject import EntryPoint, MLProject, parse_mlproject
 
 DEFAULT_ENTRY_POINT = "main"
-_SCRIPTS = {".py": "python", ".sh": "", ".R": "Rscript"}  # what runs a script; a shell script gets the user's shell
-_REMOTE = re.compile(r"^[\w+.-]+://|^[\w.-]+@[\w.-]+:|^[a-z][\w+.-]+:|\.(zip|git)$", re.IGNORECASE)
+# What runs a script; a shell script gets the user's shell.
+_SCRIPTS = {".py": "python", ".sh": "", ".R": "Rscript", ".r": "Rscript"}
+_ENDINGS = ".py, .sh, .R"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -49,7 +48,7 @@ class Project:
             hint=f"did you mean `-e {close[0]}`?" if close else "name one with `-e ENTRY`",
             details=(
                 f"declared: {', '.join(declared) or 'none'}",
-                f"scripts ({', '.join(_SCRIPTS)}): {', '.join(scripts) or 'none'}",
+                f"scripts ({_ENDINGS}): {', '.join(scripts) or 'none'}",
             ),
         )
 
@@ -59,25 +58,8 @@ def _quote_for_format(name: str) -> str:
     return shlex.quote(f"./{name}" if name.startswith("-") else name).replace("{", "{{").replace("}", "}}")
 
 
-def _locate(uri: str) -> Path:
-    """Return the directory; one that is there is taken as it is called, whatever else its name looks like."""
-    parts = urlsplit(uri)
-    if parts.scheme == "file" and parts.netloc in ("", "localhost"):
-        return Path(unquote(parts.path))
-    path = Path(os.path.expanduser(uri))
-    if not path.is_dir() and _REMOTE.search(uri):
-        raise UsageError(
-            f"`{uri}` is not a local directory: this version of repro runs no other projects",
-            hint="clone or unpack it, and name the directory",
-        )
-    return path
-
-
-def open_project(uri: str) -> Project:
-    """Return the project at a directory or `file://` URI. Raises UsageError and ProjectError."""
-    root = _locate(uri)
-    if not root.is_dir():
-        raise UsageError(f"there is no project directory `{uri}`", hint="name a directory, or `.` for this one")
+def open_project(root: Path) -> Project:
+    """Return the project at a directory. Raises ProjectError."""
     for path in sorted(root.iterdir()):
         if path.name.lower() == "mlproject" and path.is_file():
             mlproject = parse_mlproject(path.read_text(encoding="utf-8", errors="replace"), where=str(path))

@@ -31,7 +31,7 @@ _MOST_BYTES = 1 << 20
 
 def require_r(command: str, environ: Mapping[str, str]) -> None:
     """Refuse a command that begins with `Rscript` where there is none. Raises UsageError."""
-    if _RSCRIPT.match(command) and settings.find_rscript(environ) is None:
+    if _RSCRIPT.match(command) and settings.find_program("Rscript", environ) is None:
         raise UsageError("there is no `Rscript` on PATH", hint="install R, on Debian `apt-get install r-base-core`")
 
 

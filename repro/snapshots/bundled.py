@@ -3,23 +3,16 @@
 from __future__ import annotations
 
 import os
-import struct
 import zipfile
-import zlib
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
 from repro.errors import InvalidSnapshotError, SnapshotNotFoundError
-from repro.files import BLOCK_BYTES
 from repro.formats.bundle import MANIFEST, Manifest, Member, find_faults, find_strangers, parse_manifest
 from repro.formats.lockfile import FILE_NAME as LOCK
-
-_ENCRYPTED = 0x1 | 0x40 | 0x2000  # APPNOTE.TXT 4.4.4: encrypted, strongly, the directory too
-_BROKEN = (
-    zipfile.BadZipFile, zlib.error, struct.error, EOFError, RuntimeError, ValueError, OverflowError, MemoryError,
-)  # fmt: skip
+from repro.snapshots.zip_reading import BROKEN, describe, read_blocks
 
 
 def _refuse(path: Path, faults: Iterator[str] | list[str]) -> None:
@@ -36,7 +29,7 @@ def _explain(path: Path) -> Iterator[None]:
     """Turn what a broken zip raises into one sentence."""
     try:
         yield
-    except _BROKEN as error:
+    except BROKEN as error:
         raise InvalidSnapshotError(
             f"`{path}` is no zip, or it is damaged or cut off ({error})",
             hint="copy it again, or make it again with `repro bundle`",
@@ -47,18 +40,6 @@ def _explain(path: Path) -> Iterator[None]:
         ) from None
     except OSError as error:
         raise SnapshotNotFoundError(f"`{path}` cannot be read ({error.strerror or error})") from error
-
-
-def _describe(info: zipfile.ZipInfo) -> Member:
-    return Member(
-        name=info.orig_filename,  # `filename` ends at a NUL
-        size_bytes=info.file_size,
-        packed_bytes=info.compress_size,
-        offset=info.header_offset,
-        mode=info.external_attr >> 16,
-        is_encrypted=bool(info.flag_bits & _ENCRYPTED),
-        method=info.compress_type,
-    )
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -81,15 +62,7 @@ class OpenBundle:
 
 def _read_blocks(path: Path, archive: zipfile.ZipFile, member: Member) -> Iterator[bytes]:
     with _explain(path):
-        size = 0
-        with archive.open(archive.getinfo(member.name)) as stream:  # compares both names, and at the end the CRC
-            while block := stream.read(BLOCK_BYTES):
-                size += len(block)
-                if size > member.size_bytes:
-                    raise ValueError(f"`{member.name}` goes on behind its end")
-                yield block
-        if size != member.size_bytes:
-            raise EOFError(f"`{member.name}` ends after {size} of {member.size_bytes} bytes")
+        yield from read_blocks(archive, member)
 
 
 def _read_text(path: Path, archive: zipfile.ZipFile, members: tuple[Member, ...], name: str) -> bytes:
@@ -106,7 +79,7 @@ def open_bundle(path: Path) -> Iterator[OpenBundle]:
     with _explain(path):
         archive = zipfile.ZipFile(path)
     with archive:
-        members = tuple(map(_describe, archive.infolist()))
+        members = tuple(describe(info, Member) for info in archive.infolist())
         if all(member.name != MANIFEST for member in members):  # of one cut off, a wheel in it may be found
             raise InvalidSnapshotError(
                 f"`{path}` is no bundle, or it is damaged or cut off: there is no `{MANIFEST}` in it",

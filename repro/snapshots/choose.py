@@ -48,6 +48,12 @@ _UNREACHABLE = re.compile(
 
 _NONE_FIT = re.compile(r"No matching distribution|ResolutionImpossible|No solution found|NoCandidateFound")
 
+_BAD_METADATA = re.compile(r"has invalid metadata|could not be parsed", re.IGNORECASE)
+
+
+class BadMetadataError(ReproError):
+    """A distribution that is needed says what it requires in a way that tools of today refuse to read."""
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Question:
@@ -84,7 +90,7 @@ class Resolver(Protocol):
 
 
 @contextmanager
-def _write(question: Question) -> Iterator[tuple[str, list[str]]]:
+def write_question(question: Question) -> Iterator[tuple[str, list[str]]]:
     """Give a private directory with the question's files, and the arguments that name them."""
     with tempfile.TemporaryDirectory(prefix="repro-") as directory:
         Path(directory, "requirements.in").write_text(question.format_requirements(), encoding="utf-8")
@@ -92,7 +98,7 @@ def _write(question: Question) -> Iterator[tuple[str, list[str]]]:
         yield directory, ["requirements.in", "--constraint", "constraints.txt"]
 
 
-def _explain(finished: Finished, tool: str) -> ReproError:
+def explain_failure(finished: Finished, tool: str) -> ReproError:
     said = redact(finished.stderr.strip() or finished.stdout.strip())
     lines = tuple(line.rstrip() for line in said.splitlines() if line.strip())
     if _UNREACHABLE.search(said):
@@ -100,6 +106,12 @@ def _explain(finished: Finished, tool: str) -> ReproError:
             "no package index can be reached, so no versions can be chosen",
             hint="check the network",
             details=lines[-3:],
+        )
+    if _BAD_METADATA.search(said):
+        return BadMetadataError(
+            "no versions fit these requirements that can be read: the metadata of old ones is malformed",
+            hint="ask for newer versions, or lock on a Python that comes with pip older than 24.1",
+            details=_shorten(lines),
         )
     if "Traceback" in said and not _NONE_FIT.search(said):
         return ReproError(f"`{tool}` failed", hint="try the other `--engine`", details=lines[-1:])
@@ -119,7 +131,7 @@ def _shorten(lines: tuple[str, ...]) -> tuple[str, ...]:
 
 def _read(finished: Finished, tool: str) -> tuple[Compiled, ...]:
     if finished.returncode:
-        raise _explain(finished, tool)
+        raise explain_failure(finished, tool)
     return parse_compiled(finished.stdout)
 
 
@@ -135,7 +147,7 @@ class UvResolver:
 
     def resolve(self, question: Question) -> tuple[Compiled, ...]:
         """See Resolver."""
-        with _write(question) as (directory, files):
+        with write_question(question) as (directory, files):
             args = [self.uv, "pip", "compile", *files, "--quiet", "--no-header", "--no-config"]
             args += ["--annotation-style", "split", "--python", self.python, "--no-python-downloads"]
             args += ["--index-strategy", "unsafe-best-match"]
@@ -163,7 +175,7 @@ class PipToolsResolver:
                 f"pip-tools resolves for the Python that runs it, and does not run on {self.version}",
                 hint="install uv (`pip install 'repro[uv]'`)",
             )
-        with _write(question) as (directory, files):
+        with write_question(question) as (directory, files):
             args = [self.python, "-I", "-c", _START_PIP_TOOLS, _find_site_dir(), *files, "--output-file", "-"]
             args += ["--quiet", "--no-header", "--annotate", "--annotation-style", "split", "--strip-extras"]
             args += ["--allow-unsafe", "--no-config", "--no-emit-options", "--no-emit-index-url"]

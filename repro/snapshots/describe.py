@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import re
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field, replace
@@ -18,10 +17,10 @@ from repro.formats.direct_url import (
     Local,
     Source,
     System,
-    parse_direct_url,
 )
-from repro.formats.lockfile import Distribution, Proof, Snapshot, canonicalize_name
+from repro.formats.lockfile import Distribution, Proof, Snapshot, canonicalize_name, is_name
 from repro.snapshots.memory import Altered, Artefact
+from repro.snapshots.origin import find_source
 from repro.snapshots.probe import Found, Report
 
 TOOL = f"repro {repro.__version__}"
@@ -38,20 +37,14 @@ class Known:
     checkouts: Mapping[str, Checkout] = field(default_factory=dict)
 
 
-def find_source(found: Found, prefix: str) -> Source:
-    """Return where a distribution came from, by where it lies and what its installer noted.
-
-    Raises ValueError for a damaged direct_url.json.
-    """
-    of_debian = os.path.basename(found.site) == "dist-packages" and "/local/" not in found.site
-    if of_debian or found.installer == "conda":
-        return System()
-    if found.direct_url:
-        return parse_direct_url(found.direct_url)
-    inside = os.path.realpath(found.site).startswith(os.path.realpath(prefix) + os.sep)
-    if found.entry.endswith(".egg-info") and not inside:
-        return Editable()  # `setup.py develop`: a .pth file leads to the project's own directory
-    return Index()
+def _find_source(found: Found, prefix: str) -> Source:
+    return find_source(
+        site=found.site,
+        entry=found.entry,
+        prefix=prefix,
+        is_of_conda=found.installer == "conda",
+        direct_url=found.direct_url,
+    )
 
 
 def choose_founds(founds: Iterable[Found]) -> tuple[dict[str, Found], list[str]]:
@@ -77,20 +70,30 @@ def choose_founds(founds: Iterable[Found]) -> tuple[dict[str, Found], list[str]]
     return chosen, notes
 
 
+def _why_unreadable(name: str, found: Found) -> str | None:
+    """Return why a distribution can stand in no lock, None where it can."""
+    if not name:
+        return "it has no name"
+    if not is_name(name):
+        return f"`{found.name}` is no name (letters and digits, with `.`, `_` or `-` between them)"
+    return None if found.version else "it has no version"
+
+
 def require_readable(chosen: Mapping[str, Found], *, allow_missing: bool) -> tuple[dict[str, Found], list[str]]:
     """Return the distributions whose name and version can be read, and a note for each that cannot.
 
     Raises ReproError for these unless `allow_missing`.
     """
-    unreadable = [found.entry for name, found in chosen.items() if not (name and found.version)]
+    reasons = {name: _why_unreadable(name, found) for name, found in chosen.items()}
+    unreadable = [f"{chosen[name].entry}: {reason}" for name, reason in reasons.items() if reason]
     if unreadable and not allow_missing:
         raise ReproError(
-            f"{len(unreadable)} distribution(s) have no readable name and version",
+            f"{len(unreadable)} distribution(s) have no name and version that a lock could hold",
             hint="reinstall or remove them, or leave them out with `--allow-missing`",
             details=tuple(unreadable),
         )
-    readable = {name: found for name, found in chosen.items() if name and found.version}
-    return readable, [f"`{entry}` cannot be read and is left out" for entry in unreadable]
+    readable = {name: found for name, found in chosen.items() if not reasons[name]}
+    return readable, [f"{each}; it is left out" for each in unreadable]
 
 
 def _find_required_by(founds: Mapping[str, Found]) -> dict[str, set[str]]:
@@ -162,7 +165,7 @@ def describe_report(report: Report, founds: Mapping[str, Found], known: Known) -
     distributions = []
     for name, found in sorted(founds.items()):
         try:
-            source = find_source(found, report.prefix)
+            source = _find_source(found, report.prefix)
         except ValueError as error:
             source = Index()
             notes.append(f"`{name}`: its direct_url.json is damaged ({error})")

@@ -12,11 +12,12 @@ from collections.abc import Iterator
 from dataclasses import dataclass, replace
 
 from repro import settings
-from repro.formats.direct_url import Archive, Directory, Editable, Index, Local, Source, System, parse_direct_url
-from repro.formats.lockfile import Distribution, Interpreter, Snapshot, canonicalize_name
+from repro.formats.direct_url import Archive, Directory, Index, Local, Source
+from repro.formats.lockfile import Distribution, Interpreter, Snapshot, canonicalize_name, is_name
 from repro.inside.probe import describe_interpreter
 from repro.snapshots.drift import Drift, compare, is_same_version
 from repro.snapshots.load import Loaded, load_lock
+from repro.snapshots.origin import find_source
 from repro.snapshots.severity import NOTHING_KNOWN, Known
 
 _HEAD_BYTES = 8192
@@ -89,7 +90,7 @@ def _list_entries(site: str) -> Iterator[_Entry]:
 
 
 def _choose(entries: Iterator[_Entry], chosen: dict[str, _Entry]) -> None:
-    """Keep the distribution that Python would import for each name: see `snapshots/take.py`."""
+    """Keep the distribution that Python would import for each name: see `describe.choose_founds`."""
     for entry in entries:
         earlier = chosen.setdefault(entry.name, entry)
         if earlier is entry or earlier.site != entry.site:
@@ -111,22 +112,17 @@ def _is_of_conda(entry: _Entry) -> bool:
     return (_read(f"{entry.path}/INSTALLER") or "").strip() == "conda"
 
 
-def _real_prefix() -> str:
-    return os.path.realpath(sys.prefix) + os.sep
-
-
 def _find_source(entry: _Entry, *, in_conda: bool) -> Source:
-    of_debian = os.path.basename(entry.site) == "dist-packages" and "/local/" not in entry.site
-    if of_debian or (in_conda and _is_of_conda(entry)):
-        return System()
-    if text := _read(f"{entry.path}/direct_url.json"):
-        try:
-            return parse_direct_url(text)
-        except ValueError:
-            return Index()
-    if entry.entry.endswith(".egg-info") and not os.path.realpath(entry.site).startswith(_real_prefix()):
-        return Editable()
-    return Index()
+    try:
+        return find_source(
+            site=entry.site,
+            entry=entry.entry,
+            prefix=sys.prefix,
+            is_of_conda=in_conda and _is_of_conda(entry),
+            direct_url=_read(f"{entry.path}/direct_url.json"),
+        )
+    except ValueError:
+        return Index()
 
 
 def _may_be(source: Source, locked: Distribution) -> bool:
@@ -156,7 +152,8 @@ def scan_here(lock: Snapshot) -> Snapshot:
         _choose(_list_entries(site), chosen)
     locked = {each.name: each for each in lock.distributions}
     in_conda = os.path.isdir(os.path.join(sys.prefix, "conda-meta"))
-    found = [_make_distribution(chosen[name], locked.get(name), in_conda=in_conda) for name in sorted(chosen) if name]
+    names = sorted(filter(is_name, chosen))  # no lock has any other
+    found = [_make_distribution(chosen[name], locked.get(name), in_conda=in_conda) for name in names]
     return Snapshot(interpreter=_describe_python(), distributions=tuple(found))
 
 

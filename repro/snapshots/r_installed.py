@@ -17,7 +17,7 @@ _SCRIPT = str(Path(__file__).resolve().parents[1] / "inside" / "r" / "installed.
 
 def find_installed_r(runner: Runner, environ: Mapping[str, str]) -> RDependencies | None:
     """Return what the `Rscript` on PATH has, None where there is none. Raises ReproError where it fails."""
-    rscript = settings.find_rscript(environ)
+    rscript = settings.find_program("Rscript", environ)
     if rscript is None:
         return None
     with tempfile.TemporaryDirectory(prefix="repro-r-") as directory:

@@ -12,7 +12,8 @@ from repro.formats.direct_url import Index
 from repro.inside.probe import probe_interpreter
 from repro.snapshots.memory import Memory
 from repro.snapshots.probe import read_report
-from repro.snapshots.take import Taken, describe, strip_hashes
+from repro.snapshots.recall import describe
+from repro.snapshots.take import Taken, strip_hashes
 
 
 def _read_pth_directories(directory: str) -> Iterator[str]:

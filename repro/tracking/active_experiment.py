@@ -3,15 +3,17 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Mapping
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
 from repro import settings
-from repro.errors import TrackingError
+from repro.errors import TrackingError, TrackingExistsError, TrackingNotFoundError
 from repro.formats.run_meta import Experiment
 from repro.tracking.client import Client
 from repro.tracking.observers import notify
-from repro.tracking.store import DEFAULT_EXPERIMENT, open_store
+from repro.tracking.store import DEFAULT_EXPERIMENT, find_directory, open_store
 
 
 @dataclass(slots=True)
@@ -41,10 +43,13 @@ def set_tracking_uri(uri: str | os.PathLike[str]) -> None:
     Processes that are started from now on get it as MLFLOW_TRACKING_URI. Raises TrackingError for what is no store's.
     """
     text = os.fspath(uri)
-    open_store(text, cwd=Path.cwd())
-    _chosen.uri = text or None
+    store = open_store(text, cwd=Path.cwd())
+    is_directory = find_directory(text, cwd=Path.cwd()) is not None
+    _chosen.uri = (store.uri if is_directory else text) if text else None
+    if _chosen.experiment_id:
+        settings.set_experiment_id(None)
     _chosen.experiment_id = None
-    settings.set_tracking_uri(get_tracking_uri() if text else None)
+    settings.set_tracking_uri(_chosen.uri)
     notify("tracking_uri", uri=get_tracking_uri())
 
 
@@ -53,18 +58,15 @@ def get_tracking_uri() -> str:
     return get_active_client().tracking_uri
 
 
-def find_active_experiment_id() -> str:
-    """Return the experiment of new runs: what was set, MLFLOW_EXPERIMENT_ID, _NAME (made where missing), the default.
+def find_experiment_id(client: Client, environ: Mapping[str, str]) -> str:
+    """Return the experiment that variables name: MLFLOW_EXPERIMENT_ID, _NAME (made where missing), else the default.
 
     Raises TrackingError where both variables are set and mean different ones.
     """
-    if _chosen.experiment_id:
-        return _chosen.experiment_id
-    environ = settings.live_environment()
     by_id, name = settings.find_experiment_id(environ), settings.find_experiment_name(environ)
     if not name:
         return by_id or DEFAULT_EXPERIMENT
-    by_name = _get_or_make(name).experiment_id
+    by_name = _get_or_make(client, name).experiment_id
     if by_id and by_id != by_name:
         raise TrackingError(
             f"MLFLOW_EXPERIMENT_ID is `{by_id}`, and MLFLOW_EXPERIMENT_NAME `{name}` is `{by_name}`", hint="unset one"
@@ -72,12 +74,26 @@ def find_active_experiment_id() -> str:
     return by_name
 
 
-def _get_or_make(name: str, artifact_location: str | None = None) -> Experiment:
+def find_active_experiment_id() -> str:
+    """Return the experiment of new runs: what was set, else what variables name. Raises TrackingError."""
+    return _chosen.experiment_id or find_experiment_id(get_active_client(), settings.live_environment())
+
+
+def get_experiment_named(client: Client, name: str) -> Experiment:
+    """Return the experiment of a name, also a deleted one. Raises TrackingNotFoundError."""
+    found = client.get_experiment_by_name(name)
+    if found is None:
+        raise TrackingNotFoundError(f"there is no experiment `{name}`")
+    return found
+
+
+def _get_or_make(client: Client, name: str, artifact_location: str | None = None) -> Experiment:
     """Return the active experiment of a name, made where there is none. Raises TrackingError for a deleted one."""
-    client = get_active_client()
     experiment = client.get_experiment_by_name(name)
     if experiment is None:
-        return client.get_experiment(client.create_experiment(name, artifact_location))
+        with suppress(TrackingExistsError):  # another process was as fast
+            return client.get_experiment(client.create_experiment(name, artifact_location))
+        experiment = get_experiment_named(client, name)
     if experiment.lifecycle_stage != "active":
         raise TrackingError(
             f"the experiment `{name}` is deleted", hint=f"repro experiments restore {experiment.experiment_id}"
@@ -96,7 +112,7 @@ def set_experiment(
     if (experiment_name is None) == (experiment_id is None):
         raise TrackingError("an experiment is set by its name or by its id", hint="give one of them")
     if experiment_name is not None:
-        experiment = _get_or_make(experiment_name, artifact_location)
+        experiment = _get_or_make(get_active_client(), experiment_name, artifact_location)
     else:
         experiment = get_active_client().get_experiment(experiment_id or "")
         if experiment.lifecycle_stage != "active":

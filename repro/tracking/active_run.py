@@ -15,7 +15,7 @@ from pathlib import Path
 from types import TracebackType
 
 from repro import settings
-from repro.errors import Terminated, TrackingError
+from repro.errors import ReproError, Terminated, TrackingError
 from repro.formats.run_meta import RunInfo, RunStatus
 from repro.tracking.active_experiment import find_active_experiment_id, get_active_client
 from repro.tracking.client import Client, as_texts, now_ms
@@ -31,6 +31,13 @@ if TYPE_CHECKING:
     from repro.tracking.store import Store
 
 _NOTE = "mlflow.note.content"
+
+
+def _judge(error: BaseException | None) -> RunStatus:
+    """Return how a run ends whose block ends with an error, or with none."""
+    if error is None or (isinstance(error, SystemExit) and error.code in (None, 0)):
+        return RunStatus.FINISHED
+    return RunStatus.KILLED if isinstance(error, KeyboardInterrupt | Terminated) else RunStatus.FAILED
 
 
 class ActiveRun:
@@ -74,13 +81,7 @@ class ActiveRun:
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
     ) -> None:
-        if kind is None or (isinstance(error, SystemExit) and error.code in (None, 0)):
-            status = RunStatus.FINISHED
-        elif issubclass(kind, KeyboardInterrupt | Terminated):
-            status = RunStatus.KILLED
-        else:
-            status = RunStatus.FAILED
-        _end(self, status)
+        _end(self, _judge(error))
 
     def set_ended(self, status: RunStatus) -> None:
         """Write how the run ended, unless this is a forked child: the run is its parent's.
@@ -105,16 +106,26 @@ class _Runs:
         self.all: list[ActiveRun] = []
         self.last: ActiveRun | None = None
         self.watch: ExitWatch | None = None
+        self._renew_lock()
+        os.register_at_fork(after_in_child=self._renew_lock)
+
+    def _renew_lock(self) -> None:
+        self.starting = threading.RLock()  # a signal's handler may log, and so start a run
 
     @property
     def own(self) -> list[ActiveRun]:
-        """Those that this thread has started, the innermost last."""
+        """Those that this thread has started, the innermost last, without what another thread has ended."""
         found: list[ActiveRun] = self._local.__dict__.setdefault("runs", [])
+        while found and found[-1] not in self.all:
+            found.pop()
         return found
 
     def find(self) -> ActiveRun | None:
         """Return the innermost run of this thread, else the process' first."""
-        own = self._local.__dict__.get("runs") or self.all[:1]
+        own = self._local.__dict__.get("runs")
+        if own and own[-1] in self.all:  # a training loop's hot path
+            return own[-1]  # type: ignore[no-any-return]
+        own = self.own or self.all[:1]
         return own[-1] if own else None
 
     def add(self, run: ActiveRun) -> None:
@@ -144,9 +155,18 @@ def _end(run: ActiveRun, status: RunStatus) -> None:
 
 
 def _end_all(status: RunStatus) -> None:
-    """End every run, the newest first."""
+    """End every run, the newest first; one that cannot be ended keeps no other from it, and is the error raised."""
     while _runs.all:
-        _end(_runs.all[-1], status)
+        try:
+            _end(_runs.all[-1], status)
+        except ReproError:
+            _end_all(status)
+            raise
+
+
+def is_active(run_id: str) -> bool:
+    """Tell whether a run of this process is logged to, also by another thread or behind a nested one."""
+    return any(run.run_id == run_id for run in _runs.all)
 
 
 def active_run() -> ActiveRun | None:
@@ -160,14 +180,26 @@ def last_active_run() -> Run | None:
     return run.client.get_run(run.run_id) if run else None
 
 
+def _name_script() -> str:
+    """Return what runs: a script's path; an interpreter that was given none, or code itself, has no name."""
+    name = next(iter(getattr(sys, "argv", ())), "")
+    return "<console>" if name in ("", "-c") else name
+
+
+def _find_code_dir() -> Path:
+    """Return the directory of the script; of a console, and of a launcher of the environment, the working directory."""
+    script = os.path.abspath(_name_script())
+    is_code = os.path.exists(script) and not script.startswith(os.path.join(sys.prefix, ""))
+    return Path(script).parent if is_code else Path.cwd()
+
+
 def _make_tags(tags: Mapping[str, object], parent_id: str | None, environ: Mapping[str, str]) -> dict[str, str]:
     from repro.tracking.git_source import find_git_source, format_git_tags
 
-    script = Path(sys.argv[0] or "<console>")
-    made = {"mlflow.source.name": str(script), "mlflow.source.type": "LOCAL", PROCESS_TAG: mark_process()}
+    made = {"mlflow.source.name": _name_script(), "mlflow.source.type": "LOCAL", PROCESS_TAG: mark_process()}
     if parent_id:
         made[PARENT_RUN_ID] = parent_id
-    source = find_git_source(script.parent if script.exists() else Path.cwd())
+    source = find_git_source(_find_code_dir())
     return {
         **made,
         **(format_git_tags(source) if source else {}),
@@ -205,19 +237,20 @@ def _keep_code(client: Client, run_id: str) -> None:
     try:
         from repro.tracking.code_diff import keep_code_diff
 
-        script = Path(sys.argv[0] or "<console>")
-        keep_code_diff(client.store, run_id, script.parent if script.exists() else Path.cwd())
+        keep_code_diff(client.store, run_id, _find_code_dir())
     except Exception:
         return
 
 
-def _resume(client: Client, run_id: str, tags: Mapping[str, object], *, by_runner: bool) -> RunInfo:
+def _resume(client: Client, run_id: str, tags: Mapping[str, object], *, name: str | None, by_runner: bool) -> RunInfo:
     info = client.get_run(run_id).info
     if info.lifecycle_stage != "active":
         raise TrackingError(f"the run `{run_id}` is deleted", hint=f"repro runs restore {run_id}")
     if not by_runner:
-        info = client.store.update_run(run_id, status=RunStatus.RUNNING)
+        info = client.store.update_run(run_id, status=RunStatus.RUNNING, name=name)
         tags = {PROCESS_TAG: mark_process(), **tags}
+    elif name:
+        info = client.store.update_run(run_id, name=name)
     if tags:
         client.store.log_batch(run_id, Batch(tags=as_texts(tags)))
     return info
@@ -251,6 +284,7 @@ def start_run(
 ) -> ActiveRun:
     """Start a run, or resume the one of `run_id`, else the one that `repro run` or MLFLOW_RUN_ID names for this script.
 
+    A run that is resumed takes the name that is given.
     One that has no snapshot yet keeps that of the running environment, and at its end what was used of it.
     Raises TrackingError where a run is active and this is not `nested`.
     """
@@ -266,7 +300,7 @@ def start_run(
     given = None if run_id or parent_run_id else settings.take_run_id() or _find_mlflows_run(environ)
     by_runner = given is not None and settings.is_runners(environ, given)
     if run_id or given:
-        info = _resume(client, run_id or given or "", tags, by_runner=by_runner)
+        info = _resume(client, run_id or given or "", tags, name=run_name, by_runner=by_runner)
     else:
         parent = active_run() if nested else None
         new = NewRun(
@@ -278,19 +312,25 @@ def start_run(
         )
         info = client.store.create_run(new).info
         notify("create_run", run_id=info.run_id, experiment_id=info.experiment_id)
-    is_new = not (run_id or given)
-    record = _start_record(client, info.run_id, is_new=is_new, environ=environ)
-    run = ActiveRun(info, client, started_by_runner=by_runner, record=record)
-    if not by_runner:
-        _keep_code(client, info.run_id)
-    _runs.add(run)
+    run = ActiveRun(info, client, started_by_runner=by_runner)
+    _runs.add(run)  # before the record, which takes its time: what ends the script meanwhile ends the run
+    try:
+        run.record = _start_record(client, info.run_id, is_new=not (run_id or given), environ=environ)
+        if not by_runner:
+            _keep_code(client, info.run_id)
+    except BaseException as error:
+        _end(run, _judge(error))
+        raise
     notify("active_run_id", run_id=info.run_id)
     return run
 
 
 def require_run() -> ActiveRun:
-    """Return the active run; where there is none, one is started."""
-    return active_run() or start_run()
+    """Return the active run; where there is none, one is started, and of threads that ask at once by one of them."""
+    if run := active_run():
+        return run
+    with _runs.starting:
+        return active_run() or start_run()
 
 
 def end_run(status: RunStatus | str = "FINISHED") -> None:

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+import errno
 import os
 from pathlib import Path
 
 from repro.errors import TrackingError, TrackingNotFoundError
 from repro.files import copy_atomically, write_atomically
+from repro.formats.run_meta import HALF_WRITTEN
 from repro.tracking.entities import Artifact
-from repro.tracking.run_files import HALF_WRITTEN, explaining
+from repro.tracking.run_files import explaining
 
 
 class ArtifactFiles:
@@ -26,20 +28,27 @@ class ArtifactFiles:
         root = self._real_root
         try:
             place = Path(os.path.realpath(root / path))
-        except (OSError, RuntimeError, ValueError) as error:  # a loop of links; a NUL
+        except (OSError, ValueError) as error:  # a NUL
             raise TrackingError(f"the artifact path `{path!r}` cannot be used ({error})") from error
+        if os.path.islink(place):
+            raise TrackingError(f"the artifact path `{path}` is a link that leads to itself")
         if not place.is_relative_to(root):
             raise TrackingError(f"the artifact path `{path}` leads out of the run")
         return place
 
     def _describe(self, entry: os.DirEntry[str], below: str) -> Artifact | None:
-        """Return what an entry is; None for a link that leads nowhere."""
+        """Return what an entry is; None for a link that leads nowhere, out of the run, or to a directory of it."""
         path = f"{below}/{entry.name}" if below else entry.name
         try:
+            if entry.is_symlink() and (entry.is_dir() or not self._holds(entry.path)):
+                return None
             is_dir, size_bytes = entry.is_dir(), entry.stat().st_size
         except OSError:
             return None
         return Artifact(path=path, is_dir=is_dir, size_bytes=None if is_dir else size_bytes)
+
+    def _holds(self, path: str) -> bool:
+        return Path(os.path.realpath(path)).is_relative_to(self._real_root)
 
     def list_directory(self, path: str = "") -> list[Artifact]:
         """Return what lies directly in a directory, sorted; nothing where there is no such directory."""
@@ -62,7 +71,8 @@ class ArtifactFiles:
 
     def put(self, local_path: str | os.PathLike[str], directory: str = "") -> None:
         """Copy a file, or a directory with its content, below a directory."""
-        source = Path(local_path).resolve()
+        source = Path(os.path.realpath(local_path))
+        name = os.path.basename(os.path.abspath(local_path))  # a link is kept under its own name
         place = self.locate(directory)
         if not source.exists():
             raise TrackingError(f"there is no file `{local_path}` to keep")
@@ -70,7 +80,7 @@ class ArtifactFiles:
             raise TrackingError(f"`{source}` cannot be kept: it holds the run itself")
         with explaining("artifact", str(local_path)):
             place.mkdir(parents=True, exist_ok=True)
-            _copy(source, place / source.name)
+            _copy(source, place / name)
 
     def write(self, path: str, content: bytes) -> None:
         """Keep bytes."""
@@ -102,11 +112,17 @@ def _is_half_written(name: str) -> bool:
     return HALF_WRITTEN.fullmatch(name) is not None
 
 
-def _copy(source: Path, target: Path) -> None:
-    """Copy a file, or a directory's content into one; each file appears whole."""
+def _copy(source: Path, target: Path, within: tuple[str, ...] = ()) -> None:
+    """Copy a file, or a directory's content into one; each file appears whole, links are followed.
+
+    Raises OSError, also for a link to a directory that it lies `within`.
+    """
     if source.is_dir():
+        real = os.path.realpath(source)
+        if real in within:
+            raise OSError(errno.ELOOP, os.strerror(errno.ELOOP), str(source))
         target.mkdir(exist_ok=True)
         for each in sorted(source.iterdir()):
-            _copy(each, target / each.name)
+            _copy(each, target / each.name, (*within, real))
     else:
         copy_atomically(source, target)

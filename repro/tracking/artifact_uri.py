@@ -26,7 +26,9 @@ def _bring_path(path: Path, dst_path: str | os.PathLike[str] | None) -> str:
 
 def bring(client: Client, uri: str, dst_path: str | os.PathLike[str] | None = None) -> str:
     """Bring what a URI names to a local directory and return the path. Raises TrackingError."""
-    if match := _RUNS.fullmatch(uri) or _PROXY.fullmatch(uri):
+    if match := _RUNS.fullmatch(uri):  # as it stands, as MLflow has it
+        return client.download_artifacts(match[1], match[2] or "", dst_path)
+    if match := _PROXY.fullmatch(uri):
         return client.download_artifacts(match[1], unquote(match[2] or ""), dst_path)
     parts = urlsplit(uri)
     if parts.scheme == "file":

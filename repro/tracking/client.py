@@ -49,10 +49,31 @@ def make_point(value: float, timestamp: float | None = None, step: float | None 
         raise TrackingError(f"a metric's point is three numbers, and not {given} ({error})") from error
 
 
+def parse_view(view: ViewType | str | int) -> ViewType:
+    """Return which runs are meant; MLflow's own words for it are numbers from 1 on. Raises TrackingError."""
+    try:
+        return list(ViewType)[view - 1] if isinstance(view, int) and 1 <= view <= 3 else ViewType(view)
+    except ValueError as error:
+        raise TrackingError(f"`{view}` is no view", hint=", ".join(each.value for each in ViewType)) from error
+
+
+def as_tuple(words: Sequence[str] | None) -> tuple[str, ...]:
+    """Return a list of words, which may be missing, or be a single one."""
+    return (words,) if isinstance(words, str) else tuple(words or ())
+
+
+def _read_entity(value: object, *names: str) -> object:
+    """Return a value of MLflow's (`Metric`, `Param`, `RunTag`) as a mapping; anything else as it is."""
+    if isinstance(value, Mapping) or not hasattr(value, "key") or not hasattr(value, "value"):
+        return value
+    return {name: getattr(value, name) for name in names if hasattr(value, name)}
+
+
 def _parse_metric(fields: object) -> Metric:
     """Return a metric of a batch: our own value, or a mapping `key`, `value` and maybe `timestamp` and `step`."""
     if isinstance(fields, Metric):
         return fields
+    fields = _read_entity(fields, "key", "value", "timestamp", "step")
     if not isinstance(fields, Mapping) or not {"key", "value"} <= set(fields) <= {"key", "value", "timestamp", "step"}:
         raise TrackingError(f"a metric of a batch has key, value, timestamp, step; this is {fields!r}")
     return Metric(
@@ -68,9 +89,18 @@ def parse_metrics(metrics: Mapping[str, float] | Iterable[object]) -> list[Metri
     return [_parse_metric(each) for each in metrics]
 
 
-def as_texts(values: Mapping[str, object]) -> dict[str, str]:
-    """Return values as the texts they are kept as."""
-    return {str(key): str(value) for key, value in values.items()}
+def as_texts(values: Mapping[str, object] | Iterable[object]) -> dict[str, str]:
+    """Return values as the texts they are kept as: those of a mapping, or of a list of `key` and `value`.
+
+    Raises TrackingError.
+    """
+    if isinstance(values, Mapping):
+        return {str(key): str(value) for key, value in values.items()}
+    pairs = [_read_entity(each, "key", "value") for each in values]
+    for pair in pairs:
+        if not isinstance(pair, Mapping) or set(pair) != {"key", "value"}:
+            raise TrackingError(f"a value of a batch has key and value; this is {pair!r}")
+    return {str(pair["key"]): str(pair["value"]) for pair in pairs if isinstance(pair, Mapping)}
 
 
 def _split(batch: Batch) -> Iterable[Batch]:
@@ -124,17 +154,17 @@ class Client:
 
     def search_experiments(
         self,
-        view_type: ViewType | str = ViewType.ACTIVE_ONLY,
+        view_type: ViewType | str | int = ViewType.ACTIVE_ONLY,
         max_results: int = MAX_RESULTS_DEFAULT,
         filter_string: str | None = None,
-        order_by: Sequence[str] = (),
+        order_by: Sequence[str] | None = None,
         page_token: str | None = None,
     ) -> Page[Experiment]:
         """Return a page of experiments (`page.token` asks for the next); see docs/tracking.md for the filter."""
         query = ExperimentQuery(
             filter=filter_string or "",
-            view=ViewType(view_type),
-            order_by=tuple(order_by),
+            view=parse_view(view_type),
+            order_by=as_tuple(order_by),
             max_results=max_results,
             page_token=page_token,
         )
@@ -188,27 +218,28 @@ class Client:
     def search_runs(
         self,
         experiment_ids: Sequence[str],
-        filter_string: str = "",
-        run_view_type: ViewType | str = ViewType.ACTIVE_ONLY,
+        filter_string: str | None = "",
+        run_view_type: ViewType | str | int = ViewType.ACTIVE_ONLY,
         max_results: int = MAX_RESULTS_DEFAULT,
-        order_by: Sequence[str] = (),
+        order_by: Sequence[str] | None = None,
         page_token: str | None = None,
     ) -> Page[Run]:
         """Return a page of runs (`page.token` asks for the next); see docs/tracking.md for the filter."""
         query = RunQuery(
-            experiment_ids=tuple(experiment_ids),
-            filter=filter_string,
-            view=ViewType(run_view_type),
-            order_by=tuple(order_by),
+            experiment_ids=as_tuple(experiment_ids),
+            filter=filter_string or "",
+            view=parse_view(run_view_type),
+            order_by=as_tuple(order_by),
             max_results=max_results,
             page_token=page_token,
         )
         return self.store.search_runs(query)
 
     def set_terminated(
-        self, run_id: str, status: RunStatus | str = RunStatus.FINISHED, end_time: int | None = None
+        self, run_id: str, status: RunStatus | str | None = RunStatus.FINISHED, end_time: int | None = None
     ) -> None:
         """End a run as FINISHED, FAILED or KILLED. Raises TrackingError for any other word."""
+        status = RunStatus.FINISHED if status is None else status
         if status not in (RunStatus.FINISHED, RunStatus.FAILED, RunStatus.KILLED):
             raise TrackingError(f"a run cannot end as `{status}`", hint="FINISHED, FAILED or KILLED")
         end_time_ms = now_ms() if end_time is None else round(end_time)
@@ -218,7 +249,9 @@ class Client:
 
     def update_run(self, run_id: str, status: RunStatus | str | None = None, name: str | None = None) -> None:
         """Change a run's status or name."""
-        self.store.update_run(run_id, status=RunStatus(status) if status else None, name=name)
+        from repro.tracking.wire import parse_status
+
+        self.store.update_run(run_id, status=parse_status(status) if status else None, name=name)
 
     def delete_run(self, run_id: str) -> None:
         """Mark a run as deleted."""
@@ -232,7 +265,7 @@ class Client:
 
     # what is logged
 
-    def log_param(self, run_id: str, key: str, value: object) -> object:
+    def log_param(self, run_id: str, key: str, value: object, synchronous: bool | None = None) -> object:
         """Log a parameter as text and return its value; the same value may be logged again, another not."""
         self.store.log_batch(run_id, Batch(params={key: str(value)}))
         if observers:
@@ -240,7 +273,13 @@ class Client:
         return value
 
     def log_metric(
-        self, run_id: str, key: str, value: float, timestamp: float | None = None, step: float | None = None
+        self,
+        run_id: str,
+        key: str,
+        value: float,
+        timestamp: float | None = None,
+        step: float | None = None,
+        synchronous: bool | None = None,
     ) -> None:
         """Log a point of a metric; `timestamp` in ms since the epoch, else now, `step` 0 where it is not given."""
         point = make_point(value, timestamp, step)
@@ -254,12 +293,14 @@ class Client:
         self,
         run_id: str,
         metrics: Mapping[str, float] | Iterable[object] = (),
-        params: Mapping[str, object] | None = None,
-        tags: Mapping[str, object] | None = None,
+        params: Mapping[str, object] | Iterable[object] | None = None,
+        tags: Mapping[str, object] | Iterable[object] | None = None,
+        synchronous: bool | None = None,
     ) -> None:
         """Log many values at once, of any number.
 
-        `metrics` is a mapping of values, or a list of mappings with `key`, `value` and maybe `timestamp` and `step`.
+        Each is a mapping of values, or a list of mappings with `key`, `value` and, of a metric, maybe `timestamp` and
+        `step`; MLflow's `Metric`, `Param` and `RunTag` do as well. `synchronous` is MLflow's word and changes nothing.
         Raises TrackingError before anything is logged where one of them is none.
         """
         batch = Batch(metrics=parse_metrics(metrics), params=as_texts(params or {}), tags=as_texts(tags or {}))
@@ -268,7 +309,7 @@ class Client:
         if observers:
             notify("log_batch", run_id=run_id, metrics=batch.metrics, params=batch.params, tags=batch.tags)
 
-    def set_tag(self, run_id: str, key: str, value: object) -> None:
+    def set_tag(self, run_id: str, key: str, value: object, synchronous: bool | None = None) -> None:
         """Set a tag, replacing its value."""
         self.store.set_tag(run_id, key, str(value))
         if observers:
@@ -305,7 +346,11 @@ class Client:
 
     def log_text(self, run_id: str, text: str, artifact_file: str) -> None:
         """Keep a text as the file `artifact_file`."""
-        self.store.write_artifact(run_id, artifact_file, text.encode())
+        try:
+            content = text.encode()
+        except UnicodeEncodeError as error:
+            raise TrackingError(f"`{artifact_file}` cannot hold what is no Unicode text") from error
+        self.store.write_artifact(run_id, artifact_file, content)
 
     def log_dict(self, run_id: str, dictionary: object, artifact_file: str) -> None:
         """Keep a mapping or list as YAML where the name ends in `.yaml` or `.yml`, else as JSON."""

@@ -19,19 +19,31 @@ FILE_NAME = "code.diff"
 MAX_FILE_BYTES = 256 * 1024
 MAX_BYTES = 1024 * 1024
 MAX_NAMES = 200
+MAX_FILES = 500
 _SECRET_FILE = re.compile(
-    r"(^|/)(\.env(\..*)?|\.netrc|\.pypirc|\.pgpass|id_(rsa|dsa|ecdsa|ed25519)|.*\.(pem|key|p12|pfx|jks|keystore)"
-    r"|(.*[_.-])?(secrets?|credentials?)(\.[a-z]+)?)$",
+    r"(^|/)(\.env(\..*)?|[^/]+\.env|\.envrc|\.netrc|\.pypirc|\.npmrc|\.pgpass|\.my\.cnf|\.s3cfg|\.boto|\.htpasswd"
+    r"|\.dockercfg|\.vault-token|kubeconfig|kaggle\.json|rclone\.conf|\.?pip\.conf|\.[^/]*_history"
+    r"|id_(rsa|dsa|ecdsa|ed25519)[^/]*|[^/]*\.(pem|key|p12|pfx|jks|keystore|kdbx|ppk|ovpn|tfvars|tfstate)"
+    r"|([^/]*[_.-])?(secrets?|credentials?)(\.[a-z]+)?|([^/]*[_.-])?(passwords?|token|api_?keys?)(\.(?!py$|r$|ipynb$)[a-z]+)?)$"
+    r"|(^|/)\.(ssh|gnupg|aws|azure|kube|docker)/",
     re.IGNORECASE,
 )
-# Shapes that only keys have; an assignment of a long text in quotes to a name that says so.
+_NAMES = r"(passw\w*|passphrase|pwd|secret\w*|token|authtoken|api_?key|access_?key|private_?key|key-data|credential\w*)"
+# Shapes that only keys have; an assignment to a name that says so, of a long text in quotes, or without them of what
+# has digits among letters, as few of the names have that a program assigns.
 _SECRET_TEXT = re.compile(
     r"-----BEGIN [A-Z ]*PRIVATE KEY"
-    r"|\b(gh[pousr]_|github_pat_|glpat-|xox[a-z]-|hf_|pypi-|AKIA|ASIA|AIza|ya29\.)[\w.-]{12,}"
-    r"|://[^/\s:@]+:[^/\s@]+@"
-    r"|(passw\w*|pwd|secret\w*|token|api_?key|access_?key|credential\w*)[\"']?\s*[:=]\s*[\"'][^\"'\s]{6,}[\"']",
+    r"|\b(gh[pousr]_|github_pat_|glpat-|xox[a-z]-|hf_|pypi-|AKIA|ASIA|AIza|ya29\.|sk-)[\w.-]{12,}"
+    r"|\beyJ[\w-]{8,}\.eyJ[\w-]{8,}\."
+    r"|://[^/\s:@]*:[^/\s@]+@|://[^/\s:@\"'{}]{16,}@"
+    rf"|{_NAMES}[\"']?\s*[:=]\s*[\"'][^\"'\s]{{6,}}[\"']"
+    rf"|{_NAMES}[\"']?\s*[:=]\s*(?=[\w+/=-]*\d)(?=[\w+/=-]*[a-z])[\w+/=-]{{8,}}([\s;,]|$)",
     re.IGNORECASE,
 )
+# In a file of settings every value of such a name.
+_SETTINGS_FILE = re.compile(r"\.(ya?ml|ini|cfg|conf|toml|properties|sh|bash|zsh|json|txt)$", re.IGNORECASE)
+_SECRET_SETTING = re.compile(rf"{_NAMES}[\"']?\s*[:=]\s*[^\s$<{{(\[#]{{6,}}", re.IGNORECASE)
+_UNNAMEABLE = re.compile(r"[\x00-\x1f\x7f\"\\\ufffd]|\s$")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -54,8 +66,9 @@ def _find_secret(path: str, text: str) -> str | None:
     """Return why a file's lines should not be shown."""
     if _SECRET_FILE.search(path):
         return "its name says that it holds secrets"
+    is_setting = _SETTINGS_FILE.search(path) is not None
     for number, line in enumerate(text.splitlines(), 1):
-        if _SECRET_TEXT.search(line):
+        if _SECRET_TEXT.search(line) or (is_setting and _SECRET_SETTING.search(line)):
             return f"line {number} of its part looks as if it held a secret"
     return None
 
@@ -90,10 +103,17 @@ def _describe_new_file(root: Path, path: str) -> str | LeftOut:
     return f"{head}--- /dev/null\n+++ b/{path}\n@@ -0,0 +1,{len(lines)} @@\n{body}{end}\n"
 
 
+# What a configuration may say otherwise, and `git apply` would not take.
+_PLAIN_DIFF = (
+    "--no-ext-diff", "--no-textconv", "--no-color", "--no-renames", "--submodule=short", "--src-prefix=a/",
+    "--dst-prefix=b/",
+)  # fmt: skip
+
+
 def _describe_change(root: Path, path: str) -> str | LeftOut:
     if _SECRET_FILE.search(path):
         return LeftOut(path=path, why="its name says that it holds secrets")
-    text = ask_git(root, "diff", "--no-ext-diff", "--no-color", "--no-renames", "HEAD", "--", path)
+    text = ask_git(root, "--literal-pathspecs", "diff", *_PLAIN_DIFF, "HEAD", "--", path)
     if text is None:
         return LeftOut(path=path, why="git does not show how it differs")
     if len(text) > MAX_FILE_BYTES:
@@ -104,10 +124,16 @@ def _describe_change(root: Path, path: str) -> str | LeftOut:
 
 
 def _list_parts(source: GitSource) -> Iterator[tuple[str, str | LeftOut]]:
-    for path in source.changed:
-        yield path, _describe_change(source.root, path)
-    for path in source.untracked:
-        yield path, _describe_new_file(source.root, path)
+    """Yield each file with its part of the diff; more files than anybody reads are no code, and take their time."""
+    describers = [*((path, _describe_change) for path in source.changed),
+                  *((path, _describe_new_file) for path in source.untracked)]  # fmt: skip
+    for number, (path, describe) in enumerate(describers):
+        if _UNNAMEABLE.search(path):
+            yield ascii(path)[1:-1], LeftOut(path=ascii(path)[1:-1], why="its name cannot stand in a diff")
+        elif number >= MAX_FILES:
+            yield path, LeftOut(path=path, why=f"it is one of more than {MAX_FILES} files")
+        else:
+            yield path, describe(source.root, path)
 
 
 @lru_cache(maxsize=8)

@@ -18,7 +18,7 @@ from repro.errors import ReproError, TrackingError
 from repro.files import write_atomically
 from repro.formats.fields import dump_mapping, load_mapping
 from repro.tracking.entities import Dataset
-from repro.tracking.run_files import explaining
+from repro.tracking.run_files import explaining, read_text
 
 _META = "meta.yaml"
 
@@ -56,6 +56,10 @@ def keep_dataset(run_dir: Path, dataset: Dataset) -> None:
         _write_once(run_dir / "inputs" / _make_id(dataset_id, run_dir.name), edge)
 
 
+def _load(path: Path) -> dict[str, object]:
+    return load_mapping(read_text(str(path)), where=str(path))
+
+
 def _find_text(content: dict[str, object], key: str) -> str | None:
     return None if content.get(key) is None else str(content[key])
 
@@ -67,7 +71,7 @@ def _read_dataset(run_dir: Path, edge: dict[str, object]) -> Dataset | None:
     if not dataset_id.isalnum():
         raise TrackingError(f"`{dataset_id}` is no dataset's id")
     path = run_dir.parent / "datasets" / dataset_id / _META
-    content = load_mapping(path.read_text(encoding="utf-8"), where=str(path))
+    content = _load(path)
     tags = edge.get("tags")
     return Dataset(
         name=str(content.get("name")),
@@ -85,8 +89,8 @@ def list_dataset_files(run_dir: Path) -> list[str]:
     found = []
     for path in sorted(run_dir.glob(f"inputs/*/{_META}")):
         found.append(path.relative_to(run_dir.parent).as_posix())
-        with suppress(OSError, ReproError, UnicodeDecodeError):
-            dataset_id = load_mapping(path.read_text(encoding="utf-8"), where=str(path)).get("source_id")
+        with suppress(OSError, ReproError):
+            dataset_id = _load(path).get("source_id")
             found.append(f"datasets/{dataset_id}/{_META}")
     return found
 
@@ -96,11 +100,11 @@ def read_datasets(run_dir: Path) -> tuple[Dataset, ...]:
     found = []
     try:
         names = os.listdir(run_dir / "inputs")
-    except FileNotFoundError:
+    except (FileNotFoundError, NotADirectoryError):
         return ()
     for name in names:
         path = run_dir / "inputs" / name / _META
         with suppress(OSError, ReproError):
-            dataset = _read_dataset(run_dir, load_mapping(path.read_text(encoding="utf-8"), where=str(path)))
+            dataset = _read_dataset(run_dir, _load(path))
             found += [dataset] if dataset else []
     return tuple(sorted(found, key=lambda each: (each.name, each.digest)))

@@ -32,6 +32,10 @@ class _NotedExit(SystemExit):
         super().__init__(*([] if code is None else [code]))
         self._watch = watch
 
+    def __reduce__(self) -> tuple[type[SystemExit], tuple[object, ...]]:
+        """Be an ordinary one for another process, e.g. that of an executor which a worker has left."""
+        return SystemExit, self.args
+
     def __del__(self) -> None:
         try:
             sys._getframe(1)
@@ -41,12 +45,14 @@ class _NotedExit(SystemExit):
 
 
 class ExitWatch:
-    """One watch of a process; `on_end` is called once, with the status that its runs deserve."""
+    """One watch of a process; `on_end` is called with the status that its runs deserve.
+
+    A forked child has it too, for the runs that it has started itself: `on_end` leaves its parent's alone.
+    """
 
     def __init__(self, on_end: OnEnd) -> None:
         self._on_end = on_end
         self._status = RunStatus.FINISHED
-        self._owner = os.getpid()
 
     def start(self) -> None:
         """Begin to watch; the signal only where this is the main thread, which alone may ask for it."""
@@ -72,12 +78,12 @@ class ExitWatch:
         raise _NotedExit(self, code)
 
     def _note_termination(self, number: int, frame: FrameType | None) -> None:
-        """End the runs, and then the process as the signal would have."""
-        if os.getpid() == self._owner:
+        """End the runs, and then the process as the signal would have, whether the runs could be ended or not."""
+        try:
             self._on_end(RunStatus.KILLED)
-        signal.signal(signal.SIGTERM, signal.SIG_DFL)
-        os.kill(os.getpid(), signal.SIGTERM)
+        finally:
+            signal.signal(signal.SIGTERM, signal.SIG_DFL)
+            os.kill(os.getpid(), signal.SIGTERM)
 
     def _end(self) -> None:
-        if os.getpid() == self._owner:
-            self._on_end(self._status)
+        self._on_end(self._status)

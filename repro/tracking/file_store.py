@@ -17,7 +17,7 @@ from __future__ import annotations
 import os
 import time
 from collections.abc import Iterator
-from contextlib import suppress
+from contextlib import contextmanager, suppress
 from dataclasses import replace
 from pathlib import Path
 
@@ -55,6 +55,7 @@ from repro.tracking.entities import (
 from repro.tracking.run_files import (
     MetricFiles,
     explaining,
+    find_value,
     keep_first_value,
     read_latest,
     read_points,
@@ -69,6 +70,7 @@ from repro.tracking.store import DEFAULT_EXPERIMENT, find_directory
 META = "meta.yaml"
 TRASH = ".trash"
 NO_EXPERIMENTS = frozenset({TRASH, "models"})  # what the root holds beside experiments
+NO_RUNS = frozenset({"tags", "datasets", "traces", "models"})  # what an experiment holds beside runs
 _METRIC_FILES = MetricFiles()
 
 
@@ -80,6 +82,17 @@ def now_ms() -> int:
 def _new_experiment_id() -> str:
     """Return 18 digits, as MLflow has them."""
     return str(10**17 + int.from_bytes(os.urandom(8), "big") % (9 * 10**17))
+
+
+@contextmanager
+def _reading(kind: str, name: str) -> Iterator[None]:
+    """Turn what the file system refuses into a TrackingError: what went away, or is no file."""
+    try:
+        yield
+    except FileNotFoundError as error:
+        raise TrackingNotFoundError(f"the {kind} `{name}` is gone") from error
+    except OSError as error:
+        raise TrackingError(f"the {kind} `{name}` cannot be read (`{error.filename}`: {error.strerror})") from error
 
 
 def _make_deleted_error(run_id: str) -> TrackingError:
@@ -102,20 +115,24 @@ class FileStore:
     # experiments
 
     def list_experiment_dirs(self, *, deleted: bool = False) -> list[Path]:
-        """Return the directories of the experiments that are there, or in the trash."""
+        """Return the directories of the experiments that are there, or in the trash; what cannot be read is none."""
+        base = self.root / TRASH if deleted else self.root
+        return [base / name for name in sorted(self._list_names(base)) if os.path.isfile(base / name / META)]
+
+    def _list_names(self, base: Path) -> list[str]:
+        """Return what may be experiments in the root or the trash. Raises TrackingError."""
         try:
-            entries = list(os.scandir(self.root / TRASH if deleted else self.root))
+            return [entry.name for entry in os.scandir(base) if entry.name not in NO_EXPERIMENTS]
         except FileNotFoundError:
             return []
-        names = sorted(entry.name for entry in entries if entry.name not in NO_EXPERIMENTS)
-        base = self.root / TRASH if deleted else self.root
-        return [base / name for name in names if (base / name / META).is_file()]
+        except OSError as error:
+            raise TrackingError(f"the store `{base}` cannot be read ({error.strerror})") from error
 
     def _look_for_experiment_dir(self, experiment_id: str) -> Path | None:
         """Return an experiment's directory, also in the trash."""
         if experiment_id not in (*NO_EXPERIMENTS, "", ".", "..") and "/" not in experiment_id:
             for directory in (self.root / experiment_id, self.root / TRASH / experiment_id):
-                if (directory / META).is_file():
+                if os.path.isfile(directory / META):
                     return directory
         return None
 
@@ -135,6 +152,11 @@ class FileStore:
             )
         return directory
 
+    def _locate(self, uri: str) -> str:
+        """Return where artifacts go; a path is one of now, whatever the working directory is later."""
+        place = None if ":" in uri else find_directory(uri, cwd=Path.cwd())
+        return os.path.abspath(place) if place else uri
+
     def _make_experiment(self, experiment_id: str, name: str, artifact_location: str | None) -> Path:
         directory = self.root / experiment_id
         with explaining("experiment", name):
@@ -143,7 +165,7 @@ class FileStore:
             experiment = Experiment(
                 experiment_id=experiment_id,
                 name=name,
-                artifact_location=artifact_location or directory.as_uri(),
+                artifact_location=self._locate(artifact_location) if artifact_location else directory.as_uri(),
                 creation_time_ms=created_ms,
                 last_update_time_ms=created_ms,
             )
@@ -151,15 +173,17 @@ class FileStore:
         return directory
 
     def _read_experiment(self, directory: Path) -> Experiment:
-        path = directory / META
+        path = f"{directory}/{META}"
         stage = "deleted" if directory.parent.name == TRASH else "active"
-        experiment = parse_experiment_meta(path.read_text(encoding="utf-8"), where=str(path))
-        return replace(experiment, lifecycle_stage=stage, tags=read_values(str(directory / "tags")))
+        with _reading("experiment", directory.name):
+            experiment = parse_experiment_meta(read_text(path), where=path)
+            return replace(experiment, lifecycle_stage=stage, tags=read_values(f"{directory}/tags"))
 
     def _write_experiment(self, directory: Path, experiment: Experiment) -> None:
-        path = directory / META
-        text = path.read_text(encoding="utf-8")
-        write_atomically(path, edit_experiment_meta(text, replace(experiment, last_update_time_ms=now_ms())))
+        path = f"{directory}/{META}"
+        with explaining("experiment", directory.name):
+            changed = replace(experiment, last_update_time_ms=now_ms())
+            write_atomically(path, edit_experiment_meta(read_text(path), changed))
 
     def create_experiment(
         self, name: str, *, artifact_location: str | None = None, tags: dict[str, str] | None = None
@@ -194,7 +218,7 @@ class FileStore:
         for directory in (*self.list_experiment_dirs(), *self.list_experiment_dirs(deleted=True)):
             try:
                 experiment = self._read_experiment(directory)
-            except (ReproError, OSError):
+            except ReproError:
                 continue  # a damaged neighbour, or one that goes away, hides no other
             if experiment.name == name:
                 return experiment
@@ -220,7 +244,8 @@ class FileStore:
         moved = target / directory.name
         self._write_experiment(moved, replace(self._read_experiment(moved), lifecycle_stage=stage))
         for run_dir in self.list_run_dirs(moved):
-            self._change(run_dir, lifecycle_stage=stage)
+            with suppress(ReproError):  # a damaged run keeps no other from its mark
+                self._mark(run_dir, stage)
 
     def delete_experiment(self, experiment_id: str) -> None:
         """Mark an active experiment and its runs as deleted."""
@@ -250,7 +275,7 @@ class FileStore:
 
         found = []
         for directory in (*self.list_experiment_dirs(), *self.list_experiment_dirs(deleted=True)):
-            with suppress(ReproError, OSError):  # a damaged neighbour, or one that goes away, hides no other
+            with suppress(ReproError):  # a damaged neighbour, or one that goes away, hides no other
                 found.append(self._read_experiment(directory))
         return find_experiments(found, query)
 
@@ -258,7 +283,7 @@ class FileStore:
 
     def list_run_dirs(self, experiment_dir: Path) -> list[Path]:
         """Return the directories of an experiment's runs."""
-        return [path.parent for path in experiment_dir.glob(f"*/{META}")]
+        return [path.parent for path in experiment_dir.glob(f"*/{META}") if path.parent.name not in NO_RUNS]
 
     def create_run(self, new: NewRun) -> Run:
         """Make a run that is RUNNING."""
@@ -295,15 +320,16 @@ class FileStore:
 
     def _read_experiment_location(self, directory: Path) -> str:
         """Return where an experiment keeps artifacts; of one that lies where it was made, below itself."""
-        path = directory / META
-        return parse_experiment_meta(path.read_text(encoding="utf-8"), where=str(path)).artifact_location
+        path = f"{directory}/{META}"
+        with _reading("experiment", directory.name):
+            return parse_experiment_meta(read_text(path), where=path).artifact_location
 
     def find_run_dir(self, run_id: str) -> Path:
         """Return the directory of a run, also of a deleted one."""
         known = self._run_dirs.get(run_id)
         if known and os.path.isfile(f"{known}/{META}"):
             return Path(known)
-        if run_id.isalnum() and run_id.isascii():
+        if run_id.isalnum() and run_id.isascii() and run_id not in NO_RUNS:
             for directory in self._iterate_experiment_names():
                 if os.path.isfile(f"{directory}/{run_id}/{META}"):
                     self._run_dirs[run_id] = f"{directory}/{run_id}"
@@ -313,26 +339,24 @@ class FileStore:
         )
 
     def _iterate_experiment_names(self) -> Iterator[str]:
-        for base in (str(self.root), f"{self.root}/{TRASH}"):
-            try:
-                names = [entry.name for entry in os.scandir(base) if entry.name not in NO_EXPERIMENTS]
-            except FileNotFoundError:
-                continue
-            yield from (f"{base}/{name}" for name in names)
+        for base in (self.root, self.root / TRASH):
+            yield from (f"{base}/{name}" for name in self._list_names(base))
 
     def get_info(self, run_id: str) -> RunInfo:
         """Return what a run's meta.yaml says."""
         return self._read_info(self.find_run_dir(run_id))
 
     def _read_info(self, run_dir: Path) -> RunInfo:
-        path = run_dir / META
-        return parse_run_meta(path.read_text(encoding="utf-8"), where=str(path))
+        path = f"{run_dir}/{META}"
+        with _reading("run", run_dir.name):
+            return parse_run_meta(read_text(path), where=path)
 
     def read_run(self, run_dir: Path) -> Run:
-        """Return the run of a directory. Raises TrackingError and OSError."""
+        """Return the run of a directory. Raises TrackingError."""
         info = self._read_info(run_dir)
-        tags = read_values(f"{run_dir}/tags")
-        data = RunData(points=read_latest(f"{run_dir}/metrics"), params=read_values(f"{run_dir}/params"), tags=tags)
+        with _reading("run", run_dir.name):
+            tags = read_values(f"{run_dir}/tags")
+            data = RunData(points=read_latest(f"{run_dir}/metrics"), params=read_values(f"{run_dir}/params"), tags=tags)
         if not info.run_name and RUN_NAME in tags:
             info = replace(info, run_name=tags[RUN_NAME])
         return Run(info=info, data=data, datasets=read_datasets(run_dir))
@@ -340,6 +364,11 @@ class FileStore:
     def get_run(self, run_id: str) -> Run:
         """Return a run, also a deleted one."""
         return self.read_run(self.find_run_dir(run_id))
+
+    def _mark(self, run_dir: Path, stage: str) -> None:
+        """Mark a run as `deleted`, from now on, or as `active`; whoever has its metrics open asks again."""
+        _METRIC_FILES.close(str(run_dir))
+        self._change(run_dir, lifecycle_stage=stage)
 
     def _change(self, run_dir: Path, *, only_active: bool = False, **changes: object) -> RunInfo:
         """Change what a run's meta.yaml says; fields that we do not know stay."""
@@ -350,7 +379,7 @@ class FileStore:
             if only_active and before.lifecycle_stage != "active":
                 raise _make_deleted_error(run_dir.name)
             info = replace(before, **changes)  # type: ignore[arg-type]
-            write_atomically(path, edit_run_meta(text, info), durable=False)
+            write_atomically(path, edit_run_meta(text, info, now_ms=now_ms()), durable=False)
         return info
 
     def _get_active_run_dir(self, run_id: str) -> Path:
@@ -378,13 +407,13 @@ class FileStore:
 
     def delete_run(self, run_id: str) -> None:
         """Mark a run as deleted."""
-        self._change(self._get_active_run_dir(run_id), lifecycle_stage="deleted")
+        self._mark(self._get_active_run_dir(run_id), "deleted")
 
     def restore_run(self, run_id: str) -> None:
         """Make a deleted run active again."""
         run_dir = self.find_run_dir(run_id)
         self._get_active_experiment_dir(self._read_info(run_dir).experiment_id)
-        self._change(run_dir, lifecycle_stage="active")
+        self._mark(run_dir, "active")
 
     def search_runs(self, query: RunQuery) -> Page[Run]:
         """Return runs, the newest first where the query has no order; an experiment that does not exist has none."""
@@ -392,13 +421,6 @@ class FileStore:
 
         dirs = [self._look_for_experiment_dir(experiment_id) for experiment_id in query.experiment_ids]
         return search_runs(self.root, [str(each.relative_to(self.root)) for each in dirs if each], query)
-
-    def find_tagged(self, key: str) -> list[RunInfo]:
-        """Return the runs of all experiments that have a tag and are not deleted, the newest first."""
-        check_key("tag", key)
-        infos = [self._read_info(path.parents[1]) for path in self.root.glob(f"*/*/tags/{key}")]
-        active = [info for info in infos if info.lifecycle_stage == "active"]
-        return sorted(active, key=lambda info: info.start_time_ms, reverse=True)
 
     # what is logged
 
@@ -411,15 +433,16 @@ class FileStore:
             for key in keys:
                 check_key(kind, key)
         for key, value in batch.params.items():
-            self._log_param(run_dir, run_id, key, value)
+            self._refuse_other_value(run_id, key, value, find_value(f"{run_dir}/params", key))
+        for key, value in batch.params.items():
+            self._refuse_other_value(run_id, key, value, keep_first_value(f"{run_dir}/params", "parameter", key, value))
         for metric in batch.metrics:
             _METRIC_FILES.append(run_dir, metric.key, metric.point)
         for key, value in batch.tags.items():
             self._set_tag(run_dir, key, value)
 
-    def _log_param(self, run_dir: str, run_id: str, key: str, value: str) -> None:
-        before = keep_first_value(f"{run_dir}/params", "parameter", key, value)
-        if before != value:
+    def _refuse_other_value(self, run_id: str, key: str, value: str, before: str | None) -> None:
+        if before not in (None, value):
             raise TrackingError(f"the parameter `{key}` of run `{run_id}` is `{before}` and cannot become `{value}`")
 
     def log_metric(self, run_id: str, key: str, point: MetricPoint) -> None:
@@ -466,12 +489,13 @@ class FileStore:
         uri = self._artifact_uris.get(run_id)
         if uri is None:
             uri = self._artifact_uris[run_id] = self._read_info(run_dir).artifact_uri
-        if uri.endswith(f"{run_dir.parent.name}/{run_id}/artifacts") or uri.startswith("mlflow-artifacts:"):
+        if uri.startswith("mlflow-artifacts:"):
             return ArtifactFiles(run_dir / "artifacts")
         place = find_directory(uri, cwd=Path.cwd())
         if place is None:
             raise TrackingError(f"the artifacts of run `{run_id}` are kept elsewhere: `{clean_url(uri)}`")
-        return ArtifactFiles(place)
+        is_own = place.parts[-3:] == (run_dir.parent.name, run_id, "artifacts")
+        return ArtifactFiles(run_dir / "artifacts" if is_own else place)
 
     def list_artifacts(self, run_id: str, path: str = "") -> list[Artifact]:
         """Return what lies directly in a directory of a run's artifacts."""

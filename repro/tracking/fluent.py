@@ -9,42 +9,72 @@ import os
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
-from repro.errors import TrackingError, TrackingNotFoundError, UsageError
+from repro.errors import TrackingError, UsageError
 from repro.formats.run_meta import Experiment, MetricPoint
-from repro.tracking.active_experiment import find_active_experiment_id, get_active_client
-from repro.tracking.active_run import active_run, require_run
-from repro.tracking.client import Client
-from repro.tracking.entities import MAX_RESULTS, Artifact, ExperimentQuery, Run, RunQuery, ViewType
+from repro.tracking.active_experiment import find_active_experiment_id, get_active_client, get_experiment_named
+from repro.tracking.active_run import active_run, is_active, require_run
+from repro.tracking.client import Client, as_tuple, make_point, now_ms, parse_view
+from repro.tracking.entities import MAX_RESULTS, Artifact, ExperimentQuery, Metric, Run, RunQuery, ViewType
 from repro.tracking.paging import find_experiments, find_runs
 
 
-def log_param(key: str, value: object) -> object:
-    """Log a parameter as text and return its value; the same value may be logged again, another not."""
+def _choose(run_id: str | None) -> tuple[Client, str]:
+    """Return the client and the id of the run that is meant, by default the active one, started where there is none."""
+    if run_id is not None:
+        return _find_client(), run_id
     run = require_run()
-    return run.client.log_param(run.info.run_id, key, value)
+    return run.client, run.info.run_id
 
 
-def log_params(params: Mapping[str, object]) -> None:
+def log_param(key: str, value: object, synchronous: bool | None = None) -> object:
+    """Log a parameter as text and return its value; the same value may be logged again, another not.
+
+    What was logged is kept when the call returns, whatever `synchronous` says, here and below: it is MLflow's word.
+    """
+    client, target = _choose(None)
+    return client.log_param(target, key, value)
+
+
+def log_params(params: Mapping[str, object], synchronous: bool | None = None, run_id: str | None = None) -> None:
     """Log parameters."""
-    run = require_run()
-    run.client.log_batch(run.run_id, params=params)
+    client, target = _choose(run_id)
+    client.log_batch(target, params=params)
 
 
-def log_metric(key: str, value: float, step: float | None = None, timestamp: float | None = None) -> float:
+def log_metric(
+    key: str,
+    value: float,
+    step: float | None = None,
+    timestamp: float | None = None,
+    *,
+    synchronous: bool | None = None,
+    run_id: str | None = None,
+) -> float:
     """Log a value of a metric and return it; `timestamp` is milliseconds since the epoch, else now.
 
     It and `step`, by default 0, are rounded to whole numbers. NaN and infinities are values.
     """
-    run = require_run()
-    run.client.log_metric(run.info.run_id, key, value, timestamp, step)
+    if run_id is None:  # a training loop's hot path
+        run = require_run()
+        run.client.log_metric(run.info.run_id, key, value, timestamp, step)
+    else:
+        _find_client().log_metric(run_id, key, value, timestamp, step)
     return value
 
 
-def log_metrics(metrics: Mapping[str, float], step: float | None = None, timestamp: float | None = None) -> None:
-    """Log metrics of one step."""
-    run = require_run()
-    for key, value in metrics.items():
-        run.client.log_metric(run.run_id, key, value, timestamp, step)
+def log_metrics(
+    metrics: Mapping[str, float],
+    step: float | None = None,
+    timestamp: float | None = None,
+    *,
+    synchronous: bool | None = None,
+    run_id: str | None = None,
+) -> None:
+    """Log metrics of one step and time; nothing where one of them is no number."""
+    client, target = _choose(run_id)
+    time_ms = now_ms() if timestamp is None else timestamp
+    points = [Metric(key=str(key), point=make_point(value, time_ms, step)) for key, value in metrics.items()]
+    client.log_batch(target, points)
 
 
 def log_batch(
@@ -57,13 +87,13 @@ def log_batch(
     run.client.log_batch(run.run_id, metrics, params, tags)
 
 
-def set_tag(key: str, value: object) -> None:
+def set_tag(key: str, value: object, synchronous: bool | None = None) -> None:
     """Set a tag of the run."""
     run = require_run()
     run.client.set_tag(run.run_id, key, value)
 
 
-def set_tags(tags: Mapping[str, object]) -> None:
+def set_tags(tags: Mapping[str, object], synchronous: bool | None = None) -> None:
     """Set tags of the run."""
     run = require_run()
     run.client.log_batch(run.run_id, tags=tags)
@@ -75,28 +105,32 @@ def delete_tag(key: str) -> None:
     run.client.delete_tag(run.run_id, key)
 
 
-def log_artifact(local_path: str | os.PathLike[str], artifact_path: str | None = None) -> list[Artifact]:
+def log_artifact(
+    local_path: str | os.PathLike[str], artifact_path: str | None = None, run_id: str | None = None
+) -> list[Artifact]:
     """Keep a file, or a directory under its name, with the run, and return what lies beside it."""
-    run = require_run()
-    return run.client.log_artifact(run.run_id, local_path, artifact_path)
+    client, target = _choose(run_id)
+    return client.log_artifact(target, local_path, artifact_path)
 
 
-def log_artifacts(local_dir: str | os.PathLike[str], artifact_path: str | None = None) -> list[Artifact]:
+def log_artifacts(
+    local_dir: str | os.PathLike[str], artifact_path: str | None = None, run_id: str | None = None
+) -> list[Artifact]:
     """Keep what lies in a directory with the run, and return the listing."""
-    run = require_run()
-    return run.client.log_artifacts(run.run_id, local_dir, artifact_path)
+    client, target = _choose(run_id)
+    return client.log_artifacts(target, local_dir, artifact_path)
 
 
-def log_text(text: str, artifact_file: str) -> None:
+def log_text(text: str, artifact_file: str, run_id: str | None = None) -> None:
     """Keep a text with the run as the file `artifact_file`."""
-    run = require_run()
-    run.client.log_text(run.run_id, text, artifact_file)
+    client, target = _choose(run_id)
+    client.log_text(target, text, artifact_file)
 
 
-def log_dict(dictionary: object, artifact_file: str) -> None:
+def log_dict(dictionary: object, artifact_file: str, run_id: str | None = None) -> None:
     """Keep a mapping or list with the run, as YAML where the name ends in `.yaml` or `.yml`, else as JSON."""
-    run = require_run()
-    run.client.log_dict(run.run_id, dictionary, artifact_file)
+    client, target = _choose(run_id)
+    client.log_dict(target, dictionary, artifact_file)
 
 
 def log_figure(figure: object, artifact_file: str, *, save_kwargs: Mapping[str, object] | None = None) -> None:
@@ -105,10 +139,10 @@ def log_figure(figure: object, artifact_file: str, *, save_kwargs: Mapping[str, 
     run.client.log_figure(run.run_id, figure, artifact_file, save_kwargs=save_kwargs)
 
 
-def log_table(data: object, artifact_file: str) -> None:
+def log_table(data: object, artifact_file: str, run_id: str | None = None) -> None:
     """Keep a table with the run, appended where the file is there; see `Client.log_table`."""
-    run = require_run()
-    run.client.log_table(run.run_id, data, artifact_file)
+    client, target = _choose(run_id)
+    client.log_table(target, data, artifact_file)
 
 
 def flush() -> None:
@@ -141,7 +175,7 @@ def get_metric_history(key: str, run_id: str | None = None) -> list[MetricPoint]
 
 def delete_run(run_id: str) -> None:
     """Mark a run as deleted. Raises TrackingError for the active one."""
-    if (run := active_run()) and run.run_id == run_id:
+    if is_active(run_id):
         raise TrackingError(f"the run `{run_id}` is active and cannot be deleted", hint="end it first")
     _find_client().delete_run(run_id)
 
@@ -163,17 +197,22 @@ def download_artifacts(
     artifact_path: str | None = None,
     dst_path: str | os.PathLike[str] | None = None,
 ) -> str:
-    """Bring artifacts to a local directory and return the path; by URI, or by run and path.
+    """Bring artifacts to a local directory, made where it is missing, and return the path; by URI, or by run and path.
 
     URIs: `runs:/<run id>/<path>`, `mlflow-artifacts:/<experiment>/<run id>/artifacts/<path>`, a `file:` URI or a path,
     which are where they are unless `dst_path` is given. Raises UsageError and TrackingNotFoundError.
     """
     from repro.tracking.artifact_uri import bring
+    from repro.tracking.run_files import explaining
 
     if artifact_uri is not None and (run_id is not None or artifact_path is not None):
         raise UsageError("artifacts are named by a URI, or by run and path", hint="give one of them")
-    uri = artifact_uri if artifact_uri is not None else f"runs:/{_choose_run_id(run_id)}/{artifact_path or ''}"
-    return bring(_find_client(), uri, dst_path)
+    if dst_path is not None:
+        with explaining("directory", os.fspath(dst_path)):
+            os.makedirs(dst_path, exist_ok=True)
+    if artifact_uri is None:
+        return _find_client().download_artifacts(_choose_run_id(run_id), artifact_path or "", dst_path)
+    return bring(_find_client(), artifact_uri, dst_path)
 
 
 def create_experiment(name: str, artifact_location: str | None = None, tags: Mapping[str, object] | None = None) -> str:
@@ -191,10 +230,7 @@ def get_experiment(experiment_id: str | None = None, *, name: str | None = None)
     client = get_active_client()
     if name is None:
         return client.get_experiment(experiment_id or find_active_experiment_id())
-    found = client.get_experiment_by_name(name)
-    if found is None:
-        raise TrackingNotFoundError(f"there is no experiment `{name}`")
-    return found
+    return get_experiment_named(client, name)
 
 
 def get_experiment_by_name(name: str) -> Experiment | None:
@@ -203,13 +239,13 @@ def get_experiment_by_name(name: str) -> Experiment | None:
 
 
 def search_experiments(
-    view_type: ViewType | str = ViewType.ACTIVE_ONLY,
+    view_type: ViewType | str | int = ViewType.ACTIVE_ONLY,
     max_results: int | None = None,
     filter_string: str | None = None,
-    order_by: Sequence[str] = (),
+    order_by: Sequence[str] | None = None,
 ) -> list[Experiment]:
     """Return experiments, all that there are unless `max_results` says how many; see docs/tracking.md."""
-    query = ExperimentQuery(filter=filter_string or "", view=ViewType(view_type), order_by=tuple(order_by))
+    query = ExperimentQuery(filter=filter_string or "", view=parse_view(view_type), order_by=as_tuple(order_by))
     return find_experiments(get_active_client().store, query, limit=max_results)
 
 
@@ -249,17 +285,17 @@ def _choose_experiments(
     if all_of_them:
         return [each.experiment_id for each in search_experiments(ViewType.ALL)]
     if names is not None:
-        found = (client.get_experiment_by_name(name) for name in names)
+        found = (client.get_experiment_by_name(name) for name in as_tuple(names))
         return [each.experiment_id for each in found if each]
-    return list(experiment_ids) if experiment_ids is not None else [find_active_experiment_id()]
+    return list(as_tuple(experiment_ids)) if experiment_ids is not None else [find_active_experiment_id()]
 
 
 def search_runs(
     experiment_ids: Sequence[str] | None = None,
-    filter_string: str = "",
-    run_view_type: ViewType | str = ViewType.ACTIVE_ONLY,
+    filter_string: str | None = "",
+    run_view_type: ViewType | str | int = ViewType.ACTIVE_ONLY,
     max_results: int = MAX_RESULTS * 2,
-    order_by: Sequence[str] = (),
+    order_by: Sequence[str] | None = None,
     output_format: str = "list",
     search_all_experiments: bool = False,
     experiment_names: Sequence[str] | None = None,
@@ -274,7 +310,10 @@ def search_runs(
     client = get_active_client()
     ids = _choose_experiments(client, experiment_ids, experiment_names, all_of_them=search_all_experiments)
     query = RunQuery(
-        experiment_ids=tuple(ids), filter=filter_string, view=ViewType(run_view_type), order_by=tuple(order_by)
+        experiment_ids=tuple(ids),
+        filter=filter_string or "",
+        view=parse_view(run_view_type),
+        order_by=as_tuple(order_by),
     )
     found = find_runs(client.store, query, limit=max_results)
     if output_format == "list":

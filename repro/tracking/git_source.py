@@ -34,7 +34,8 @@ class GitSource:
 _CODE = (".", *(f":(exclude,glob)**/{name}" for name in ("mlruns/**", "mlartifacts/**", "mlflow.db*")))
 
 
-def _find_repository(directory: Path) -> Path | None:
+def find_repository(directory: Path) -> Path | None:
+    """Return the work tree that a directory lies in, None where it is in none."""
     return next((each for each in (directory, *directory.parents) if (each / ".git").exists()), None)
 
 
@@ -96,7 +97,7 @@ def _read_source(root: Path) -> GitSource | None:
 
 def find_git_source(directory: Path) -> GitSource | None:
     """Return the commit that a directory's repository stands at, None without one; no process starts for nothing."""
-    root = _find_repository(directory.resolve())
+    root = find_repository(directory.resolve())
     return _read_source(root) if root else None
 
 

@@ -35,7 +35,8 @@ def _find_source(tags: Mapping[str, str], *, cwd: Path) -> tuple[str, Path] | No
     name = tags.get("mlflow.source.name", "")
     if not name or name.startswith("<"):
         return None
-    path = Path(unquote(urlsplit(name).path)) if name.startswith("file:") else cwd / name
+    base, _, subdirectory = name.partition("#") if name.startswith("file:") else (name, "", "")
+    path = Path(unquote(urlsplit(base).path), subdirectory) if name.startswith("file:") else cwd / name
     return tags.get("mlflow.source.type", ""), path.resolve()
 
 

@@ -20,6 +20,7 @@ from repro.environments.ready import FILE_NAME as READY
 from repro.errors import ReproError
 from repro.files import remove_tree
 from repro.formats.lockfile import FILE_NAME
+from repro.formats.redaction import redact
 from repro.inside.observe import find_started_before, install
 from repro.inside.process_facts import describe_process
 from repro.snapshots.hardware import read_hardware
@@ -115,7 +116,7 @@ def _noting_errors(store: Store, run_id: str) -> Iterator[None]:
         yield
     except Exception as error:
         with suppress(Exception):
-            store.set_tag(run_id, "repro.record.error", f"{type(error).__name__}: {error}")
+            store.set_tag(run_id, "repro.record.error", redact(f"{type(error).__name__}: {error}"))
 
 
 class OwnRecord:

@@ -1,7 +1,8 @@
 """Mark the process that a run lives in, and tell later whether it is there still.
 
-The mark is a run's tag: the host, the boot (`/proc/sys/kernel/random/boot_id`), the process id and when it started, in
-clock ticks since the boot (proc(5)), so that another process with the same id is not taken for it.
+The mark is a run's tag: the host, the boot (`/proc/sys/kernel/random/boot_id`), the process id, in which namespace that
+counts (pid_namespaces(7)), and when it started, in clock ticks since the boot (proc(5)), so that another process with
+the same id is not taken for it.
 """
 
 from __future__ import annotations
@@ -32,6 +33,7 @@ class ProcessMark:
     boot: str
     pid: int
     started: int
+    namespace: str = ""
 
 
 def _read_start(pid: int) -> int | None:
@@ -44,10 +46,35 @@ def _read_start(pid: int) -> int | None:
     return None if fields[0] in (b"Z", b"X") else int(fields[19])
 
 
+def _find_namespace() -> str:
+    """Return what names the process ids of this container, empty where nothing does."""
+    try:
+        return os.readlink("/proc/self/ns/pid")
+    except OSError:
+        return ""
+
+
+def _is_hidden(pid: int) -> bool:
+    """Tell whether a process is there of which /proc shows nothing: of another user (`hidepid`), or without /proc."""
+    try:
+        os.kill(pid, 0)
+    except (ProcessLookupError, OverflowError):
+        return False
+    except PermissionError:
+        pass
+    return not os.path.exists(f"/proc/{pid}/stat")
+
+
 def mark_process(pid: int | None = None) -> str:
     """Return the tag of a process, by default of this one."""
     pid = os.getpid() if pid is None else pid
-    mark = ProcessMark(host=os.uname().nodename, boot=find_boot(), pid=pid, started=_read_start(pid) or 0)
+    mark = ProcessMark(
+        host=os.uname().nodename,
+        boot=find_boot(),
+        pid=pid,
+        started=_read_start(pid) or 0,
+        namespace=_find_namespace(),
+    )
     return json.dumps(asdict(mark), sort_keys=True)
 
 
@@ -56,16 +83,28 @@ def parse_mark(text: str) -> ProcessMark | None:
     try:
         fields = json.loads(text)
         return ProcessMark(
-            host=str(fields["host"]), boot=str(fields["boot"]), pid=int(fields["pid"]), started=int(fields["started"])
+            host=str(fields["host"]),
+            boot=str(fields["boot"]),
+            pid=int(fields["pid"]),
+            started=int(fields["started"]),
+            namespace=str(fields.get("namespace", "")),
         )
-    except (ValueError, KeyError, TypeError):
+    except (ValueError, KeyError, TypeError, AttributeError, RecursionError):
         return None
 
 
 def find_life(mark: ProcessMark) -> Life:
-    """Tell whether a process is there; one of another host cannot be seen, one of an earlier boot is gone."""
+    """Tell whether a process is there; one of another host or container cannot be seen, one of an earlier boot is gone.
+
+    One of which its system shows nothing is as good as elsewhere.
+    """
     if mark.host != os.uname().nodename:
         return Life.ELSEWHERE
     if mark.boot != find_boot():
         return Life.GONE
-    return Life.ALIVE if _read_start(mark.pid) == mark.started else Life.GONE
+    if mark.namespace and mark.namespace != _find_namespace():
+        return Life.ELSEWHERE
+    started = _read_start(mark.pid)
+    if started is None and mark.pid > 0 and _is_hidden(mark.pid):
+        return Life.ELSEWHERE
+    return Life.ALIVE if started == mark.started else Life.GONE

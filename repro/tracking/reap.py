@@ -67,6 +67,12 @@ def judge(run: Run, *, now_ms: int, older_than_ms: int | None) -> Verdict:
     return Verdict.ELSEWHERE if life is Life.ELSEWHERE else Verdict.UNKNOWN
 
 
+def _still_runs(store: Store, run: Run) -> bool:
+    """Tell whether a run says RUNNING now; its process may have ended it just before it was seen to be gone."""
+    info = store.get_run(run.run_id).info
+    return info.status is RunStatus.RUNNING and info.lifecycle_stage == "active"
+
+
 def reap_runs(store: Store, *, now_ms: int, older_than_ms: int | None = None, dry_run: bool = False) -> list[Reaping]:
     """End the runs of a store whose process is gone, with the time of their last sign; return all that say RUNNING.
 
@@ -76,11 +82,11 @@ def reap_runs(store: Store, *, now_ms: int, older_than_ms: int | None = None, dr
     query = RunQuery(
         experiment_ids=tuple(each.experiment_id for each in experiments), filter="attributes.status = 'RUNNING'"
     )
-    found = [
+    judged = [
         Reaping(run=run, verdict=judge(run, now_ms=now_ms, older_than_ms=older_than_ms))
         for run in find_runs(store, query)
-        if run.info.status is RunStatus.RUNNING
     ]
+    found = [each for each in judged if not each.verdict.is_end or _still_runs(store, each.run)]
     for each in found:
         if each.verdict.is_end and not dry_run:
             store.update_run(each.run.run_id, status=RunStatus.KILLED, end_time_ms=_find_last_sign_ms(each.run))

@@ -11,17 +11,18 @@ from __future__ import annotations
 
 import errno
 import os
-import re
+import time
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, suppress
 from threading import RLock
 
 from repro.errors import TrackingError
-from repro.files import new_nonce, write_atomically
-from repro.formats.run_meta import MetricPoint, check_key, format_metric_line, parse_metric_line
+from repro.files import new_nonce, unlink, write_atomically
+from repro.formats.run_meta import HALF_WRITTEN, MetricPoint, check_key, format_metric_line, parse_metric_line
 
-HALF_WRITTEN = re.compile(r"\.[0-9a-f]{8}\.tmp")  # see repro.files.write_atomically
 _MAX_OPEN = 128
+_LONGEST_LINE = 4096
+_NO_LINKS = (errno.EPERM, errno.ENOTSUP, errno.ENOSYS, errno.EMLINK)
 
 
 @contextmanager
@@ -30,7 +31,9 @@ def explaining(kind: str, key: str) -> Iterator[None]:
     try:
         yield
     except OSError as error:
-        raise TrackingError(f"the {kind} `{key}` cannot be written ({error.strerror})") from error
+        raise TrackingError(f"the {kind} `{key}` cannot be written ({error.strerror or error})") from error
+    except UnicodeEncodeError as error:  # half of a pair of surrogates, e.g. of a file's name
+        raise TrackingError(f"the {kind} `{key}` cannot be written: it holds what is no Unicode text") from error
 
 
 def list_keys(directory: str) -> Iterator[tuple[str, str]]:
@@ -60,6 +63,12 @@ def read_values(directory: str) -> dict[str, str]:
         with suppress(FileNotFoundError):
             values[key] = read_text(path)
     return values
+
+
+def find_value(directory: str, key: str) -> str | None:
+    """Return a value, None where there is none. Raises TrackingError."""
+    path = f"{directory}/{key}"
+    return read_text(path) if os.path.isfile(path) else None
 
 
 def write_value(directory: str, kind: str, key: str, value: str) -> None:
@@ -97,17 +106,29 @@ def keep_first_value(directory: str, kind: str, key: str, value: str) -> str:
     temporary = f"{os.path.dirname(path)}/.{new_nonce()}.tmp"
     with explaining(kind, key):
         os.makedirs(os.path.dirname(path), exist_ok=True)
-        with open(temporary, "xb") as file:
-            file.write(value.encode())
         try:
-            os.link(temporary, path)
+            with open(temporary, "xb") as file:
+                file.write(value.encode())
+            _put_first(temporary, path)
         except FileExistsError:
             if os.path.isdir(path):
                 raise
             return read_text(path)
         finally:
-            os.unlink(temporary)
+            unlink(temporary)
     return value
+
+
+def _put_first(temporary: str, path: str) -> None:
+    """Move a file to a place that is free; without links (FAT, some shares) the check and the move are two steps."""
+    try:
+        os.link(temporary, path)
+    except OSError as error:
+        if error.errno not in _NO_LINKS:
+            raise
+        if os.path.exists(path):
+            raise FileExistsError(errno.EEXIST, os.strerror(errno.EEXIST), path) from error
+        os.replace(temporary, path)
 
 
 def remove_value(directory: str, kind: str, key: str) -> bool:
@@ -138,6 +159,37 @@ def read_latest(directory: str) -> dict[str, MetricPoint]:
     return latest
 
 
+def _take_back(descriptor: int, written: int) -> None:
+    """Remove the part of a line that was written to the end of a file that has no room for more. Raises OSError."""
+    end = os.lseek(descriptor, 0, os.SEEK_CUR)
+    if os.fstat(descriptor).st_size == end:  # nobody has written behind it
+        os.ftruncate(descriptor, end - written)
+    raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+
+def _find_torn_line(path: str) -> tuple[int, int] | None:
+    """Return the size of a file that does not end with a line, and where its last line begins."""
+    with open(path, "rb") as file:
+        size = file.seek(0, os.SEEK_END)
+        file.seek(max(size - _LONGEST_LINE, 0))
+        tail = file.read()
+    return None if not tail or tail.endswith(b"\n") else (size, size - len(tail) + tail.rfind(b"\n") + 1)
+
+
+def _cut_torn_line(path: str) -> None:
+    """Remove a last line without end, of a machine that went down: what is appended would become a part of it.
+
+    A line that another process is just writing is whole a moment later. Raises OSError.
+    """
+    if not os.path.exists(path):
+        return
+    torn = _find_torn_line(path)
+    if torn:
+        time.sleep(0.01)
+        if torn == _find_torn_line(path):
+            os.truncate(path, torn[1])
+
+
 class MetricFiles:
     """The metric files that this process appends to, kept open: one write is all that a point costs.
 
@@ -156,6 +208,7 @@ class MetricFiles:
         check_key("metric", key)
         path = f"{run_dir}/metrics/{key}"
         flags = os.O_WRONLY | os.O_APPEND | os.O_CREAT | os.O_CLOEXEC
+        _cut_torn_line(path)
         try:
             descriptor = os.open(path, flags, 0o644)
         except FileNotFoundError:
@@ -166,11 +219,6 @@ class MetricFiles:
         self._descriptors[run_dir, key] = descriptor
         return descriptor
 
-    def _write(self, descriptor: int, key: str, line: bytes) -> None:
-        with explaining("metric", key):
-            if os.write(descriptor, line) != len(line):
-                raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
-
     def append(self, run_dir: str, key: str, point: MetricPoint) -> None:
         """Append a point. Raises TrackingError."""
         with self._lock:
@@ -178,7 +226,11 @@ class MetricFiles:
             if descriptor is None:
                 with explaining("metric", key):
                     descriptor = self._open(run_dir, key)
-            self._write(descriptor, key, format_metric_line(point).encode())
+            with explaining("metric", key):
+                line = format_metric_line(point).encode()
+                written = os.write(descriptor, line)
+                if written != len(line):
+                    _take_back(descriptor, written)
 
     def append_to_open(self, run_dir: str | None, key: str, point: MetricPoint) -> bool:
         """Append a point where the metric's file is open, and tell whether it was. Raises TrackingError."""
@@ -188,11 +240,12 @@ class MetricFiles:
             if descriptor is None:
                 return False
             try:
-                if os.write(descriptor, line) == len(line):
-                    return True
+                written = os.write(descriptor, line)
+                if written != len(line):
+                    _take_back(descriptor, written)
             except OSError as error:
                 raise TrackingError(f"the metric `{key}` cannot be written ({error.strerror})") from error
-        raise TrackingError(f"the metric `{key}` cannot be written (no space is left)")
+        return True
 
     def close(self, run_dir: str) -> None:
         """Close the files of a run."""

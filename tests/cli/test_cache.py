@@ -171,6 +171,24 @@ def test_an_environment_a_project_is_linked_to_stays(project: Path, cli: Cli) ->
     assert path.exists()
 
 
+def test_an_environment_stays_while_a_link_that_was_made_anywhere_leads_to_it(
+    project: Path, cli: Cli, tmp_path: Path
+) -> None:
+    link = tmp_path / "elsewhere"
+    cli("restore", str(project), f"--link={link}")
+    path = link.resolve()
+    (project / "requirements-lock.txt").write_text("alpha==1.0\n")
+    make_old(path)
+    for _ in range(2):
+        cli("cache", "prune", "--unreferenced")
+        assert path.exists()
+    (found,) = ask(cli, "cache", "list")["environments"]  # type: ignore[misc]
+    assert (found["busy"], found["projects"]) == ("linked from a project", [])
+    link.unlink()
+    cli("cache", "prune")
+    assert not path.exists()
+
+
 def test_an_environment_whose_key_is_locked_stays(project: Path, cli: Cli, store: Store) -> None:
     path = restore(cli, project)
     make_old(path)
@@ -461,6 +479,38 @@ def test_what_dead_processes_left_goes_and_what_living_ones_hold_stays(project: 
         assert is_held
         cli("cache", "prune")
         assert names_of(store, "tmp") == {"0000bbbb"}
+
+
+def test_locks_go_with_what_they_were_for_unless_somebody_holds_one(
+    project: Path, cli: Cli, store: Store, tmp_path: Path
+) -> None:
+    path = restore(cli, project)
+    cli("restore", str(project), "--into", str(tmp_path / "own"))
+    held = f"{path.parent.name}.lock"
+    before = names_of(store, "flocks")
+    assert held in before
+    assert {name.partition("-")[0] for name in before - {held}} == {"into", "store.lock", "tree"}
+    cli("cache", "prune")
+    assert names_of(store, "flocks") - {"trash.lock"} == {name for name in before if not name.startswith("into-")}
+    make_old(path)
+    tree = next(name for name in before if name.startswith("tree-"))
+    with hold_free_lock(store.room("flocks", tree)) as is_held:
+        assert is_held
+        cli("cache", "prune")
+    assert names_of(store, "flocks", "trees") >= {tree, "store.lock"}
+    cli("cache", "prune")
+    assert names_of(store, "flocks") == {"store.lock", "trash.lock"}
+    assert restore(cli, project).exists()
+
+
+def test_what_trying_out_links_left_goes_when_it_is_old(project: Path, cli: Cli, store: Store) -> None:
+    restore(cli, project)
+    for command in (("cache", "info"), ("cache", "prune"), ("doctor", "--offline")):
+        for name in ("dead", "live"):
+            Path(store.root, f".repro-probe-{name}").mkdir(exist_ok=True)
+        os.utime(Path(store.root, ".repro-probe-dead"), (LONG_AGO, LONG_AGO))
+        cli(*command)
+        assert [each.name for each in Path(store.root).glob(".repro-probe-*")] == [".repro-probe-live"]
 
 
 def test_notes_that_lead_nowhere_go(project: Path, cli: Cli, store: Store) -> None:

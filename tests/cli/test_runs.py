@@ -42,7 +42,7 @@ def points(*values: float) -> list[MetricPoint]:
 @pytest.mark.parametrize(
     ("values", "line"),
     [((), ""), ((1.0,), "▁"), ((0.0, 1.0), "▁█"), ((3.0, 3.0), "▁▁"), ((0.0, float("nan"), 7.0), "▁ █"),
-     ((float("nan"),), " "), ((0.0, float("inf"), 1.0), "▁ █")],
+     ((float("nan"),), " "), ((0.0, float("inf"), 1.0), "▁ █"), ((-1.7e308, 0.0, 1.7e308), "▁▅█"), ((0, 5e-324), "▁▁")],
 )  # fmt: skip
 def test_a_metrics_course_is_drawn_in_a_line(values: tuple[float, ...], line: str) -> None:
     assert draw_sparkline(points(*values)) == line
@@ -105,6 +105,7 @@ def test_a_run_is_deleted_and_brought_back(store: ReadableStore, cli: Cli) -> No
         (("runs", "show", "0" * 32), 5, f"there is no run `{'0' * 32}`"),
         (("runs", "list", "-x", "wine"), 5, "there is no experiment `wine`"),
         (("runs", "compare", "a"), 2, "one run cannot be compared"),
+        (("runs", "list", "-n", "-1"), 2, "`-1` is no number of runs"),
         (("runs", "lst"), 2, "did you mean `repro runs list`?"),
         (("runs", "reap", "--older-than", "soon"), 2, "`soon` is no period"),
         (("experiments", "delete", "0"), 5, "the default experiment cannot be deleted"),
@@ -195,3 +196,38 @@ def test_runs_whose_process_is_gone_are_ended(store: ReadableStore, cli: Cli) ->
     cli("runs", "reap", "--older-than", "1d")
     stands = [store.get_info(run_id).status.name for run_id in (alive, elsewhere, unknown)]
     assert stands == ["RUNNING", "KILLED", "KILLED"]
+
+
+def run_on_a_terminal(*args: str) -> str:
+    """Run the command with its output on a terminal, and return what that is sent."""
+    ours, its = os.openpty()
+    with subprocess.Popen([sys.executable, "-m", "repro", *args], stdout=its, stderr=its, stdin=its) as process:
+        os.close(its)
+        shown = b""
+        try:
+            while block := os.read(ours, 1 << 16):
+                shown += block
+        except OSError:  # Linux says so that nobody has the other end any more
+            pass
+    os.close(ours)
+    assert process.returncode == 0, shown.decode()
+    return shown.decode()
+
+
+@pytest.mark.parametrize("deed", [("runs", "list"), ("runs", "show"), ("runs", "compare"), ("experiments", "list")])
+def test_no_value_is_obeyed_by_the_terminal(store: ReadableStore, deed: tuple[str, ...]) -> None:
+    hostile = "[/red]\x1b[2J\x07 a\nb"
+    store.create_experiment(hostile)
+    first, second = (store.start(name=hostile, tags={"t": hostile}) for _ in range(2))
+    store.log_param(first, "p", hostile)
+    words = {"show": (first,), "compare": (first, second)}.get(deed[1], ())
+    shown = run_on_a_terminal(*deed, *words)
+    assert "[/red]" in shown
+    assert "\x1b[2J" not in shown
+    assert "\x07" not in shown
+    assert (
+        "\x1b[2J"
+        not in subprocess.run(
+            [sys.executable, "-m", "repro", *deed, *words], capture_output=True, text=True, check=True
+        ).stdout
+    )

@@ -3,12 +3,38 @@
 from __future__ import annotations
 
 import os
+import random
+import subprocess
+import sys
 import time
 from pathlib import Path
+
+from conftest import Cli
 
 from repro.environments.machine import Machine
 from repro.environments.snapshot import take_for, write_lock
 from repro.environments.store import Store, locate_store
+
+TOKEN = f"victim-{os.getpid()}-{random.getrandbits(32):08x}"
+"""A word in the environment of every process that is to be killed, to find those that it has left."""
+
+
+def pick_seed() -> int:
+    """Return what random moments are drawn from: FAULTS_SEED replays those of another time."""
+    return int(os.environ.get("FAULTS_SEED") or random.getrandbits(32))
+
+
+def start_paused(cli: Cli, *args: str, log: Path | None = None) -> subprocess.Popen[str]:
+    """Start the command so that it makes a pause before each of the short steps of a build (see paused_repro.py)."""
+    environ = {**os.environ, "MLFLOW_SNAPSHOT_CACHE": str(cli.cache), "FAULTS_TOKEN": TOKEN}
+    return subprocess.Popen(
+        [sys.executable, str(Path(__file__).with_name("paused_repro.py")), *args],
+        env={**environ, "FAULTS_LOG": str(log)} if log else environ,
+        stdin=subprocess.DEVNULL,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+    )
 
 
 def open_store(cache: Path) -> Store:

@@ -11,16 +11,15 @@ import subprocess
 import sys
 import zipfile
 from collections.abc import Callable
-from dataclasses import replace
 from pathlib import Path
 
 import pytest
 from conftest import Cli, LocalIndex, TestEnvironment, commit_all, get_uv, make_project, make_wheel
+from locks import add, keep, lock_alpha
 
 from repro.environments.bundle import Wheel, write_bundle
 from repro.environments.machine import Machine
 from repro.environments.satisfy import look_here
-from repro.environments.snapshot import write_lock
 from repro.errors import RestoreError
 from repro.files import sha256_file
 from repro.formats.direct_url import Archive, Editable, Index, System, Vcs
@@ -33,9 +32,7 @@ from repro.snapshots.load import load_lock
 def lock(index: LocalIndex, cli: Cli, monkeypatch: pytest.MonkeyPatch) -> Path:
     """The lock of alpha and beta, here."""
     monkeypatch.setenv("MLFLOW_PYTHON_BIN", sys.executable)
-    Path("r.in").write_text("alpha\n")
-    cli("lock", "r.in")
-    return Path("requirements-lock.txt")
+    return lock_alpha(cli)
 
 
 @pytest.fixture
@@ -43,20 +40,6 @@ def elsewhere(tmp_path: Path) -> Cli:
     """The command line of another machine: its cache is empty."""
     (tmp_path / "elsewhere").mkdir()
     return Cli(tmp_path / "elsewhere")
-
-
-def add(lock: Path, *distributions: Distribution) -> None:
-    snapshot = load_lock(lock).snapshot
-    both = sorted((*snapshot.distributions, *distributions), key=lambda each: each.name)
-    write_lock(replace(snapshot, distributions=tuple(both)), lock)
-
-
-def keep(cache: Path, directory: Path) -> Distribution:
-    """Keep a wheel in the store, and return its entry."""
-    directory.mkdir()
-    wheel = make_wheel(directory, "mine", "0.1")
-    sha256 = Machine.here(cache=str(cache)).store.open_wheelhouse().keep(wheel)
-    return Distribution(name="mine", version="0.1", source=Editable(), hashes=(f"sha256:{sha256}",), kept=True)
 
 
 def cut_off(index: LocalIndex, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -12,6 +12,7 @@ from pathlib import Path
 
 import pytest
 from conftest import Cli, LocalIndex, TestEnvironment, get_uv, make_wheel
+from locks import add, keep, lock_alpha
 
 from repro.environments.machine import Machine
 from repro.environments.satisfy import look_here
@@ -28,23 +29,7 @@ EXPORT_ALL = ("pylock", "requirements", "conda-yaml", "python-env")
 def lock(index: LocalIndex, cli: Cli, monkeypatch: pytest.MonkeyPatch) -> Path:
     """The lock of alpha and beta, here."""
     monkeypatch.setenv("MLFLOW_PYTHON_BIN", sys.executable)
-    Path("r.in").write_text("alpha\n")
-    cli("lock", "r.in")
-    return Path("requirements-lock.txt")
-
-
-def add(lock: Path, *distributions: Distribution) -> None:
-    snapshot = load_lock(lock).snapshot
-    both = sorted((*snapshot.distributions, *distributions), key=lambda each: each.name)
-    write_lock(replace(snapshot, distributions=tuple(both)), lock)
-
-
-def keep(cache: Path, directory: Path) -> Distribution:
-    """Keep a wheel in the store, and return its entry."""
-    directory.mkdir()
-    wheel = make_wheel(directory, "mine", "0.1")
-    sha256 = Machine.here(cache=str(cache)).store.open_wheelhouse().keep(wheel)
-    return Distribution(name="mine", version="0.1", source=Editable(), hashes=(f"sha256:{sha256}",), kept=True)
+    return lock_alpha(cli)
 
 
 def install(tool: str, target: TestEnvironment, *args: str) -> None:

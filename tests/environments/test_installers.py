@@ -9,10 +9,13 @@ import sys
 from pathlib import Path
 
 import pytest
-from conftest import Cli, LocalIndex, make_project
+from conftest import Cli, LocalIndex, commit_all, make_project
 
 from repro.environments.machine import Machine
+from repro.environments.snapshot import write_lock
 from repro.files import remove_tree
+from repro.formats.direct_url import Vcs
+from repro.formats.lockfile import Distribution, Snapshot
 
 
 def hash_of(path: Path) -> str:
@@ -77,4 +80,58 @@ def test_what_cannot_be_built_for_an_old_python_is_said(cli: Cli, index: LocalIn
     done = cli("restore", "r.txt", "--engine", "pip", "--python", candidate.path, code=4)
     assert "error: building a wheel with pip failed: pip builds for Python >=3." in done.stderr
     assert "not for 3.8\n" in done.stderr
-    assert "hint: lock an environment that holds it with `repro snapshot`" in done.stderr
+    assert "hint: install uv (`pip install 'repro[uv]'`), which builds for it" in done.stderr
+
+
+def check_built(cli: Cli, python: str, line: str, module: str) -> None:
+    """Restore a requirement of an old Python, and offline again without building."""
+    Path("r.txt").write_text(f"{line}\n")
+    script = f"import sys, {module}; print(sys.version_info[:2] >= (3, 10), {module}.VERSION)"
+    for more in ((), ("--offline",)):
+        remove_tree(cli.cache / "repro" / "v1" / "envs")
+        done = cli("restore", "r.txt", "--python", python, *more, "--", "python", "-c", script)
+        assert done.stdout == "False 1.0\n"
+    assert not list(Path(cli.cache, "repro", "v1", "tmp").iterdir())
+
+
+def find_old_python(cli: Cli, minor: str) -> str:
+    candidate = Machine.here(cache=str(cli.cache)).make_finder().find_version(minor, implementation="cpython")
+    if candidate is None:
+        pytest.skip(f"Python {minor} is not on this machine")
+    return candidate.path
+
+
+@pytest.mark.interpreters
+@pytest.mark.parametrize("minor", ["3.8", "3.9"])
+def test_an_sdist_is_built_for_a_python_that_pip_left_behind(
+    minor: str, cli: Cli, index: LocalIndex, tmp_path: Path
+) -> None:
+    sdist = index.add_sdist(make_project(tmp_path / "source", "zeta", "1.0"), "zeta", "1.0")
+    check_built(cli, find_old_python(cli, minor), f"zeta==1.0 {hash_of(sdist)}", "zeta")
+
+
+@pytest.mark.interpreters
+def test_a_changed_sdist_is_not_built_for_an_old_python(cli: Cli, index: LocalIndex, tmp_path: Path) -> None:
+    python = find_old_python(cli, "3.8")
+    sdist = index.add_sdist(make_project(tmp_path / "source", "zeta", "1.0"), "zeta", "1.0")
+    Path("r.txt").write_text(f"zeta==1.0 {hash_of(sdist)}\n")
+    index.add_sdist(make_project(tmp_path / "source", "zeta", "1.0", files={"evil.py": ""}), "zeta", "1.0")
+    done = cli("restore", "r.txt", "--python", python, code=4)
+    assert "error: building a wheel with uv failed: a file of the index has another sha256 than the lock" in done.stderr
+
+
+@pytest.mark.interpreters
+def test_a_commit_is_built_for_a_python_that_pip_left_behind(cli: Cli, index: LocalIndex, tmp_path: Path) -> None:
+    python = find_old_python(cli, "3.9")
+    source = make_project(tmp_path / "source", "zeta", "1.0")
+    commit = commit_all(source)
+    source_of = Vcs(vcs="git", url=f"file://{source}", commit=commit)
+    entry = Distribution(name="zeta", version="1.0", source=source_of)
+    interpreter = Machine.here(cache=str(cli.cache)).make_finder().find(None, given=python).interpreter
+    lock = Path("requirements-lock.txt")
+    write_lock(Snapshot(interpreter=interpreter, distributions=(entry,)), lock)
+    for more in ((), ("--offline",)):
+        remove_tree(cli.cache / "repro" / "v1" / "envs")
+        script = "import sys, zeta; print(sys.version_info[:2], zeta.VERSION)"
+        done = cli("restore", str(lock), "--python", python, *more, "--", "python", "-c", script)
+        assert done.stdout == "(3, 9) 1.0\n"

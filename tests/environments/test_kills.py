@@ -7,14 +7,22 @@ import os
 import random
 import shutil
 import subprocess
-import sys
 import time
 from collections import Counter
 from pathlib import Path
 
 import pytest
 from conftest import TEST_HOME, Cli, LocalIndex, TestEnvironment
-from faults import check_store, list_environments, open_store, take_lock, wait_for_no_process
+from faults import (
+    TOKEN,
+    check_store,
+    list_environments,
+    open_store,
+    pick_seed,
+    start_paused,
+    take_lock,
+    wait_for_no_process,
+)
 
 from repro.environments.manifest import FILE_NAME as MANIFEST
 from repro.environments.store import Store
@@ -23,7 +31,6 @@ from repro.files import remove_tree
 pytestmark = pytest.mark.faults
 
 PHASES = ("fetch", "unpack", "verify", "link", "publish")
-TOKEN = f"victim-{os.getpid()}-{random.getrandbits(32):08x}"
 
 
 class Round:
@@ -78,18 +85,6 @@ def kill_at_random(round_: Round, process: subprocess.Popen[str], phase: str, de
     return "link" if hit == "verify" and "assembling" in stderr else hit
 
 
-def start_paused(cli: Cli, lock: Path) -> subprocess.Popen[str]:
-    """Start a restore that makes a pause before each of its short steps."""
-    return subprocess.Popen(
-        [sys.executable, str(Path(__file__).with_name("paused_repro.py")), "restore", str(lock)],
-        env={**os.environ, "MLFLOW_SNAPSHOT_CACHE": str(cli.cache)},
-        stdin=subprocess.DEVNULL,
-        stdout=subprocess.PIPE,
-        stderr=subprocess.PIPE,
-        text=True,
-    )
-
-
 def kill_many(cli: Cli, lock: Path, *, total: int, each: int, seed: int) -> Counter[str]:
     """Kill restores until there were `total`, and `each` in each phase; after each one all must be well."""
     rng = random.Random(seed)
@@ -104,7 +99,7 @@ def kill_many(cli: Cli, lock: Path, *, total: int, each: int, seed: int) -> Coun
         assert tries < 4 * total, f"seed {seed}: only {hits}"
         phase = min(PHASES, key=lambda name: hits[name])
         round_.prepare(rng, phase)
-        hit = kill_at_random(round_, start_paused(cli, lock), phase, rng.uniform(0, width_s[phase]))
+        hit = kill_at_random(round_, start_paused(cli, "restore", str(lock)), phase, rng.uniform(0, width_s[phase]))
         width_s[phase] *= 1.1 if hit == phase else 0.7
         if hit:
             hits[hit] += 1
@@ -118,17 +113,6 @@ def kill_many(cli: Cli, lock: Path, *, total: int, each: int, seed: int) -> Coun
     return hits
 
 
-@pytest.fixture
-def token(monkeypatch: pytest.MonkeyPatch) -> None:
-    """A word in the environment of every process that is started, to find those that go on."""
-    monkeypatch.setenv("FAULTS_TOKEN", TOKEN)
-
-
-def pick_seed() -> int:
-    return int(os.environ.get("FAULTS_SEED") or random.getrandbits(32))
-
-
-@pytest.mark.usefixtures("token")
 def test_a_restore_killed_in_any_phase_is_followed_by_a_good_one(tmp_path: Path, index: LocalIndex, cli: Cli) -> None:
     files = {f"PACKAGE/m{number}.py": f"N = {number}\n" for number in range(150)}
     names = ("alpha", "beta", "gamma-ray")
@@ -169,7 +153,6 @@ def science_index(science_wheels: list[Path], index: LocalIndex) -> LocalIndex:
 
 @pytest.mark.index
 @pytest.mark.xdist_group("real")
-@pytest.mark.usefixtures("token")
 @pytest.mark.skipif(not os.environ.get("REPRO_TEST_ALL"), reason="REPRO_TEST_ALL is not set: a quarter of an hour")
 def test_two_hundred_kills_of_a_real_restore_leave_nothing(
     science_index: LocalIndex, science: TestEnvironment, cli: Cli, tmp_path: Path

@@ -11,7 +11,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
-from conftest import Cli, TestEnvironment
+from conftest import Cli, LocalIndex, TestEnvironment
 from faults import check_store, list_environments, open_store, take_lock
 
 from repro.environments.manifest import FILE_NAME as MANIFEST
@@ -36,14 +36,29 @@ def make(cli: Cli, lock: Path) -> Path:
 
 
 def start_again(cli: Cli) -> None:
-    """Make all that is in the store something of an earlier boot."""
+    """Make all that is in the store something of an earlier boot, what was looked at in this one included."""
     store = open_store(cli.cache)
     markers = [*(env / READY for env in list_environments(store)), *Path(store.room("trees")).glob("*/tree")]
     assert len(markers) > 1
+    markers += [*Path(store.room("trees")).glob("*/pyc/.boot-*"), *Path(store.room("pycache")).glob("*/.boot-*")]
     for marker in markers:
         text = marker.read_text()
-        assert f"boot {find_boot()}\n" in text
-        write_atomically(marker, text.replace(f"boot {find_boot()}\n", f"boot {EARLIER}\n"))
+        assert any(boot in text for boot in (find_boot(), EARLIER, f"boot {SETTLED}\n"))
+        write_atomically(marker, text.replace(find_boot(), EARLIER))
+
+
+def lose(content: bytes, how: str) -> bytes:
+    """Return what is left of a content."""
+    return {
+        "zeroed": bytes(len(content)),
+        "empty": b"",
+        "cut off": content[: len(content) // 2],
+        "one block zeroed": content[:4096] + bytes(512) + content[4608:],
+        "its end zeroed": content[:4096] + bytes(len(content[4096:])),
+        "cut off at a block": content[:4096],
+        "the last byte lost": content[:-1],
+        "only its header": content[:16],
+    }[how]
 
 
 def damage(path: Path, how: str) -> None:
@@ -51,9 +66,7 @@ def damage(path: Path, how: str) -> None:
     found = path.lstat()
     path.parent.chmod(0o755)
     path.chmod(0o644)
-    size = {"zeroed": found.st_size, "empty": 0, "cut off": found.st_size // 2}[how]
-    content = b"\0" * size if how == "zeroed" else path.read_bytes()[:size]
-    path.write_bytes(content)
+    path.write_bytes(lose(path.read_bytes(), how))
     path.chmod(0o444)
     os.utime(path, ns=(found.st_atime_ns, found.st_mtime_ns))
 
@@ -66,7 +79,7 @@ def test_an_environment_of_an_earlier_boot_is_read_through_once(lock: Path, cli:
     env = make(cli, lock)
     start_again(cli)
     assert restore(cli, lock)["reused"] is True
-    assert f"boot {SETTLED}\n" in (env / READY).read_text()
+    assert f"boot {SETTLED} {find_boot()}\n" in (env / READY).read_text()
     before = (env / READY).stat().st_ino
     assert restore(cli, lock)["path"] == str(env)
     assert (env / READY).stat().st_ino == before
@@ -100,6 +113,78 @@ def test_a_tree_that_a_power_cut_took_reaches_no_new_environment(how: str, lock:
     assert find_module(Path(str(outcome["path"]))).read_bytes() == content
     assert restore(cli, lock, "--verify")["sound"] is True
     check_store(store)
+
+
+HARM = (
+    "zeroed", "empty", "cut off", "one block zeroed", "its end zeroed", "cut off at a block", "the last byte lost",
+    "only its header",
+)  # fmt: skip
+
+
+@pytest.fixture
+def bytecode(environment: TestEnvironment, index: LocalIndex, cli: Cli, tmp_path: Path) -> tuple[Path, list[Path]]:
+    """A lock, and the bytecode of its package and of its module, which an import has written: 10 KB each."""
+    text = "".join(f"def f{number}(): return [{number}, 'x{number}']\n" for number in range(100))
+    index.add("delta", "1.0", files={"deltas/__init__.py": "", "deltas/part.py": text, "delta.py": text})
+    environment.install("delta==1.0")
+    lock = take_lock(environment.python, tmp_path / "more" / "requirements-lock.txt")
+    import_all(make(cli, lock))
+    rooms = [Path(open_store(cli.cache).room(room)) for room in ("trees", "pycache")]
+    found = [path for room in rooms for path in room.rglob("*.pyc") if path.name.startswith(("part.", "delta."))]
+    assert [path.stat().st_size > 8192 for path in found] == [True, True]
+    return lock, found
+
+
+def import_all(env: Path) -> None:
+    code = (
+        "import alpha, beta, delta, deltas.part as part; assert part.f7() == [7, 'x7'] and delta.f99() == [99, 'x99']"
+    )
+    subprocess.run([env / "bin" / "python", "-c", code], check=True, capture_output=True)
+
+
+@pytest.mark.parametrize("how", HARM)
+def test_bytecode_that_a_power_cut_took_is_gone_at_the_first_use_in_each_boot(
+    how: str, bytecode: tuple[Path, list[Path]], cli: Cli
+) -> None:
+    lock, found = bytecode
+    others = {path: path.stat().st_ino for path in cli.cache.rglob("*.pyc") if path not in found}
+    assert others
+    for _ in range(2):  # the second time of an environment whose own files are settled
+        env = make(cli, lock)
+        start_again(cli)
+        for path in found:
+            damage(path, how)
+        assert make(cli, lock) == env
+        assert not any(path.exists() for path in found)
+        import_all(env)
+        assert all(path.exists() for path in found)
+    assert {path: path.stat().st_ino for path in others} == others
+
+
+def test_bytecode_of_an_earlier_boot_is_looked_at_before_a_new_environment_has_it(
+    bytecode: tuple[Path, list[Path]], cli: Cli, tmp_path: Path
+) -> None:
+    lock, found = bytecode
+    for command in (["restore", str(lock)], ["restore", str(lock), "--into", str(tmp_path / "own")]):
+        start_again(cli)
+        for path in found:
+            damage(path, "cut off")
+        remove_tree(open_store(cli.cache).room("envs"))
+        cli(*command)
+        assert not any(path.exists() for path in found)
+        import_all(make(cli, lock))
+    assert list((tmp_path / "own").rglob("alpha.*.pyc"))
+    import_all(tmp_path / "own")
+
+
+def test_bytecode_that_its_interpreter_cannot_read_is_all_dropped(bytecode: tuple[Path, list[Path]], cli: Cli) -> None:
+    lock, found = bytecode
+    start_again(cli)
+    found[0].unlink()
+    found[0].symlink_to(found[0].name)
+    env = make(cli, lock)
+    assert not [path for path in found if os.path.lexists(path)]
+    import_all(env)
 
 
 def find_tree_marker(env: Path) -> Path:

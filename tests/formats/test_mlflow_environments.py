@@ -59,7 +59,8 @@ def test_the_pip_part_of_a_conda_environment_is_read_and_the_rest_named() -> Non
     assert wanted.faults == ()
     assert describe(wanted) == (["pip<=23.2.1", "setuptools==68", "mlflow==2.0"], ["3.11.7"])
     assert wanted.notes == (
-        "c.yaml: not Python packages of an index, and left out: conda-forge::cudatoolkit=11.8, libgcc",
+        "c.yaml: packages of conda that no package index is known to have, left out: "
+        "conda-forge::cudatoolkit=11.8, libgcc",
     )
     assert [each.path for each in wanted.includes] == ["requirements.txt"]
 
@@ -105,3 +106,29 @@ def test_what_is_written_is_read_back() -> None:
     conda = parse_conda_env(format_conda_env(python="3.11.7", pins=PINS), where="c.yaml")
     assert (conda.faults, sorted(describe(conda)[0])) == ((), sorted(PINS))
     assert describe(conda)[1] == describe(python_env)[1] == ["3.11.7"]
+
+
+@pytest.mark.parametrize(
+    ("package", "requirement"),
+    [
+        ("scikit-learn", "scikit-learn"),
+        ("scikit-learn=0.19.1", "scikit-learn==0.19.1.*"),
+        ("numpy=1.14", "numpy==1.14.*"),
+        ("numpy==1.14.3", "numpy==1.14.3"),
+        ("numpy=1.14.3=py36_0", "numpy==1.14.3"),
+        ("numpy 1.14.*", "numpy==1.14.*"),
+        ("numpy >=1.14,<2", "numpy<2,>=1.14"),
+        ("conda-forge::pytorch=2.1", "torch==2.1.*"),
+    ],
+)
+def test_a_package_that_an_index_has_too_is_taken_from_there(package: str, requirement: str) -> None:
+    wanted = parse_conda_env(f"dependencies:\n- {package}\n", where="c.yaml")
+    assert [each.text for each in wanted.required] == [requirement]
+    assert wanted.required[0].place.line == 2
+    assert wanted.notes == (f"c.yaml: packages of conda, taken from the package index instead: {package}",)
+
+
+def test_a_version_that_only_conda_understands_is_left_out() -> None:
+    wanted = parse_conda_env("dependencies: ['numpy=1.14|2.0']\n", where="c.yaml")
+    assert wanted.required == ()
+    assert "left out: numpy=1.14|2.0" in wanted.notes[0]

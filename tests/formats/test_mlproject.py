@@ -50,46 +50,66 @@ def test_all_faults_are_told_at_once_each_with_its_place() -> None:
         parse_mlproject(
             "python_env: p.yaml\nconda_env: c.yaml\n"
             "entry_points:\n"
-            "  main: {parameters: {alpha: flaot, beta: {type: colour}}, command: train}\n"
+            "  main: {parameters: {alpha: 3, beta: {type: [colour]}}, command: train}\n"
             "  empty: {}\n"
         )
     assert caught.value.message == "`MLproject` cannot be used"
     assert caught.value.details == (
         "more than one environment is named: `python_env`, `conda_env`",
-        "unknown type `flaot` in `entry_points.main.parameters.alpha`; did you mean `float`?",
-        "unknown type `colour` in `entry_points.main.parameters.beta`; one of string, float, int, bool, path, uri",
-        "no `command` in `entry_points.empty`",
+        "neither a type nor a mapping in `entry_points.main.parameters.alpha`, line 4",
+        "not a single value in `entry_points.main.parameters.beta.type`, line 4",
+        "no `command` in `entry_points.empty`, line 5",
     )
 
 
 @pytest.mark.parametrize(
     ("text", "detail"),
     [
-        ("entry_points: [a]\n", "not a mapping in `entry_points`"),
-        ("entry_points: {main: train}\n", "no `command` in `entry_points.main`"),
-        ("entry_points: {main: {command: [train]}}\n", "no `command` in `entry_points.main`"),
+        ("entry_points: [a]\n", "not a mapping in `entry_points`, line 1"),
+        ("entry_points: {main: train}\n", "no `command` in `entry_points.main`, line 1"),
+        ("entry_points: {main: {command: [train]}}\n", "no `command` in `entry_points.main`, line 1"),
+        ("entry_points:\n  train.py:\n    parameters: {}\n", "no `command` in `entry_points.train.py`, line 2"),
         (
-            "entry_points: {main: {command: t, parameters: [a]}}\n",
-            "not a mapping in `entry_points.main.parameters`",
+            "entry_points:\n  main:\n    command: t\n    parameters: [a]\n",
+            "not a mapping in `entry_points.main.parameters`, line 4",
         ),
         (
-            "entry_points: {main: {command: t, parameters: {a: {default: [1]}}}}\n",
-            "not a single value in `entry_points.main.parameters.a.default`",
+            "entry_points:\n main:\n  command: t\n  parameters:\n   a:\n    type: int\n    default: [1]\n",
+            "not a single value in `entry_points.main.parameters.a.default`, line 7",
         ),
+        ("name: [x]\n", "not a single value in `name`, line 1"),
+        ("conda_env: {x: 1}\n", "not a single value in `conda_env`, line 1"),
+        ("docker_env: image\n", "not a mapping in `docker_env`, line 1"),
+        ("docker_env: {volumes: []}\n", "no `image` in `docker_env`, line 1"),
         (
-            "entry_points: {main: {command: t, parameters: {a: Integer}}}\n",
-            "unknown type `Integer` in `entry_points.main.parameters.a`; did you mean `int`?",
+            "databricks_spark_job: {python_file: a.py}\n",
+            "only Databricks runs what stands in `databricks_spark_job`, line 1",
         ),
-        ("name: [x]\n", "not a single value in `name`"),
-        ("conda_env: {x: 1}\n", "not a single value in `conda_env`"),
-        ("docker_env: image\n", "not a mapping in `docker_env`"),
-        ("docker_env: {volumes: []}\n", "no `image` in `docker_env`"),
     ],
 )
 def test_a_fault_is_told_with_its_place(text: str, detail: str) -> None:
     with pytest.raises(ProjectError) as caught:
         parse_mlproject(text)
     assert caught.value.details == (detail,)
+
+
+@pytest.mark.parametrize(
+    ("word", "type_"),
+    [("str", "string"), ("integer", "int"), ("Number", "float"), ("double", "float"), ("boolean", "bool")],
+)
+def test_other_words_for_a_type_are_known(word: str, type_: str) -> None:
+    assert parse_main(f"{{a: {word}}}") == (Parameter(name="a", type=ParameterType(type_)),)
+
+
+@pytest.mark.parametrize(
+    ("word", "advice"), [("flaot", "did you mean `float`?"), ("colour", "one of string, float, int, bool, path, uri")]
+)
+def test_an_unknown_type_checks_nothing_and_is_said(word: str, advice: str) -> None:
+    project = parse_mlproject(f"entry_points:\n  main:\n    command: t\n    parameters:\n      a: {word}\n", where="M")
+    assert project.entry_points[0].parameters == (Parameter(name="a"),)
+    assert project.notes == (
+        f"M: unknown type `{word}` in `entry_points.main.parameters.a`, line 5 is taken as string; {advice}",
+    )
 
 
 def test_a_docker_environment_is_its_image() -> None:
@@ -109,6 +129,8 @@ def make_entry(command: str, *names: str) -> EntryPoint:
         ("train", ("a",), {"a": "1"}, "train"),
         ("echo {{a}} ${{HOME}}", (), {}, "echo {a} ${HOME}"),
         ("train", (), {"a; id": "1"}, "train '--a; id' 1"),
+        ("train '{a}' \"{a}\" {a}", ("a",), {"a": "x"}, "train 'x' \"x\" x"),
+        ("train '{a}' \"{a}\" {a}", ("a",), {"a": ""}, "train '' \"\" ''"),
     ],
 )
 def test_a_command_holds_each_value_quoted_once(
@@ -157,9 +179,11 @@ ANY_TEXT = st.text(st.characters(exclude_characters="\0", exclude_categories=("C
 @settings(deadline=None, max_examples=100)
 @given(st.one_of(ANY_TEXT, st.lists(st.one_of(NASTY, ANY_TEXT), max_size=6).map("".join)))
 def test_bash_gives_every_value_back_as_it_was(value: str) -> None:
-    entry = make_entry(r"printf '%s\0' {a} x{a}x", "a")
+    entry = make_entry(r"""printf '%s\0' {a} x{a}x "{a}" '{a}' "\"it's{a}" """, "a")
     done = subprocess.run(
         ["bash", "-c", format_command(entry, {"a": value, "b": value})], check=True, capture_output=True
     )
-    assert done.stdout.decode().split("\0") == [value, f"x{value}x", "--b", value, ""]
+    assert done.stdout.decode().split("\0") == [
+        value, f"x{value}x", value, value, f"\"it's{value}", "--b", value, "",
+    ]  # fmt: skip
     assert done.stderr == b""

@@ -119,6 +119,21 @@ def test_an_unknown_extra_or_group_is_told(choices: dict[str, list[str]], senten
         parse_pylock(LOCK, where="pylock.toml", target=TARGET, **choices)
 
 
+@pytest.mark.parametrize(
+    ("old", "new", "sentence"),
+    [
+        ('type = "git"', 'type = "cvs"', "`cvs` is no version control that is known (git, hg, svn, bzr)"),
+        ('commit-id = "0123"', 'commit-id = "0123 --pre"', "`0123 --pre` is no commit"),
+        ('subdirectory = "src"', 'subdirectory = "/src"', "the subdirectory `/src` leads out of the repository"),
+    ],
+)
+def test_a_commit_that_no_line_could_hold_is_refused(old: str, new: str, sentence: str) -> None:
+    assert old in LOCK
+    with pytest.raises(InvalidSnapshotError) as caught:
+        parse_pylock(LOCK.replace(old, new), where="pylock.toml", target=TARGET, groups=["dev"])
+    assert caught.value.message == f"`pylock.toml` cannot be read: {sentence} in the package `mine`"
+
+
 def test_what_a_lock_cannot_say_is_told_all_at_once() -> None:
     snapshot = Snapshot(
         interpreter=None,

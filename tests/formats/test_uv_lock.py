@@ -120,6 +120,7 @@ def test_the_lock_of_a_script_starts_at_its_requirements() -> None:
         ("sys_platform == 'win32'", "nonsense", "the marker `nonsense` cannot be evaluated"),
         ('[{ name = "mine" }]', '[{ name = "nobody" }]', "no package is `nobody`"),
         (f"#{COMMIT}", "#main", "`https://example.org/mine.git` names no commit"),
+        ("subdirectory=src", "subdirectory=../src", "the subdirectory `../src` leads out of the repository"),
         ("registry =", "mystery =", "has an unknown source"),
     ],
 )

@@ -1,12 +1,17 @@
 from __future__ import annotations
 
+import os
 from pathlib import Path
 
 import pytest
+from conftest import LocalIndex
 
-from repro.errors import UsageError
+from repro.errors import ReproError, UsageError
 from repro.formats.mlproject import EntryPoint, Parameter, ParameterType
-from repro.projects.assignments import parse_assignments, resolve_parameters
+from repro.projects.assignments import fetch_remote, parse_assignments, resolve_parameters
+from repro.projects.remote_data import fetch
+from repro.tracking.entities import NewRun
+from repro.tracking.file_store import FileStore
 
 
 def test_an_assignment_may_hold_anything_behind_its_name() -> None:
@@ -29,7 +34,7 @@ def test_what_is_no_assignment_is_said(pairs: list[str], message: str) -> None:
 
 def resolve(parameter: Parameter, given: dict[str, str], here: Path) -> dict[str, str]:
     entry = EntryPoint(name="main", command="train", parameters=(parameter,))
-    return resolve_parameters(entry, given, project_dir=here / "project", cwd=here)
+    return dict(resolve_parameters(entry, given, project_dir=here / "project", cwd=here).passed)
 
 
 def test_defaults_fill_in_and_the_undeclared_follow(tmp_path: Path) -> None:
@@ -40,7 +45,7 @@ def test_defaults_fill_in_and_the_undeclared_follow(tmp_path: Path) -> None:
 def test_declared_parameters_come_in_declared_order(tmp_path: Path) -> None:
     entry = EntryPoint(name="main", command="t", parameters=(Parameter(name="b"), Parameter(name="a", default="1")))
     values = resolve_parameters(entry, {"z": "3", "a": "2", "b": ""}, project_dir=tmp_path, cwd=tmp_path)
-    assert list(values.items()) == [("b", ""), ("a", "2"), ("z", "3")]
+    assert list(values.passed.items()) == [("b", ""), ("a", "2"), ("z", "3")]
 
 
 def test_a_default_is_checked_by_type_too(tmp_path: Path) -> None:
@@ -102,12 +107,66 @@ def test_a_path_keeps_its_own_name(tmp_path: Path) -> None:
     assert resolve(parameter, {"data": (tmp_path / "a:b c").as_uri()}, tmp_path) == {"data": str(tmp_path / "a:b c")}
 
 
-@pytest.mark.parametrize("value", ["s3://bucket/d.csv", "https://example.org/d.csv", "dbfs:/d", "file://host/d.csv"])
-def test_a_remote_path_is_not_supported_yet(value: str, tmp_path: Path) -> None:
+@pytest.mark.parametrize("value", ["s3://bucket/d.csv", "dbfs:/d", "file://host/d.csv"])
+def test_what_cannot_be_fetched_is_told_before_anything_is(value: str, tmp_path: Path) -> None:
     with pytest.raises(UsageError) as caught:
         resolve(Parameter(name="data", type=ParameterType.PATH), {"data": value}, tmp_path)
-    assert caught.value.message == f"the parameter `data` is a path, and remote ones are not supported yet: `{value}`"
-    assert caught.value.hint == "download it, and give its path"
+    scheme = value.partition(":")[0]
+    assert caught.value.message == (
+        f"the parameter `data` is a path, and `{value}` cannot be fetched: `{scheme}:` is not known"
+    )
+    assert caught.value.hint == "one of `http:`, `https:`, `runs:`; or download it, and give its path"
+
+
+def test_a_path_is_kept_as_it_was_given_and_passed_as_it_is_found(tmp_path: Path) -> None:
+    (tmp_path / "d.csv").touch()
+    entry = EntryPoint(name="main", command="t", parameters=(Parameter(name="data", type=ParameterType.PATH),))
+    values = resolve_parameters(entry, {"data": "d.csv"}, project_dir=tmp_path / "project", cwd=tmp_path)
+    assert (values.given, values.passed, values.remote) == ({"data": "d.csv"}, {"data": str(tmp_path / "d.csv")}, ())
+
+
+def test_what_lies_elsewhere_is_fetched_into_a_directory_of_its_own(index: LocalIndex, tmp_path: Path) -> None:
+    (index.root / "d 1.csv").write_text("a,b")
+    url = f"http://{index.host}/d%201.csv?x=1"
+    names = ("first", "data")
+    entry = EntryPoint(
+        name="main", command="t", parameters=tuple(Parameter(name=each, type=ParameterType.PATH) for each in names)
+    )
+    values = resolve_parameters(entry, {"first": ".", "data": url}, project_dir=tmp_path, cwd=tmp_path)
+    assert values.remote == ("data",)
+    fetched = fetch_remote(values, tmp_path / "kept", environ=os.environ)
+    assert fetched.given == {"first": ".", "data": url}
+    assert fetched.passed["data"] == str(tmp_path / "kept" / "param_1" / "d 1.csv")
+    assert Path(fetched.passed["data"]).read_text() == "a,b"
+    assert fetched.passed["first"] == str(tmp_path)
+
+
+@pytest.mark.parametrize(("name", "kept"), [("", "download"), ("%2e%2e", "download"), ("a%2Fb", "a_b")])
+def test_a_download_never_leaves_its_directory(name: str, kept: str, index: LocalIndex, tmp_path: Path) -> None:
+    (index.root / "a").mkdir()
+    (index.root / "a" / "b").touch()
+    assert fetch(f"http://{index.host}/{name}", tmp_path / "x", environ=os.environ) == tmp_path / "x" / kept
+
+
+def test_what_is_not_there_is_told(index: LocalIndex, tmp_path: Path) -> None:
+    with pytest.raises(ReproError, match=r"/gone` cannot be read \(HTTP 404\)"):
+        fetch(f"http://user:secret@{index.host}/gone", tmp_path / "x", environ=os.environ)
+
+
+def test_an_artifact_of_a_run_is_a_path(store: FileStore, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    run_id = store.create_run(NewRun(experiment_id="0", user_id="u", start_time_ms=1)).run_id
+    store.write_artifact(run_id, "data/d.csv", b"a,b")
+    environ = {"MLFLOW_TRACKING_URI": store.uri}
+    assert fetch(f"runs:/{run_id}/data/d.csv", tmp_path / "x", environ=environ).read_bytes() == b"a,b"
+    assert sorted(os.listdir(fetch(f"runs:/{run_id}/data", tmp_path / "y", environ=environ))) == ["d.csv"]
+    with pytest.raises(UsageError, match="names no artifact of a run"):
+        fetch(f"runs:/{run_id}", tmp_path / "z", environ=environ)
+
+
+def test_lenient_types_take_any_text_for_a_number(tmp_path: Path) -> None:
+    entry = EntryPoint(name="main", command="t", parameters=(Parameter(name="a", type=ParameterType.INT),))
+    values = resolve_parameters(entry, {"a": "None"}, project_dir=tmp_path, cwd=tmp_path, lenient=True)
+    assert values.passed == {"a": "None"}
 
 
 def test_nothing_is_no_path(tmp_path: Path) -> None:

@@ -277,7 +277,7 @@ def test_the_science_environment_is_told_apart(
 def test_the_snapshot_is_there_before_the_command_starts(project: Path, cli: Cli) -> None:
     code = (
         "import glob, os\n"
-        "root = os.environ['MLFLOW_TRACKING_URI'].removeprefix('file://')\n"
+        "root = os.environ['REPRO_TRACKING_URI'].removeprefix('file://')\n"
         "print(len(glob.glob(f\"{root}/*/{os.environ['MLFLOW_RUN_ID']}/artifacts/requirements-lock.txt\")))\n"
     )
     (project / "train.py").write_text(code)

@@ -59,7 +59,7 @@ def test_a_run_keeps_parameters_metrics_artifacts_status_and_snapshot(
     assert store.get_info(run_id).status is RunStatus.FINISHED
     assert store.read_params(run_id) == {"rate": "1.5", "seen": "1.5"}
     assert store.read_metrics(run_id) == {"twice": 3.0}
-    assert store.list_files(run_id) == ["environment.json", "made.txt", "requirements-lock.txt"]
+    assert store.list_files(run_id) == ["environment.json", "made.txt", "output.log", "requirements-lock.txt"]
     tags = store.read_tags(run_id)
     assert tags["repro.exit_code"] == "0"
     assert tags["repro.restored"] == "false"
@@ -105,8 +105,9 @@ def test_restored_the_script_runs_in_the_store_and_imports_repro(
 
 
 def test_restoring_a_project_without_a_lock_says_how_to_make_one(project: Path, cli: Cli) -> None:
-    assert "repro snapshot" in cli("run", str(project), "-e", "train.py", "--restore", code=3).stderr
-    assert not Path("mlruns").exists()
+    done = cli("run", str(project), "-e", "train.py", "--restore", "--no-snapshot")
+    assert f"`repro snapshot {project}` locks what is installed there" in done.stderr
+    assert done.stdout.startswith("1.0 ")
 
 
 def test_without_a_snapshot_nothing_is_kept_or_written(project: Path, cli: Cli) -> None:
@@ -223,6 +224,15 @@ VALUES = [
     "größe",
     "{x}",
     "a\\b",
+    "\"$(id)\" '`id`'",
+    "1E+5",
+    "-0.0",
+    "  padded  ",
+    "~",
+    "*",
+    "a=b",
+    "日本 🍷",
+    "\ttab\r\n",
 ]
 
 
@@ -231,13 +241,14 @@ VALUES = [
 def test_every_value_arrives_in_the_script_and_in_the_store_as_it_was_given(
     value: str, declared: bool, project: Path, cli: Cli
 ) -> None:
-    (project / "show.py").write_text("import sys; open('argv', 'w', newline='').write(sys.argv[2])")
+    (project / "show.py").write_text("import json, sys; json.dump(sys.argv[2::2], open('argv', 'w'))")
     (project / "MLproject").write_text(
-        "entry_points:\n  main:\n    parameters: {text: string}\n    command: 'python show.py --text {text}'\n"
+        "entry_points:\n  main:\n    parameters: {text: string}\n"
+        "    command: python show.py --text {text} --text '{text}' --text \"{text}\"\n"
     )
     args = ("-P", f"text={value}") if declared else ("-e", "show.py", "-P", f"text={value}")
     result = run_json(cli, str(project), "--no-snapshot", *args)
-    assert (project / "argv").read_text() == value
+    assert json.loads((project / "argv").read_text()) == [value] * (3 if declared else 1)
     assert get_store().read_params(result["run_id"]) == {"text": value}
 
 
@@ -248,7 +259,7 @@ def test_every_value_arrives_in_the_script_and_in_the_store_as_it_was_given(
         ("- a\n", "is not a YAML mapping"),
         ("name: a\nname: b\n", "the key `name` stands twice"),
         ("entry_points: {main: {command: 3}}", "no `command` in `entry_points.main`"),
-        ("entry_points: {main: {command: x, parameters: {a: flaot}}}", "did you mean `float`?"),
+        ("entry_points: {main: {command: x, parameters: {a: 3}}}", "`entry_points.main.parameters.a`, line 1"),
         ("python_env: a\nconda_env: b\n", "more than one environment is named"),
         ("entry_points: {main: {command: 'x {nope}'}}", "has a place that no parameter fills"),
     ],
@@ -297,3 +308,55 @@ def test_the_parameter_example_of_the_seed_runs(cli: Cli, environment: TestEnvir
     result = run_json(cli, str(REPOSITORY / "fixtures/projects/params"), *args, "--python", environment.python)
     params = get_store().read_params(result["run_id"])
     assert (params["param_int"], params["param_num"], params["param_str"]) == ("10", "20.0", "XYZ")
+
+
+def test_what_a_run_writes_is_passed_on_and_kept(project: Path, cli: Cli) -> None:
+    (project / "talk.py").write_text("import sys; print('hello'); print('beware', file=sys.stderr)")
+    done = cli("run", str(project), "-e", "talk.py", "--no-snapshot")
+    assert done.stdout == "hello\n"
+    assert "\nbeware\n" in done.stderr
+    (run,) = get_store().list_runs()
+    text = get_store().read_text(run.run_id, "output.log")
+    assert text is not None
+    assert sorted(text.splitlines()) == ["beware", "hello"]
+
+
+def test_a_run_that_writes_nothing_has_no_log(project: Path, cli: Cli) -> None:
+    (project / "quiet.py").write_text("")
+    result = run_json(cli, str(project), "-e", "quiet.py", "--no-snapshot")
+    assert "output.log" not in get_store().list_files(result["run_id"])
+
+
+def test_a_run_whose_time_has_passed_is_killed_with_all_its_processes(project: Path, cli: Cli, tmp_path: Path) -> None:
+    pid_file = tmp_path / "pid"
+    (project / "long.py").write_text(
+        "import os, subprocess, sys, time\n"
+        f"open({str(pid_file)!r}, 'w').write(str(subprocess.Popen(['sleep', '600']).pid))\n"
+        "print('begun', flush=True)\n"
+        "time.sleep(600)\n"
+    )
+    done = cli("run", str(project), "-e", "long.py", "--no-snapshot", "--timeout", "3s", "--json", code=124)
+    result = json.loads(done.stdout)
+    assert (result["status"], result["exit_code"]) == ("KILLED", 124)
+    assert "the run was ended after 3 s" in done.stderr
+    assert get_store().get_info(result["run_id"]).status is RunStatus.KILLED
+    assert get_store().read_text(result["run_id"], "output.log") == "begun\n"
+    assert not is_alive(int(pid_file.read_text()))
+
+
+def test_a_period_that_is_none_is_refused(project: Path, cli: Cli) -> None:
+    assert "`soon` is no period" in cli("run", str(project), "-e", "train.py", "--timeout", "soon", code=2).stderr
+
+
+def test_an_experiment_that_variables_name_is_that_of_the_run_and_of_those_it_starts(
+    project: Path, cli: Cli, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("MLFLOW_EXPERIMENT_NAME", "wine")
+    (project / "main.py").write_text(
+        "import repro\nwith repro.start_run() as first: pass\nwith repro.start_run() as second: pass\n"
+        "assert first.info.experiment_id == second.info.experiment_id\n"
+    )
+    result = run_json(cli, str(project), "-e", "main.py", "--no-snapshot")
+    assert get_store().get_experiment(result["experiment_id"]).name == "wine"
+    monkeypatch.setenv("MLFLOW_EXPERIMENT_ID", "0")
+    assert "MLFLOW_EXPERIMENT_NAME `wine` is" in cli("run", str(project), "-e", "main.py", code=5).stderr

@@ -23,7 +23,7 @@ from repro.snapshots.indexes import Indexes
 from repro.snapshots.installed import Installed
 from repro.snapshots.probe import Found
 from repro.snapshots.prove import Verdict, judge_by_listing, prove_files, select_candidates
-from repro.snapshots.take import Thoroughness
+from repro.snapshots.work import Thoroughness
 
 SHA256 = "ab" * 32
 CP = f"cp{sys.version_info[0]}{sys.version_info[1]}"

@@ -21,7 +21,7 @@ from repro.environments.snapshot import Outcome, take_for, write_lock
 from repro.formats.direct_url import Archive, Checkout, Directory, Editable, Index, Local, Vcs
 from repro.formats.lockfile import Distribution, Proof, Snapshot, format_snapshot
 from repro.snapshots.load import load_lock
-from repro.snapshots.take import Thoroughness
+from repro.snapshots.work import Thoroughness
 
 
 def take(environment: TestEnvironment, cache: Path, **thoroughness: bool) -> Outcome:

@@ -7,7 +7,7 @@ import shutil
 from pathlib import Path
 
 import pytest
-from conftest import LocalIndex, TestEnvironment
+from conftest import Cli, LocalIndex, TestEnvironment
 
 from repro.environments.machine import Machine
 from repro.environments.snapshot import take_for
@@ -17,6 +17,7 @@ from repro.formats.lockfile import Distribution, Snapshot, format_snapshot
 from repro.formats.record import digest_record
 from repro.snapshots.drift import compare
 from repro.snapshots.hashes import IndexUnreachableError, Pin, ask_each, find_hashes
+from repro.snapshots.load import load_lock
 
 
 def take(environment: TestEnvironment, cache: Path, *, engine: str | None = None) -> Snapshot:
@@ -182,3 +183,26 @@ def test_an_unreachable_index_is_told_from_a_missing_pin(
     ]
     with pytest.raises(IndexUnreachableError):
         ask_each(source, [Pin(name="alpha", version="1.0")])
+
+
+@pytest.mark.parametrize("name", ["a+b", "alpha!", "_alpha", "alpha-", "al pha", "ümlaut"])
+def test_a_name_that_no_lock_can_hold_is_told_or_left_out(
+    name: str, environment: TestEnvironment, cli: Cli, tmp_path: Path
+) -> None:
+    info = environment.site / f"{name}-1.0.dist-info"
+    info.mkdir()
+    (info / "METADATA").write_text(f"Metadata-Version: 2.1\nName: {name}\nVersion: 1.0\n", encoding="utf-8")
+    lock = tmp_path / "requirements-lock.txt"
+    args = ("snapshot", str(tmp_path), "--python", environment.python)
+    said = cli(*args, code=5).stderr
+    assert "error: 1 distribution(s) have no name and version that a lock could hold\n" in said
+    assert f"  {name}-1.0.dist-info: `" in said
+    assert "` is no name (letters and digits, with `.`, `_` or `-` between them)" in said
+    assert "hint: reinstall or remove them, or leave them out with `--allow-missing`" in said
+    assert not lock.exists()
+    said = cli(*args, "--allow-missing").stderr
+    assert f"{name}-1.0.dist-info: `" in said
+    assert "it is left out" in said
+    assert [each.name for each in load_lock(lock).snapshot.distributions] == ["alpha", "beta"]
+    for command in (("status", str(tmp_path), "--python", environment.python), ("restore", str(tmp_path))):
+        cli(*command)

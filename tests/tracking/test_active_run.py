@@ -289,6 +289,16 @@ def test_another_store_can_be_set(store: ReadableStore, tmp_path: Path) -> None:
     assert [run.run_name for run in ReadableStore(tmp_path / "elsewhere").list_runs()] == ["there"]
 
 
+def test_children_get_a_servers_uri_as_it_was_given_and_nobody_is_shown_its_password(store: ReadableStore) -> None:
+    body = (
+        "set_tracking_uri('http://ada:lovelace@127.0.0.1:9')\n"
+        "assert os.environ['MLFLOW_TRACKING_URI'] == 'http://ada:lovelace@127.0.0.1:9'\n"
+        "assert get_tracking_uri() == 'http://127.0.0.1:9'\n"
+    )
+    finished = run_script(store, body, REPRO_SNAPSHOT="0")
+    assert finished.returncode == 0, finished.stderr
+
+
 def test_observers_see_what_is_logged_and_their_errors_do_not_matter(store: ReadableStore) -> None:
     body = (
         "from repro.tracking.observers import register_observer\n"

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from repro.tracking import git_source
-from repro.tracking.code_diff import MAX_FILE_BYTES, CodeDiff, make_code_diff
+from repro.tracking.code_diff import MAX_FILE_BYTES, MAX_FILES, CodeDiff, make_code_diff
 from repro.tracking.git_source import find_git_source, format_git_tags
 
 
@@ -170,3 +170,75 @@ def test_a_script_keeps_its_diff_once_for_each_run(repository: Path) -> None:
         found = [path.read_text() for path in (repository / uri).rglob("code.diff")]
         assert len(found) == 4
         assert all("+import repro" in text and f"b/{uri}/" not in text for text in found)
+
+
+@pytest.mark.parametrize(
+    "name",
+    ["prod.env", ".envrc", ".npmrc", "infra/prod.tfvars", ".aws/config", ".docker/config.json", ".ssh/known", "token",
+     "api_key.txt", "passwords.csv", ".bash_history", "kaggle.json", "id_rsa.old"],
+)  # fmt: skip
+def test_more_names_that_say_secret(repository: Path, name: str) -> None:
+    (repository / name).parent.mkdir(exist_ok=True, parents=True)
+    (repository / name).write_text("x\n")
+    assert names(diff(repository)) == {name: "its name says that it holds secrets"}
+
+
+@pytest.mark.parametrize(
+    "name", ["env.py", "tokens.py", "password.py", "environment.yaml", "token_map.json", "api_key.py"]
+)
+def test_names_of_code_are_no_secrets(repository: Path, name: str) -> None:
+    (repository / name).write_text("x\n")
+    assert names(diff(repository)) == {}
+
+
+@pytest.mark.parametrize(
+    ("name", "line"),
+    [
+        ("run.sh", "export AWS_SECRET_ACCESS_KEY=wJalrXUtnFEMI/K7MDENGbPxRfiCYEXAMPLEKEY"),
+        ("run.sh", "export DB_PASSWORD=correcthorse"),
+        ("conf.yaml", "  password: correcthorse"),
+        ("conf.ini", "token = 1234567890"),
+        ("a.py", "password=hunter22hunter"),
+        ("a.py", "client = OpenAI('sk-proj-abcdefghijkl0123')"),
+        ("a.py", "url = 'https://0123456789abcdef0123@example.org/x'"),
+        ("a.py", "url = 'redis://:hunter2@example.org/0'"),
+        ("a.py", "jwt('eyJhbGciOiJIUzI1NiJ9.eyJzdWIiOiIxMjM0NTY3ODkwIn0.abc')"),
+        (".git-token-free.txt", "//registry.example.org/:_authToken=abcdef123456"),
+    ],
+)
+def test_a_secret_without_quotes_is_left_out(repository: Path, name: str, line: str) -> None:
+    (repository / name).write_text(f"a\n{line}\nb\n")
+    assert line not in diff(repository).text
+    assert "looks as if it held a secret" in names(diff(repository))[name]
+
+
+def test_names_that_cannot_stand_in_a_diff_are_left_out(repository: Path) -> None:
+    (repository / "a\nb.py").write_text("x\n")
+    (repository / 'a"b.py').write_text("x\n")
+    Path(os.fsdecode(os.fsencode(repository) + b"/\xff.py")).write_text("x\n")
+    (repository / "good.py").write_text("x\n")
+    made = diff(repository)
+    assert set(names(made).values()) == {"its name cannot stand in a diff"}
+    assert len(made.left_out) == 3
+    assert "+++ b/good.py\n" in made.text
+    assert all(
+        line.startswith(("# left out: ", "diff ", "new ", "--- ", "+++ ", "@@", "+")) for line in made.text.splitlines()
+    )
+
+
+def test_a_users_configuration_of_git_does_not_change_the_diff(repository: Path) -> None:
+    git(repository, "config", "diff.noprefix", "true")
+    git(repository, "config", "diff.upper.textconv", "tr a-z A-Z <")
+    (repository / ".gitattributes").write_text("*.py diff=upper\n")
+    (repository / "train.py").write_text("a = 2\n")
+    (repository / ":(top)*").write_text("x\n")
+    git(repository, "add", "-N", "./:(top)*")
+    text = diff(repository).text
+    assert "--- a/train.py\n+++ b/train.py\n" in text
+    assert "+a = 2" in text
+
+
+def test_of_very_many_files_most_are_named_only(repository: Path) -> None:
+    for number in range(MAX_FILES + 5):
+        (repository / f"{number}.py").touch()
+    assert len(diff(repository).left_out) == 5

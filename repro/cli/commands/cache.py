@@ -190,7 +190,7 @@ def _make_parser() -> Parser:
     parser.add_argument("--older-than", metavar="PERIOD", help="prune: environments not used for so long (90d)")
     parser.add_argument("--max-size", metavar="SIZE", help="prune: the longest unused too, until no more is left")
     parser.add_argument("--unreferenced", action="store_true", help="prune: what no known project's lock leads to")
-    parser.add_argument("--kept", action="store_true", help="prune: unused wheels too that no index has")
+    parser.add_argument("--kept", action="store_true", help="prune: kept wheels too that no lock restored here names")
     parser.add_argument("--dry-run", action="store_true", help="prune, clear: only say what would be removed")
     parser.add_argument("--yes", action="store_true", help="clear: do not ask")
     return parser

@@ -17,13 +17,18 @@ _OPTIONS = {
     "bundle": f"--output --offline --allow-missing --python --cache --json --verbose --help {_INDEXES}",
     "restore": "--offline --allow-missing --used --verify --repair --into --force --link --engine --python --cache "
     "--json --verbose --help",
-    "run": "--entry-point --param --restore --no-snapshot --no-observe --python --cache --json --verbose --help",
+    "run": "--entry-point --param --version --restore --no-restore --env-manager --as-of --with --write-lock "
+    "--storage-dir --lenient-types --offline --timeout --no-snapshot --no-observe --python --cache --json --verbose "
+    "--help",
     "init": "--vscode --pre-commit --dry-run --python --cache --json --verbose --help",
     "source": "--restore --no-snapshot --no-observe --python --cache --json --verbose --help",
     "exec": "--param --restore --no-snapshot --no-observe --python --cache --json --verbose --help",
     "watch": "--param --restore --no-snapshot --no-observe --python --cache --json --verbose --help",
     "params": "--json --verbose --help",
     "server": "--store --host --port --token --token-file --allowed-host --json --verbose --help",
+    "ui": "--mlflow --store --host --port --workers --no-browser --offline --cache --json --verbose --help",
+    "mlflow": f"install list path uninstall --as-of --offline --store {_INDEXES} --python --cache --json --verbose "
+    "--help",
     "status": "--no-code --python --cache --json --verbose --help",
     "diff": "--python --cache --json --verbose --help",
     "runs": "list search show compare delete restore copy sync reap --from --to --filter --experiment --order-by "

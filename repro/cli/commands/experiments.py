@@ -86,7 +86,7 @@ def _delete(arguments: list[str]) -> int:
     if options.json:
         console.show_json({"deleted": experiment.experiment_id})
     else:
-        console.say(f"deleted {experiment.name} ({experiment.experiment_id})")
+        console.say(console.escape(f"deleted {experiment.name} ({experiment.experiment_id})"))
     return ExitCode.DONE
 
 
@@ -99,7 +99,7 @@ def _restore(arguments: list[str]) -> int:
     if options.json:
         console.show_json({"restored": experiment.experiment_id})
     else:
-        console.say(f"restored {experiment.name} ({experiment.experiment_id})")
+        console.say(console.escape(f"restored {experiment.name} ({experiment.experiment_id})"))
     return ExitCode.DONE
 
 

@@ -107,7 +107,7 @@ def _run_inside(environment: Environment, command: list[str], options: argparse.
     )
     runner = Runner(console.echo if options.verbose or settings.is_verbose(environ) else None)
     try:
-        return runner.supervise(command, env=environ, stdout_to_stderr=options.json)
+        return runner.supervise(command, env=environ, stdout_to_stderr=options.json).exit_code
     except OSError as error:
         raise UsageError(f"`{command[0]}` cannot be started ({error.strerror})") from error
 

@@ -159,7 +159,7 @@ def run(arguments: list[str]) -> int:
     from repro.cli.options import make_machine
     from repro.environments.snapshot import remember_outcome, take_for, write_lock
     from repro.formats.lockfile import FILE_NAME
-    from repro.snapshots.take import Thoroughness
+    from repro.snapshots.work import Thoroughness
 
     options = _parse(arguments)
     directory = Path(options.directory)

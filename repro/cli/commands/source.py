@@ -9,7 +9,7 @@ from repro.cli import console
 from repro.cli.options import make_parser
 from repro.cli.script_run import add_run_options, run_request, wants_restore
 from repro.projects.run import RunRequest
-from repro.projects.source import make_source_request
+from repro.projects.script_source import make_source_request
 
 _EXAMPLES = """\
   repro source train.py --alpha 0.5       as `repro run . -e train.py -P alpha=0.5`

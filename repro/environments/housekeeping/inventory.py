@@ -7,17 +7,19 @@ import os
 import re
 import time
 from collections.abc import Iterable, Iterator, Mapping
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
 from repro.environments.housekeeping.busy import find_busy
+from repro.environments.housekeeping.link_modes import list_dead_probes
 from repro.environments.housekeeping.rooms import ROOM_OF, list_entries, list_keys, list_torn_notes
 from repro.environments.housekeeping.sizes import Meter, Size, measure
 from repro.environments.lookup import name_look
 from repro.environments.ready import FILE_NAME as READY
 from repro.environments.ready import Ready
 from repro.environments.roots import Root, parse_root
-from repro.environments.store import Store
+from repro.environments.store import CHECKOUT, Store
 from repro.environments.trees import read_uses
 from repro.errors import ReproError
 from repro.files import hold_free_lock
@@ -82,6 +84,20 @@ class Stray:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class ProjectFiles:
+    """What is kept of projects from elsewhere: a checkout, a repository or a zip.
+
+    `room` says which, `used_at` when it was last used (seconds since 1970), `needed` whether a checkout borrows of it.
+    """
+
+    room: str
+    path: str
+    size_bytes: int
+    used_at: float
+    needed: bool = False
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Inventory:
     """Everything that a prune decides on; `caches` are the installers' own, by path with their size in bytes."""
 
@@ -91,6 +107,7 @@ class Inventory:
     strays: tuple[Stray, ...]
     caches: tuple[tuple[str, int], ...]
     total_bytes: int
+    projects: tuple[ProjectFiles, ...] = ()
 
 
 def _read_text(path: str) -> str | None:
@@ -101,8 +118,10 @@ def _read_text(path: str) -> str | None:
         return None
 
 
-def _is_live(root: Root) -> bool:
-    """Tell whether a root's lock file still has the bytes it had."""
+def _is_live(store: Store, root: Root) -> bool:
+    """Tell whether a root's lock file still has the bytes it had, or its link leads where it led."""
+    if not root.look:
+        return os.path.dirname(os.path.realpath(root.lock)) == os.path.realpath(store.room("envs", root.key))
     try:
         with open(root.lock, "rb") as file:
             return name_look(file.read(), root.options) == root.look
@@ -118,14 +137,14 @@ def list_roots(store: Store) -> Iterator[tuple[str, Root | None]]:
         except ValueError:
             yield path, None
             continue
-        yield path, root if _is_live(root) else None
+        yield path, root if _is_live(store, root) else None
 
 
 def list_projects(store: Store) -> Mapping[str, tuple[str, ...]]:
     """Return the lock files that lead to each key."""
     found: dict[str, list[str]] = {}
     for _, root in list_roots(store):
-        if root:
+        if root and root.look:
             found.setdefault(root.key, []).append(root.lock)
     return {key: tuple(sorted(set(locks))) for key, locks in found.items()}
 
@@ -141,9 +160,10 @@ def _is_building(store: Store, key: str) -> bool:
         return False
 
 
-def find_linked(projects: Mapping[str, Iterable[str]]) -> frozenset[str]:
-    """Return where the `.venv` links beside lock files lead."""
-    places = (os.path.join(os.path.dirname(lock), ".venv") for locks in projects.values() for lock in locks)
+def find_linked(store: Store, projects: Mapping[str, Iterable[str]]) -> frozenset[str]:
+    """Return where links that repro made lead, and the `.venv` links beside lock files."""
+    places = [os.path.join(os.path.dirname(lock), ".venv") for locks in projects.values() for lock in locks]
+    places += [root.lock for _, root in list_roots(store) if root and not root.look]
     return frozenset(os.path.realpath(place) for place in places if os.path.islink(place))
 
 
@@ -159,7 +179,7 @@ def _find_used_at(path: str) -> float:
 def list_environments(store: Store, *, busy: frozenset[str] = frozenset()) -> tuple[Stored, ...]:
     """Return every environment, by key; `busy` are the paths that processes use."""
     projects = list_projects(store)
-    linked = find_linked(projects)
+    linked = find_linked(store, projects)
     building = {key for key in list_keys(store) if _is_building(store, key)}
     found = []
     for path in list_entries(store, ROOM_OF["envs"]):
@@ -176,7 +196,7 @@ def list_environments(store: Store, *, busy: frozenset[str] = frozenset()) -> tu
                 size=measure(path),
                 used_at=_find_used_at(path),
                 projects=projects.get(key, ()),
-                busy=why or ("linked as `.venv`" if is_linked else None),
+                busy=why or ("linked from a project" if is_linked else None),
             )
         )
     return tuple(found)
@@ -282,15 +302,31 @@ def _find_interpreter(text: str) -> str:
         return ""
 
 
+def _is_lock_needed(store: Store, path: str, trees: frozenset[str]) -> bool:
+    """Tell whether what a lock is for is there; of a place that was restored into only its digest is known."""
+    kind, _, name = os.path.basename(path).removesuffix(".lock").rpartition("-")
+    if kind == "tree":
+        return name in trees
+    return os.path.isdir(store.room(*{"": ("envs", name), "stage": ("tmp", name)}.get(kind, ("flocks", "-"))))
+
+
+def _list_stray_locks(store: Store) -> Iterator[Stray]:
+    """Yield the locks of what is gone; whether one is held is asked when it is removed."""
+    trees = frozenset(os.path.basename(path)[:16] for path in list_entries(store, ROOM_OF["trees"]))
+    for path in list_entries(store, ROOM_OF["flocks"]):
+        if not _is_lock_needed(store, path, trees):
+            yield Stray(kind="flocks", path=path, reason="what it locked is gone")
+
+
 def _list_stray_notes(store: Store, now_s: float) -> Iterator[Stray]:
     for room in ("looks", "built", "fetched", "interpreters", "sites"):
         for path in list_entries(store, ROOM_OF[room]):
             if reason := _leads_nowhere(store, path):
                 yield Stray(kind=room, path=path, reason=reason)
-    for room in ("takes", "checked"):
+    for room, what in (("takes", "written"), ("checked", "written"), ("seen", "written"), ("locks", "used")):
         for path in list_entries(store, ROOM_OF[room]):
             if _is_old(path, FORGOTTEN_S, now_s):
-                yield Stray(kind=room, path=path, reason="written 90 days ago")
+                yield Stray(kind=room, path=path, reason=f"{what} 90 days ago")
     for path, root in list_roots(store):
         if root is None:
             yield Stray(kind="roots", path=path, reason="its lock is gone or another")
@@ -310,7 +346,10 @@ def list_strays(store: Store, now_s: float) -> Iterator[Stray]:
         if os.path.basename(path) not in keys:
             size = Meter().count([path])
             yield Stray(kind="pycache", path=path, reason="its environment is gone", size_bytes=size)
+    for path in list_dead_probes(store.root):
+        yield Stray(kind="probe", path=path, reason="left by a process that died", size_bytes=Meter().count([path]))
     yield from _list_stray_notes(store, now_s)
+    yield from _list_stray_locks(store)
 
 
 def list_caches(store: Store) -> tuple[tuple[str, int], ...]:
@@ -318,6 +357,39 @@ def list_caches(store: Store) -> tuple[tuple[str, int], ...]:
     tools = (room for room in ROOM_OF.values() if not room.names)
     paths = [path for room in tools for path in list_entries(store, room) if os.listdir(path)]
     return tuple((path, Meter().count([path])) for path in paths)
+
+
+def _read_repository(checkout: str) -> str:
+    """Return the name of the repository that a checkout borrows of."""
+    try:
+        content = json.loads(_read_text(f"{checkout}/{CHECKOUT}") or "")
+    except (ValueError, RecursionError):
+        return ""
+    return str(content.get("repository", "")) if isinstance(content, dict) else ""
+
+
+def _find_last_use(path: str) -> float:
+    for place in (f"{path}/{CHECKOUT}", path):
+        with suppress(OSError):
+            return os.stat(place).st_mtime
+    return 0.0
+
+
+def list_project_files(store: Store) -> tuple[ProjectFiles, ...]:
+    """Return what is kept of projects, checkouts first."""
+    checkouts = list(list_entries(store, ROOM_OF["checkouts"]))
+    needed = {_read_repository(path) for path in checkouts}
+    others = [path for room in ("repositories", "archives") for path in list_entries(store, ROOM_OF[room])]
+    return tuple(
+        ProjectFiles(
+            room=os.path.relpath(path, store.room()).partition("/")[0],
+            path=path,
+            size_bytes=Meter().count([path]),
+            used_at=_find_last_use(path),
+            needed=os.path.basename(path) in needed,
+        )
+        for path in (*checkouts, *others)
+    )
 
 
 def take_inventory(store: Store) -> Inventory:
@@ -330,5 +402,6 @@ def take_inventory(store: Store) -> Inventory:
         wheels=list_wheels(store),
         strays=tuple(list_strays(store, time.time())),
         caches=list_caches(store),
+        projects=list_project_files(store),
         total_bytes=sum(meter.count(list_entries(store, room)) for room in ROOM_OF.values()),
     )

@@ -5,9 +5,10 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
-from repro.environments.housekeeping.inventory import Inventory, Stored, Stray, Unpacked, Wheel
+from repro.environments.housekeeping.inventory import Inventory, ProjectFiles, Stored, Stray, Unpacked, Wheel
 from repro.environments.housekeeping.sizes import format_bytes
 
+_KINDS = {"checkouts": "checkout", "repositories": "repository", "archives": "zip"}  # what rooms of projects hold
 DAY_S = 86400.0
 UNUSED_S = 90 * DAY_S
 
@@ -29,7 +30,8 @@ class Rules:
 class Removal:
     """What is removed, and why; an environment only while `used_at` is as it was.
 
-    `kind` is `environment`, `tree`, `wheel`, `kept wheel`, `cache`, or the room of a note that leads nowhere.
+    `kind` is `environment`, `tree`, `wheel`, `kept wheel`, `checkout`, `repository`, `zip`, `cache`, or the room of a
+    note that leads nowhere.
     """
 
     kind: str
@@ -87,6 +89,24 @@ def _remove_environment(stored: Stored, reason: str) -> Removal:
     )
 
 
+def _remove_project_files(files: ProjectFiles, reason: str) -> Removal:
+    return Removal(
+        kind=_KINDS[files.room],
+        name=files.path.rpartition("/")[2][:16],
+        path=files.path,
+        reason=reason,
+        size_bytes=files.size_bytes,
+    )
+
+
+def _list_unused_projects(inventory: Inventory, rules: Rules, now_s: float) -> Iterator[Removal]:
+    """Yield what is kept of projects and was not used for long; a repository stays as long as its checkouts."""
+    for files in inventory.projects:
+        unused_s = now_s - files.used_at
+        if unused_s > rules.older_than_s and not files.needed:
+            yield _remove_project_files(files, f"not used for {int(unused_s // DAY_S)} days")
+
+
 def _is_needed_wheel(wheel: Wheel, used: frozenset[str], rules: Rules) -> bool:
     return wheel.sha256 in used or (wheel.kept and (wheel.wanted or not rules.kept))
 
@@ -132,11 +152,13 @@ def _complete(inventory: Inventory, gone: Sequence[Removal], rules: Rules) -> tu
 
 def _shrink(inventory: Inventory, gone: list[Removal], rules: Rules, max_bytes: int) -> tuple[Removal, ...]:
     """Return removals until no more than `max_bytes` are left: installers' caches, then the longest unused first."""
+    paths = {each.path for each in gone}
     first = [
         Removal(kind="cache", name=path.rpartition("/")[2], path=path, reason="an installer's cache", size_bytes=size)
         for path, size in inventory.caches
     ]
-    paths = {each.path for each in gone}
+    least = sorted((each for each in inventory.projects if not each.needed), key=lambda each: each.used_at)
+    first += [_remove_project_files(each, "to make room") for each in least if each.path not in paths]
     oldest = sorted((each for each in inventory.environments if not each.busy), key=lambda each: each.used_at)
     then = [_remove_environment(each, "to make room") for each in oldest if each.path not in paths]
     found = _complete(inventory, gone, rules)
@@ -177,6 +199,7 @@ def plan_prune(inventory: Inventory, rules: Rules, *, now_s: float) -> Plan:
         for stored in inventory.environments
         if not stored.busy and (reason := _find_reason(stored, rules, now_s))
     ]
+    gone += _list_unused_projects(inventory, rules, now_s)
     if rules.max_bytes is None:
         removals = _complete(inventory, gone, rules)
     else:
@@ -202,7 +225,7 @@ def plan_clear(inventory: Inventory, entries: Sequence[tuple[str, str, int]]) ->
             continue
         if room in ("trees", "wheels") and (is_silent or name in used):
             continue
-        kind = {"envs": "environment", "trees": "tree", "wheels": "wheel"}.get(room, room)
+        kind = {"envs": "environment", "trees": "tree", "wheels": "wheel", **_KINDS}.get(room, room)
         kind = "kept wheel" if path in kept else kind
         removals.append(Removal(kind=kind, name=name[:16], path=path, reason="cleared", size_bytes=size))
     notes = tuple(f"`{each.path}` stays: {each.busy}" for each in busy)

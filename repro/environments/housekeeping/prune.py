@@ -28,9 +28,10 @@ from repro.environments.housekeeping.sizes import Meter
 from repro.environments.ready import FILE_NAME as READY
 from repro.environments.store import Store
 from repro.errors import ReproError
-from repro.files import hold_free_lock, hold_lock, new_nonce, remove_tree
+from repro.files import hold_free_lock, hold_lock, new_nonce, remove_free_lock, remove_tree
 
 Report = Callable[[str], None]
+_PREFIXES = {"tmp": "stage", "checkout": "checkout"}  # of the locks whose names are never used again
 
 
 def _empty_trash(store: Store) -> None:
@@ -59,9 +60,15 @@ def _was_used_since(path: str, used_at: float) -> bool:
 
 @contextmanager
 def _hold_entry(store: Store, removal: Removal) -> Iterator[bool]:
-    """Hold the lock of an environment's key, of a tree or of a staging directory; False where somebody else does."""
+    """Hold the lock of an entry, where its kind has one; False where somebody else does."""
     parent, name = os.path.split(removal.path)
-    lock = {"environment": os.path.basename(parent), "tree": f"tree-{name[:16]}", "tmp": f"stage-{name}"}
+    lock = {
+        "environment": os.path.basename(parent),
+        "tree": f"tree-{name[:16]}",
+        "tmp": f"stage-{name}",
+        "checkout": f"checkout-{name}",
+        "repository": f"mirror-{name[:16]}",
+    }
     stem = lock.get(removal.kind)
     if stem is None:
         yield True
@@ -72,6 +79,8 @@ def _hold_entry(store: Store, removal: Removal) -> Iterator[bool]:
 
 def _remove(store: Store, removal: Removal) -> str | None:
     """Move an entry out of its room and return where it is now, None where it is in use after all, or gone."""
+    if removal.kind == "flocks":
+        return removal.path if os.path.lexists(removal.path) and remove_free_lock(removal.path) else None
     if not os.path.isdir(removal.path) or os.path.islink(removal.path):
         with suppress(FileNotFoundError):
             os.unlink(removal.path)
@@ -85,9 +94,9 @@ def _remove(store: Store, removal: Removal) -> str | None:
         if removal.used_at is not None and _was_used_since(target, removal.used_at):
             os.rename(target, removal.path)
             return None
-        if removal.kind == "tmp":
+        if removal.kind in ("tmp", "checkout"):
             with suppress(FileNotFoundError):
-                os.unlink(store.room("flocks", f"stage-{os.path.basename(removal.path)}.lock"))
+                os.unlink(store.room("flocks", f"{_PREFIXES[removal.kind]}-{os.path.basename(removal.path)}.lock"))
     return target
 
 
@@ -104,8 +113,16 @@ def _put_back_busy(store: Store, moved: dict[str, Removal]) -> list[Removal]:
     return left
 
 
+def _list_parents(store: Store, room: str) -> list[str]:
+    top = store.room(room)
+    return [f"{top}/{name}" for name in os.listdir(top)] if os.path.isdir(top) else []
+
+
 def _drop_empty_keys(store: Store) -> None:
     """Remove the directories of keys that have no environment any more, and what killed builds left in others."""
+    for path in _list_parents(store, "checkouts"):
+        with suppress(OSError):  # it has others
+            os.rmdir(path)
     kept = {os.path.dirname(path) for path in list_entries(store, ROOM_OF["envs"])}
     for key in list_keys(store):
         directory = store.room("envs", key)

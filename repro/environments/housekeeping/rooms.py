@@ -17,6 +17,7 @@ from repro.errors import ReproError
 _SHA256 = r"[0-9a-f]{64}"
 _KEY = r"[0-9a-f]{16}"
 _NONCE = r"[0-9a-f]{8}"
+_LOCK = rf"(?:(?:tree-|into-)?{_KEY}|stage-{_NONCE})\.lock"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -40,6 +41,7 @@ ROOMS = (
     Room(name="envs", names=(_KEY, _NONCE), has_directories=True, meaning="environments"),
     Room(name="pycache", names=(_KEY,), has_directories=True, meaning="bytecode that belongs to no tree alone"),
     Room(name="looks", names=(_SHA256,), meaning="which environment a lock led to"),
+    Room(name="locks", names=(_SHA256,), meaning="what the loose files of projects were locked to"),
     Room(name="roots", names=(_SHA256,), meaning="which project uses which environment"),
     Room(name="built", names=(_SHA256,), meaning="which wheel was built of what"),
     Room(name="fetched", names=(_SHA256,), meaning="where a wheel was fetched"),
@@ -48,8 +50,13 @@ ROOMS = (
     Room(name="takes", names=(_SHA256,), meaning="what was said of snapshots"),
     Room(name="records", names=(r"[0-9a-f]{2}", _SHA256), meaning="what RECORD files come from"),
     Room(name="checked", names=(_SHA256,), meaning="what was compared with RECORD"),
+    Room(name="repositories", names=(_SHA256,), has_directories=True, meaning="what was fetched of repositories"),
+    Room(name="checkouts", names=(_KEY, _NONCE), has_directories=True, meaning="files of projects"),
+    Room(name="archives", names=(_SHA256,), meaning="zips of projects"),
+    Room(name="seen", names=(_SHA256,), meaning="what branches, tags and URLs of projects led to"),
     Room(name="tmp", names=(_NONCE,), has_directories=True, meaning="on its way in"),
     Room(name="trash", names=(_NONCE,), has_directories=True, meaning="on its way out"),
+    Room(name="flocks", names=(_LOCK,), meaning="locks of keys, trees, places and processes"),
     *(Room(name=name, meaning="an installer's own cache") for name in ("uv", "pip", "pip-tools", "virtualenv")),
 )  # fmt: skip
 ROOM_OF = {room.name: room for room in ROOMS}

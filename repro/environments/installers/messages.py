@@ -28,7 +28,7 @@ def explain(finished: Finished, deed: str) -> RestoreError:
         cause, hint = f"{deed} failed: the disk is full", "make room, or name another cache with `--cache DIR`"
     elif found := _TOO_OLD.search(said):
         cause = f"{deed} failed: pip builds for Python {found[2]}, not for {found[1]}"
-        hint = "lock an environment that holds it with `repro snapshot`: its wheel is kept, and needs no building"
+        hint = "install uv (`pip install 'repro[uv]'`), which builds for it, and restore without `--engine pip`"
     elif _HASH_MISMATCH.search(said):
         cause = f"{deed} failed: a file of the index has another sha256 than the lock"
         hint = "do not install it; if you trust the index, take the lock again with `repro snapshot`"

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import os
 import sys
 from collections.abc import Mapping, Sequence
 
-from repro.process import Runner
+from repro.process import Finished, Runner
+
+_TOO_OLD = "does not support python"  # what pip says of an interpreter that it does not run in any more
 
 
 class PipBuilder:
@@ -16,11 +19,25 @@ class PipBuilder:
         self._runner = runner
         self._env = env
 
+    def _run(self, pip: list[str], requirements: Sequence[str], *, hashed: bool, directory: str) -> Finished:
+        args = [*pip, "wheel", "--quiet", "--no-deps", "--wheel-dir", directory, "-r", "/dev/stdin"]
+        args += ["--use-pep517", *(["--require-hashes"] if hashed else [])]  # an old pip else wants `wheel` beside it
+        return self._runner.capture(args, env=self._env, stdin="\n".join(requirements) + "\n")
+
+    def _find_old_pip(self) -> list[str] | None:
+        """Return the command of the pip that an old interpreter brings."""
+        from repro.snapshots.old_pip import find_old_pip
+
+        caches_dir = os.path.dirname(self._env["PIP_CACHE_DIR"])
+        old = find_old_pip(self._python, runner=self._runner, env=self._env, caches_dir=caches_dir)
+        return [self._python, "-s", f"{old.pip}/pip", "--disable-pip-version-check"] if old else None
+
     def build(self, requirements: Sequence[str], *, hashed: bool, directory: str) -> None:
         """See fetch.Builder."""
-        args = [sys.executable, "-m", "pip", "--python", self._python, "wheel", "--quiet", "--no-deps"]
-        args += ["--wheel-dir", directory, "-r", "/dev/stdin", *(["--require-hashes"] if hashed else [])]
-        finished = self._runner.capture(args, env=self._env, stdin="\n".join(requirements) + "\n")
+        ours = [sys.executable, "-m", "pip", "--python", self._python]
+        finished = self._run(ours, requirements, hashed=hashed, directory=directory)
+        if finished.returncode and _TOO_OLD in finished.stderr and (old := self._find_old_pip()):
+            finished = self._run(old, requirements, hashed=hashed, directory=directory)
         if finished.returncode:
             from repro.environments.installers.messages import explain
 

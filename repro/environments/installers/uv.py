@@ -1,8 +1,10 @@
-"""uv: what makes empty environments where it is importable or on PATH."""
+"""uv: makes empty environments where it is importable or on PATH, and wheels for Pythons that pip has left behind."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import shutil
+from collections.abc import Mapping, Sequence
+from pathlib import Path
 
 from repro.process import Runner
 
@@ -32,3 +34,33 @@ class UvCreator:
             from repro.environments.installers.messages import explain
 
             raise explain(finished, "making an empty environment with uv")
+
+
+class UvBuilder:
+    """Build for the interpreter `python` by installing beside it, with a cache of its own: there the wheel lies then.
+
+    uv installs what it builds and hands out no wheel of a commit; its own cache would serve what others have put there.
+    """
+
+    def __init__(self, uv: str, *, python: str, runner: Runner, env: Mapping[str, str]) -> None:
+        self._uv = uv
+        self._python = python
+        self._runner = runner
+        self._env = env
+
+    def build(self, requirements: Sequence[str], *, hashed: bool, directory: str) -> None:
+        """See fetch.Builder."""
+        scratch = Path(directory, "uv")
+        args = [self._uv, "pip", "install", "--quiet", "--no-config", "--no-deps", "--link-mode", "copy"]
+        args += ["--cache-dir", str(scratch / "cache"), "--target", str(scratch / "target"), "--python", self._python]
+        args += ["--index-strategy", "unsafe-best-match", *(["--require-hashes"] if hashed else []), "-r", "-"]
+        finished = self._runner.capture(args, env=self._env, stdin="\n".join(requirements) + "\n")
+        if finished.returncode:
+            from repro.environments.installers.messages import explain
+
+            raise explain(finished, "building a wheel with uv")
+        wanted = {path.name for path in (scratch / "target").glob("*.dist-info")}
+        for wheel in sorted((scratch / "cache").rglob("*.whl")):
+            if wheel.is_file() and "-".join(wheel.name.split("-")[:2]) + ".dist-info" in wanted:
+                shutil.copyfile(wheel, Path(directory, wheel.name))
+        shutil.rmtree(scratch)

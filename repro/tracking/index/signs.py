@@ -6,7 +6,7 @@ import os
 import stat
 from collections.abc import Iterable
 
-from repro.tracking.run_files import HALF_WRITTEN
+from repro.formats.run_meta import HALF_WRITTEN
 
 NO_FILE = 0
 """The sign of what is not there, and of what nothing is known of."""

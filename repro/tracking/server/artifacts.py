@@ -14,9 +14,10 @@ from urllib.parse import unquote
 
 from repro.errors import TrackingError, TrackingNotFoundError
 from repro.files import open_atomically, remove_tree
+from repro.formats.run_meta import HALF_WRITTEN
 from repro.tracking.artifact_files import ArtifactFiles
 from repro.tracking.entities import Artifact
-from repro.tracking.run_files import HALF_WRITTEN, explaining
+from repro.tracking.run_files import explaining
 from repro.tracking.server.calls import Call, get_run_id, get_word
 from repro.tracking.server.locations import tell_model, tell_run
 from repro.tracking.server.refusal import Refusal

@@ -38,7 +38,7 @@ def is_loopback(host: str) -> bool:
         return False
 
 
-def _bind(host: str, port: int) -> socket.socket:
+def open_listener(host: str, port: int) -> socket.socket:
     """Return a listening socket. Raises UsageError."""
     if not 0 <= port <= _MAX_PORT:
         raise UsageError(f"`{port}` is no port", hint=f"0 to {_MAX_PORT}, and 0 takes one that is free")
@@ -185,4 +185,4 @@ def serve_in_background(
             patience_s=patience_s,
         )
 
-    return Endpoint(_bind(host, port), host, make_site)
+    return Endpoint(open_listener(host, port), host, make_site)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -9,7 +11,7 @@ from hypothesis import strategies as st
 from repro.cli.commands.cache import parse_size
 from repro.cli.period import parse_period
 from repro.environments.housekeeping.busy import find_entries
-from repro.environments.housekeeping.inventory import Inventory, Stored, Unpacked, Wheel
+from repro.environments.housekeeping.inventory import Inventory, ProjectFiles, Stored, Unpacked, Wheel
 from repro.environments.housekeeping.plan import DAY_S, Rules, plan_clear, plan_prune
 from repro.environments.housekeeping.sizes import Size, format_bytes
 from repro.environments.ready import Ready, Stamp
@@ -155,3 +157,19 @@ def test_paths_of_the_store_are_found_in_text_and_others_are_not() -> None:
     text = f"/s p/v1/envs/{key}/{nonce}/bin/python\0/s p/v1/trees/{sha256}\0/other/v1/envs/{key}/{nonce}"
     text += f"\0/s p/v1/envs/{key}"
     assert find_entries(text.encode(), ("/s p/v1",)) == {f"envs/{key}/{nonce}", f"trees/{sha256}"}
+
+
+def test_what_is_kept_of_projects_goes_when_unused_or_to_make_room_before_environments() -> None:
+    old = ProjectFiles(room="checkouts", path="/checkouts/k/old", size_bytes=5, used_at=NOW_S - 91 * DAY_S)
+    new = ProjectFiles(room="archives", path="/archives/new", size_bytes=7, used_at=NOW_S - DAY_S)
+    lent = ProjectFiles(room="repositories", path="/repositories/r", size_bytes=9, used_at=0, needed=True)
+    inventory = replace(make_inventory(make_stored("a", uses=())), projects=(old, new, lent))
+    unused = [each for each in plan_prune(inventory, Rules(), now_s=NOW_S).removals if each.kind != "tree"]
+    assert [(each.kind, each.path) for each in unused if each.kind != "wheel"] == [("checkout", "/checkouts/k/old")]
+    inventory = replace(inventory, total_bytes=inventory.total_bytes + 21)
+    made = plan_prune(inventory, Rules(max_bytes=inventory.total_bytes - 160), now_s=NOW_S).removals
+    assert {"/checkouts/k/old", "/archives/new"} <= {each.path for each in made}
+    assert "/envs/a/1" not in {each.path for each in made}
+    assert "/repositories/r" not in {
+        each.path for each in plan_prune(inventory, Rules(max_bytes=0), now_s=NOW_S).removals
+    }

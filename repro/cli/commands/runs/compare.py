@@ -58,7 +58,7 @@ def _compare_environments(store: Store, runs: Sequence[Run]) -> list[Drift | Non
 
 
 def _show(runs: Sequence[Run], drifts: Sequence[Drift | None]) -> None:
-    names = [f"{run.info.run_name} ({run.run_id[:8]})" for run in runs]
+    names = [console.escape(f"{run.info.run_name} ({run.run_id[:8]})") for run in runs]
     parts: list[tuple[str, Callable[[Run], dict[str, str]]]] = [
         ("run", _describe_infos),
         ("parameter", lambda run: dict(run.data.params)),

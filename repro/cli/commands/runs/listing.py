@@ -8,7 +8,7 @@ from repro.cli import console
 from repro.cli.options import Parser, make_parser
 from repro.cli.run_table import describe_run, make_run_table
 from repro.cli.run_words import add_store, list_experiment_ids, open_given_store
-from repro.errors import ExitCode
+from repro.errors import ExitCode, UsageError
 from repro.tracking.entities import RunQuery, ViewType
 from repro.tracking.paging import find_runs
 
@@ -37,6 +37,8 @@ def add_search_options(parser: Parser) -> None:
 
 def show_search(options: argparse.Namespace, filter_: str) -> int:
     """Search and show what is found; exit 0 also where that is nothing."""
+    if options.limit < 0:
+        raise UsageError(f"`{options.limit}` is no number of runs", hint="-n 0 shows all")
     store = open_given_store(options.store)
     view = ViewType.DELETED_ONLY if options.deleted else ViewType.ALL if options.all else ViewType.ACTIVE_ONLY
     experiments = ViewType.ACTIVE_ONLY if view is ViewType.ACTIVE_ONLY else ViewType.ALL

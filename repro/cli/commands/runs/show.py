@@ -33,8 +33,9 @@ def _show_head(run: Run) -> None:
     info = run.info
     end = f", took {format_duration(info.end_time_ms - info.start_time_ms)}" if info.end_time_ms is not None else ""
     deleted = ", deleted" if info.lifecycle_stage != "active" else ""
-    console.say(f"{info.run_name} ({run.run_id}): {info.status}{deleted}")
-    console.say(f"started {format_time(info.start_time_ms)}{end}, experiment {info.experiment_id}, by {info.user_id}")
+    console.say(console.escape(f"{info.run_name} ({run.run_id}): {info.status}{deleted}"))
+    started = f"started {format_time(info.start_time_ms)}{end}, experiment {info.experiment_id}, by {info.user_id}"
+    console.say(console.escape(started))
 
 
 def _show_parts(store: Store, run: Run) -> None:

@@ -1,0 +1,189 @@
+"""Choose the environment that a project runs in: by its lock, by its loose files, or the caller's own.
+
+Decided from files and words alone, before a run exists; `environment.py` does it.
+"""
+
+from __future__ import annotations
+
+import difflib
+import re
+import shlex
+from collections.abc import Mapping
+from dataclasses import dataclass
+from enum import Enum
+from pathlib import Path
+
+from repro import settings
+from repro.errors import ProjectError, UsageError
+from repro.formats.lockfile import FILE_NAME, has_header
+from repro.formats.mlproject import EntryPoint, MLProject
+from repro.projects.project import Project
+
+# What says what a project needs where its MLproject names nothing, the first that is there: locks of other tools, then
+# the names that MLflow looks for, then those that are usual.
+LOOSE_FILES = (
+    "pylock.toml", "uv.lock", "python_env.yaml", "conda.yaml", "conda.yml", "environment.yml", "environment.yaml",
+    "requirements.txt", "pyproject.toml",
+)  # fmt: skip
+_SCRIPT_HEADER = re.compile(r"(?m)^# /// script\s*$")
+_PYTHON = re.compile(r"python(3(\.\d+)?)?")
+
+
+class EnvManager(Enum):
+    """Name what makes the environment of a run."""
+
+    LOCAL = "local"
+    RESTORE = "restore"
+    VIRTUALENV = "virtualenv"
+    UV = "uv"
+
+    @property
+    def engine(self) -> str | None:
+        """What a restore has environments made by."""
+        return {EnvManager.VIRTUALENV: "pip", EnvManager.UV: "uv"}.get(self)
+
+
+ENV_MANAGERS = tuple(each.value for each in EnvManager)
+
+
+def _read_manager(word: str, source: str) -> EnvManager:
+    if word in ENV_MANAGERS:
+        return EnvManager(word)
+    if word == "conda":
+        hint = "`--env-manager restore` makes the environment of conda.yaml without conda"
+    else:
+        close = difflib.get_close_matches(word.lower(), ENV_MANAGERS, n=1)
+        hint = f"did you mean `{close[0]}`?" if close else f"one of {', '.join(ENV_MANAGERS)}"
+    raise UsageError(f"`{source}` is `{word}`, which makes no environments here", hint=hint)
+
+
+def choose_manager(word: str | None, *, restore: bool | None, environ: Mapping[str, str]) -> EnvManager | None:
+    """Return what makes the environment: given > `REPRO_ENV_MANAGER` > `REPRO_RESTORE`; None where nobody has said.
+
+    Raises UsageError for an unknown word, and for one that contradicts `restore`.
+    """
+    if word is not None:
+        manager = _read_manager(word, "--env-manager")
+        if restore and manager is EnvManager.LOCAL:
+            raise UsageError("`--restore` and `--env-manager local` exclude each other")
+        return manager
+    if restore is not None:
+        return EnvManager.RESTORE if restore else EnvManager.LOCAL
+    named = settings.find_env_manager(environ)
+    return _read_manager(named, "REPRO_ENV_MANAGER") if named else None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class OwnEnvironment:
+    """The caller's interpreter as it is; `notes` say why."""
+
+    notes: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class LockedEnvironment:
+    """The environment of a lock, exactly."""
+
+    lock: Path
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class LooseEnvironment:
+    """What a file of another format asks for, locked once."""
+
+    file: Path
+
+
+Choice = OwnEnvironment | LockedEnvironment | LooseEnvironment
+
+
+def find_script(root: Path, entry: EntryPoint) -> Path | None:
+    """Return the Python script that an entry point's command runs, relative to the project; None for any other."""
+    try:
+        words = shlex.split(entry.command)
+    except ValueError:
+        return None
+    start = next((at for at, word in enumerate(words) if _PYTHON.fullmatch(word)), None)
+    rest = words[start + 1 :] if start is not None else []
+    while rest and re.fullmatch(r"-[BEIOSbdisuvxq]+", rest[0]):
+        rest = rest[1:]
+    script = Path(rest[0]) if rest and rest[0].endswith(".py") else None
+    return script if script and (root / script).is_file() else None
+
+
+def _find_named(root: Path, mlproject: MLProject) -> Path | None:
+    """Return the file that an MLproject names. Raises ProjectError where it is not there."""
+    for key, name in (("python_env", mlproject.python_env), ("conda_env", mlproject.conda_env)):
+        if name is None:
+            continue
+        path = root / name
+        if not path.is_file():
+            raise ProjectError(
+                f"`{root / 'MLproject'}` names `{key}: {name}`, and there is no such file",
+                hint="write it, or name one that is there",
+            )
+        return path
+    return None
+
+
+def _read(path: Path) -> str:
+    try:
+        return path.read_text(encoding="utf-8", errors="replace")
+    except OSError:
+        return ""
+
+
+def _says_something(path: Path) -> bool:
+    """Tell whether a file says what the project needs: a pyproject.toml may hold the options of tools alone."""
+    if not path.is_file():
+        return False
+    return path.name != "pyproject.toml" or re.search(r"(?m)^\s*\[project\]", _read(path)) is not None
+
+
+def _find_file(project: Project, entry: EntryPoint) -> Path | None:
+    named = _find_named(project.root, project.mlproject) if project.mlproject else None
+    if named:
+        return named
+    script = find_script(project.root, entry)
+    if script and _SCRIPT_HEADER.search(_read(project.root / script)):
+        return project.root / script
+    return next((path for name in LOOSE_FILES if _says_something(path := project.root / name)), None)
+
+
+def _refuse_docker(project: Project, manager: EnvManager | None) -> tuple[str, ...]:
+    image = project.mlproject.docker_env if project.mlproject else None
+    if image is None:
+        return ()
+    if manager is EnvManager.LOCAL:
+        return (f"the project asks for the container image `{image}`, and runs in your own environment",)
+    raise UsageError(
+        f"the project asks for the container image `{image}` (`docker_env`), and repro runs no containers",
+        hint="`--env-manager local` runs it in your own environment, with what you have installed there",
+    )
+
+
+def choose_environment(
+    project: Project, entry: EntryPoint, manager: EnvManager | None, *, lock: Path | None = None
+) -> Choice:
+    """Return the environment to run in; `lock` is that of a run that is run again, instead of the project's files.
+
+    Raises UsageError for a container, and ProjectError for a file that is named and not there.
+    """
+    notes = _refuse_docker(project, manager)
+    if manager in (None, EnvManager.LOCAL):
+        return OwnEnvironment(notes=notes)
+    wanted = lock or project.root / FILE_NAME
+    if lock or wanted.is_file():
+        return LockedEnvironment(lock=wanted)
+    file = _find_file(project, entry)
+    if file is None:
+        note = (
+            f"`{project.root}` has no file that says what it needs, so it runs in your own environment; "
+            f"`{shlex.join(['repro', 'snapshot', str(project.root)])}` locks what is installed there"
+        )
+        return OwnEnvironment(notes=(note,))
+    return (
+        LockedEnvironment(lock=file)
+        if file.suffix == ".txt" and has_header(_read(file))
+        else LooseEnvironment(file=file)
+    )

@@ -1,0 +1,76 @@
+"""Look, before a script is started, whether the environment made for it has what it imports."""
+
+from __future__ import annotations
+
+import os
+import shlex
+import sys
+from collections.abc import Callable, Sequence
+from pathlib import Path
+
+from repro.environments.lookup import Environment
+from repro.environments.machine import Machine
+from repro.environments.pkg_resources import find_site_dir
+from repro.errors import ProjectError
+from repro.projects.env_manager import LockedEnvironment, LooseEnvironment
+from repro.projects.undeclared import Undeclared, find_undeclared
+
+
+def _list_modules(environment: Environment) -> frozenset[str]:
+    """Return the names that lie in the environment, and of our own standard library: most scripts need no more."""
+    site = find_site_dir(environment.path)
+    here = os.listdir(site) if site else []
+    return frozenset(name.partition(".")[0] for name in here) | sys.stdlib_module_names
+
+
+def _find_missing(machine: Machine, environment: Environment, root: Path, script: Path) -> tuple[Undeclared, ...]:
+    missing = find_undeclared(root, script, has=_list_modules(environment).__contains__)
+    if not missing:
+        return ()
+    from repro.snapshots.probe import probe
+    from repro.snapshots.provides import read_provided
+    from repro.snapshots.stdlib import list_stdlib
+
+    python = environment.python
+    report = probe(python, runner=machine.runner, environ=machine.environ)
+    stdlib = list_stdlib(python, interpreter=report.interpreter, runner=machine.runner, environ=machine.environ)
+    provided = read_provided(report.found)
+    return tuple(each for each in missing if each.module not in stdlib and not provided.find(each.module))
+
+
+def _advise(
+    missing: Sequence[Undeclared], choice: LockedEnvironment | LooseEnvironment, *, root: Path, again: str
+) -> str:
+    """Return the command that mends it; what distribution has a module is named only where that is well known."""
+    names = [each.distribution or f"DISTRIBUTION-WITH-{each.module}" for each in missing]
+    if isinstance(choice, LooseEnvironment):
+        return f"`{again} {shlex.join(word for name in names for word in ('--with', name))}`"
+    return f"`pip install {shlex.join(names)} && {shlex.join(['repro', 'snapshot', str(root)])}`"
+
+
+def check_start(
+    machine: Machine,
+    environment: Environment,
+    choice: LockedEnvironment | LooseEnvironment,
+    *,
+    root: Path,
+    script: Path,
+    again: str,
+    say: Callable[[str], None],
+) -> None:
+    """Refuse to start a script that would stop at its imports; what it may import later is a warning.
+
+    `again` is the command that runs the same. Raises ProjectError.
+    """
+    missing = _find_missing(machine, environment, root, script)
+    certain = [each for each in missing if each.certain]
+    shown = certain or missing
+    if not shown:
+        return
+    name = (choice.file if isinstance(choice, LooseEnvironment) else choice.lock).name
+    modules = ", ".join(f"`{each.module}` ({each.file}, line {each.line})" for each in shown)
+    sentence = f"`{script}` imports {modules}, which neither the project nor the environment of `{name}` has"
+    hint = _advise(shown, choice, root=root, again=again)
+    if certain:
+        raise ProjectError(sentence, hint=hint)
+    say(f"warning: {sentence}; where that is needed: {hint}")

@@ -1,0 +1,230 @@
+"""Why real projects fail elsewhere, one tiny project each: they run with one command, or say why not in a sentence."""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import sys
+from pathlib import Path
+
+import pytest
+from conftest import REPOSITORY, Cli, LocalIndex
+from readable_store import ReadableStore
+
+from repro.formats.run_meta import RunStatus
+from repro.process import Runner
+from repro.snapshots.load import load_lock
+from repro.snapshots.old_pip import find_old_pip
+
+MINOR = "{}.{}".format(*sys.version_info[:2])
+
+
+@pytest.fixture(autouse=True)
+def python(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Run with our own interpreter."""
+    monkeypatch.setenv("MLFLOW_PYTHON_BIN", sys.executable)
+
+
+def take_project(name: str, directory: Path) -> Path:
+    """Return a copy of a fixture, which a run may write into."""
+    return Path(shutil.copytree(REPOSITORY / "fixtures" / "projects" / name, directory / name))
+
+
+def get_only_run() -> tuple[ReadableStore, str]:
+    store = ReadableStore(Path("mlruns"))
+    (run,) = store.list_runs()
+    return store, run.run_id
+
+
+def test_the_pip_part_of_conda_is_installed_and_the_rest_taken_from_the_index_or_named(
+    index: LocalIndex, cli: Cli, tmp_path: Path
+) -> None:
+    index.add("scikit-learn", "0.19.1", files={"sklearn.py": "VERSION = '0.19.1'\n"})
+    index.add("scikit-learn", "1.9.0")
+    project = take_project("conda_parts", tmp_path)
+    done = cli("run", str(project), "--restore")
+    assert done.stdout.split() == ["1.0", "0.19.1", "0.5"]
+    assert "taken from the package index instead: scikit-learn=0.19.1" in done.stderr
+    assert "left out: libgcc" in done.stderr
+    store, run_id = get_only_run()
+    tags = store.read_tags(run_id)
+    assert (tags["repro.restored"], tags["repro.env.source"]) == ("true", "env/conda.yaml")
+    kept = load_lock(Path("mlruns", "0", run_id, "artifacts")).snapshot
+    assert [(each.name, each.version) for each in kept.distributions] == [
+        ("alpha", "1.0"), ("beta", "2.1"), ("scikit-learn", "0.19.1"),
+    ]  # fmt: skip
+
+
+def test_loose_files_are_locked_once_and_looked_up_then(index: LocalIndex, cli: Cli, tmp_path: Path) -> None:
+    project = take_project("script_header", tmp_path)
+    args = ("run", str(project), "-e", "evaluate.py", "--restore", "--no-snapshot")
+    first = cli(*args)
+    assert "`requirements.txt` is locked: 1 distributions; `--write-lock`" in first.stderr
+    assert not (project / "requirements-lock.txt").exists()
+    index.add("beta", "2.0.post1")
+    asked = index.requests
+    (project / "requirements.txt").write_text("# a comment changes nothing\nbeta==2.0\n")
+    again = cli(*args)
+    assert (first.stdout, again.stdout, index.requests) == ("2.0\n", "2.0\n", asked)
+    assert "is locked" not in again.stderr
+    (project / "requirements.txt").write_text("beta==2.1\n")
+    assert cli(*args).stdout == "2.1\n"
+
+
+def test_the_lock_of_loose_files_becomes_the_projects_where_that_is_asked_for(
+    index: LocalIndex, cli: Cli, tmp_path: Path
+) -> None:
+    project = take_project("script_header", tmp_path)
+    args = ("run", str(project), "-e", "evaluate.py", "--restore", "--json")
+    loose = json.loads(cli(*args, "--write-lock").stdout)
+    assert [each.name for each in load_lock(project).snapshot.distributions] == ["beta"]
+    exact = json.loads(cli(*args).stdout)
+    assert exact["environment"]["key"] == loose["environment"]["key"]
+    assert exact["environment"]["reused"]
+
+
+def test_the_header_of_a_script_counts_before_the_files_beside_it(index: LocalIndex, cli: Cli, tmp_path: Path) -> None:
+    project = take_project("script_header", tmp_path)
+    assert cli("run", str(project), "-e", "train.py", "--env-manager", "uv").stdout == "1.0\n"
+    assert cli("run", str(project), "-e", "evaluate.py", "--env-manager", "virtualenv").stdout == "2.0\n"
+
+
+def test_another_patch_of_the_same_python_is_used_and_said(index: LocalIndex, cli: Cli, tmp_path: Path) -> None:
+    project = take_project("patch_version", tmp_path)
+    (project / "python_env.yaml").write_text((project / "python_env.yaml").read_text().replace("3.11", MINOR))
+    for _ in range(2):
+        done = cli("run", str(project), "-e", "train.py", "--restore", "--no-snapshot")
+        assert done.stdout == "1.0\n"
+        assert f"python_env.yaml, line 1 asks for Python {MINOR}.99" in done.stderr
+
+
+def test_a_python_that_is_not_here_ends_the_run_as_failed(index: LocalIndex, cli: Cli, tmp_path: Path) -> None:
+    project = take_project("patch_version", tmp_path)
+    (project / "python_env.yaml").write_text('python: "3.4.9"\ndependencies: [alpha]\n')
+    done = cli("run", str(project), "-e", "train.py", "--restore", code=4)
+    assert "python_env.yaml, line 1: Python 3.4.9" in done.stderr
+    store, run_id = get_only_run()
+    assert store.get_info(run_id).status is RunStatus.FAILED
+
+
+def test_setuptools_of_before_pkg_resources_went_is_added_where_something_imports_it(
+    index: LocalIndex, cli: Cli, tmp_path: Path
+) -> None:
+    index.add("old-reader", "1.0", files={"old_reader/__init__.py": "import pkg_resources as p\nPLACE = p.PLACE\n"})
+    index.add("setuptools", "80.9", files={"pkg_resources/__init__.py": "PLACE = 'setuptools 80.9'\n"})
+    index.add("setuptools", "82.0")
+    project = take_project("unpinned_setuptools", tmp_path)
+    args = ("run", str(project), "-e", "train.py", "--restore", "--no-snapshot")
+    done = cli(*args)
+    assert done.stdout == "setuptools 80.9\n"
+    assert "`old_reader` imports `pkg_resources`, which nothing asks for: `setuptools<81` is added" in done.stderr
+    asked = index.requests
+    assert cli(*args).stdout == "setuptools 80.9\n"
+    assert index.requests == asked
+
+
+def test_a_project_without_an_environment_file_runs_in_yours_and_says_so(cli: Cli, tmp_path: Path) -> None:
+    project = take_project("no_environment", tmp_path)
+    done = cli("run", str(project), "--restore", "--no-snapshot")
+    assert done.stdout == "trained\n"
+    assert f"`{project}` has no file that says what it needs, so it runs in your own environment" in done.stderr
+    store, run_id = get_only_run()
+    assert store.read_tags(run_id)["repro.restored"] == "false"
+
+
+def test_a_malformed_requirement_is_told_with_file_and_line_before_a_run_exists(cli: Cli, tmp_path: Path) -> None:
+    project = take_project("malformed_requirement", tmp_path)
+    done = cli("run", str(project), "-e", "train.py", "--restore", code=5)
+    assert f"{project / 'requirements.txt'}, line 2: `mlflow == 2..7.1` is not a requirement" in done.stderr
+    assert not Path("mlruns").exists()
+
+
+def test_an_environment_that_cannot_be_made_ends_the_run_as_failed(index: LocalIndex, cli: Cli, tmp_path: Path) -> None:
+    project = take_project("impossible", tmp_path)
+    done = cli("run", str(project), "-e", "train.py", "--restore", "-P", "a=1", code=5)
+    assert "no versions fit these requirements" in done.stderr
+    assert "failed ===" in done.stderr
+    store, run_id = get_only_run()
+    assert store.get_info(run_id).status is RunStatus.FAILED
+    assert store.read_params(run_id) == {"a": "1"}
+    assert store.read_tags(run_id)["repro.error"] == "no versions fit these requirements"
+
+
+def test_metadata_that_only_an_old_pip_reads_is_read_by_one(index: LocalIndex, cli: Cli, tmp_path: Path) -> None:
+    if find_old_pip(sys.executable, runner=Runner(), env=os.environ, caches_dir=str(tmp_path)) is None:
+        pytest.skip("this Python brings no pip below 24.1")
+    index.add("pytz", "2020.1")
+    index.add("oldpandas", "0.22.0", requires=("pytz (>=2011k)",))
+    done = cli("run", str(take_project("old_metadata", tmp_path)), "-e", "train.py", "--restore")
+    assert done.stdout == "0.22.0 2020.1\n"
+    assert "the metadata of an old distribution is malformed: pip 2" in done.stderr
+
+
+def test_a_container_is_refused_and_your_own_environment_offered(cli: Cli, tmp_path: Path) -> None:
+    project = take_project("container", tmp_path)
+    for args in ((), ("--restore",)):
+        done = cli("run", str(project), *args, code=2)
+        assert "the project asks for the container image `example.org/wine:1` (`docker_env`)" in done.stderr
+    assert not Path("mlruns").exists()
+    done = cli("run", str(project), "--env-manager", "local", "--no-snapshot")
+    assert done.stdout == "trained\n"
+    assert "runs in your own environment" in done.stderr
+
+
+def test_what_is_imported_and_not_declared_is_told_before_the_start(
+    index: LocalIndex, cli: Cli, tmp_path: Path
+) -> None:
+    project = take_project("undeclared_import", tmp_path)
+    args = ("run", str(project), "-e", "train.py", "--restore")
+    done = cli(*args, code=5)
+    sentence = "`train.py` imports `seaborn` (report.py, line 5), which neither the project nor the environment of"
+    assert f"{sentence} `requirements.txt` has" in done.stderr
+    mends = f"`repro run {project} -e train.py --restore --with seaborn`"
+    assert mends in done.stderr
+    store, run_id = get_only_run()
+    assert store.get_info(run_id).status is RunStatus.FAILED
+    index.add("seaborn", "0.13")
+    done = cli(*args, "--with", "seaborn")
+    assert done.stdout == "0.13\n"
+    assert "warning: `train.py` imports `plotly` (report.py, line 11)" in done.stderr
+
+
+def test_a_nested_run_chooses_its_environment_as_its_parent(index: LocalIndex, cli: Cli, tmp_path: Path) -> None:
+    inner = take_project("script_header", tmp_path)
+    outer = take_project("no_environment", tmp_path)
+    (outer / "train.py").write_text(
+        "import os, subprocess\n"
+        "print(os.environ.get('REPRO_ENV_MANAGER'), os.environ.get('REPRO_AS_OF'))\n"
+        f"subprocess.run([{sys.executable!r}, '-m', 'repro', 'run', {str(inner)!r}, '-e', 'evaluate.py'], check=True)\n"
+    )
+    done = cli("run", str(outer), "--env-manager", "restore", "--no-snapshot")
+    assert sorted(done.stdout.split()) == ["2.0", "None", "restore"]
+    runs = ReadableStore(Path("mlruns")).list_runs()
+    tags = {run.run_id: ReadableStore(Path("mlruns")).read_tags(run.run_id) for run in runs}
+    parents = [each.get("mlflow.parentRunId") for each in tags.values()]
+    assert sorted(map(bool, parents)) == [False, True]
+    assert next(each for each in parents if each) in tags
+
+
+@pytest.mark.parametrize(
+    ("args", "sentence"),
+    [
+        (("--env-manager", "conda"), "`--env-manager` is `conda`, which makes no environments here"),
+        (("--env-manager", "virtualnv"), "did you mean `virtualenv`?"),
+        (("--env-manager", "local", "--restore"), "exclude each other"),
+        (("--restore", "--as-of", "tomorrow"), "`tomorrow` is no date"),
+        (("--with", "alpha"), "`--with` adds to what loose files ask for, and nothing is restored"),
+    ],
+)
+def test_a_choice_that_is_none_is_told_before_a_run_exists(
+    args: tuple[str, ...], sentence: str, cli: Cli, tmp_path: Path
+) -> None:
+    assert sentence in cli("run", str(take_project("impossible", tmp_path)), "-e", "train.py", *args, code=2).stderr
+    assert not Path("mlruns").exists()
+
+
+def test_a_file_that_mlproject_names_and_that_is_not_there_is_told(cli: Cli, tmp_path: Path) -> None:
+    project = take_project("conda_parts", tmp_path)
+    (project / "env" / "conda.yaml").unlink()
+    assert "names `conda_env: env/conda.yaml`" in cli("run", str(project), "--restore", code=5).stderr

@@ -76,7 +76,7 @@ def test_a_written_run_reads_back(run: RunInfo) -> None:
 
 
 @given(st.builds(Experiment, experiment_id=WORDS, name=WORDS, artifact_location=WORDS, creation_time_ms=TIMES_MS,
-                 lifecycle_stage=st.sampled_from(["active", "deleted"])))  # fmt: skip
+                 last_update_time_ms=TIMES_MS, lifecycle_stage=st.sampled_from(["active", "deleted"])))  # fmt: skip
 def test_a_written_experiment_reads_back(experiment: Experiment) -> None:
     assert parse_experiment_meta(format_experiment_meta(experiment)) == experiment
 

@@ -48,9 +48,10 @@ from repro.settings import choose_python
 from repro.snapshots.probe import probe
 from repro.tracking.active_experiment import find_experiment_id
 from repro.tracking.client import Client
+from repro.tracking.clock import now_ms
 from repro.tracking.code_diff import keep_code_diff
 from repro.tracking.entities import Batch, NewRun
-from repro.tracking.file_store import FileStore, now_ms
+from repro.tracking.file_store import FileStore
 from repro.tracking.process_mark import TAG as PROCESS_TAG
 from repro.tracking.process_mark import mark_process
 from repro.tracking.snapshot_tags import make_snapshot_tags

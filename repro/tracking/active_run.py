@@ -18,7 +18,8 @@ from repro import settings
 from repro.errors import ReproError, Terminated, TrackingError
 from repro.formats.run_meta import RunInfo, RunStatus
 from repro.tracking.active_experiment import find_active_experiment_id, get_active_client
-from repro.tracking.client import Client, as_texts, now_ms
+from repro.tracking.client import Client, as_texts
+from repro.tracking.clock import now_ms
 from repro.tracking.entities import PARENT_RUN_ID, Batch, NewRun, Run, RunData
 from repro.tracking.exit_watch import ExitWatch
 from repro.tracking.observers import notify

@@ -11,6 +11,7 @@ from pathlib import Path
 from repro import settings
 from repro.errors import TrackingError, TrackingNotFoundError
 from repro.formats.run_meta import Experiment, MetricPoint, RunStatus
+from repro.tracking.clock import now_ms
 from repro.tracking.entities import (
     MAX_RESULTS_DEFAULT,
     Artifact,
@@ -29,11 +30,6 @@ from repro.tracking.store import DEFAULT_EXPERIMENT, Store, open_store
 MAX_METRICS = 1000
 MAX_PARAMS = 100
 MAX_TAGS = 100
-
-
-def now_ms() -> int:
-    """Return the time in milliseconds since the epoch."""
-    return time.time_ns() // 1_000_000
 
 
 def make_point(value: float, timestamp: float | None = None, step: float | None = None) -> MetricPoint:

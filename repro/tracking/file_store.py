@@ -15,7 +15,6 @@ A run's `meta.yaml` is changed under a lock of the run's directory, so that its 
 from __future__ import annotations
 
 import os
-import time
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import replace
@@ -38,6 +37,7 @@ from repro.formats.run_meta import (
     parse_run_meta,
 )
 from repro.tracking.artifact_files import ArtifactFiles
+from repro.tracking.clock import now_ms
 from repro.tracking.dataset_files import keep_dataset, read_datasets
 from repro.tracking.entities import (
     RUN_NAME,
@@ -72,11 +72,6 @@ TRASH = ".trash"
 NO_EXPERIMENTS = frozenset({TRASH, "models"})  # what the root holds beside experiments
 NO_RUNS = frozenset({"tags", "datasets", "traces", "models"})  # what an experiment holds beside runs
 _METRIC_FILES = MetricFiles()
-
-
-def now_ms() -> int:
-    """Return the time in milliseconds since the epoch."""
-    return time.time_ns() // 1_000_000
 
 
 def _new_experiment_id() -> str:

@@ -13,7 +13,8 @@ from repro.errors import TrackingError, UsageError
 from repro.formats.run_meta import Experiment, MetricPoint
 from repro.tracking.active_experiment import find_active_experiment_id, get_active_client, get_experiment_named
 from repro.tracking.active_run import active_run, is_active, require_run
-from repro.tracking.client import Client, as_tuple, make_point, now_ms, parse_view
+from repro.tracking.client import Client, as_tuple, make_point, parse_view
+from repro.tracking.clock import now_ms
 from repro.tracking.entities import MAX_RESULTS, Artifact, ExperimentQuery, Metric, Run, RunQuery, ViewType
 from repro.tracking.paging import find_experiments, find_runs
 

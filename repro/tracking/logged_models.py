@@ -12,7 +12,6 @@ from __future__ import annotations
 
 import os
 import re
-import time
 from collections.abc import Iterator
 from contextlib import suppress
 from dataclasses import replace
@@ -33,16 +32,13 @@ from repro.formats.model_meta import (
 )
 from repro.formats.run_meta import check_key
 from repro.tracking.artifact_files import ArtifactFiles
+from repro.tracking.clock import now_ms
 from repro.tracking.run_files import explaining, list_keys, read_text, read_values, remove_value, write_value
 from repro.tracking.store import find_directory
 
 _META = "meta.yaml"
 _TRASH = ".trash"
 _MODEL_ID = re.compile(r"[A-Za-z0-9][\w\-]{0,63}", re.ASCII)
-
-
-def _now_ms() -> int:
-    return time.time_ns() // 1_000_000
 
 
 def _check_name(name: str) -> None:
@@ -124,7 +120,7 @@ class LoggedModels:
             experiment_id=experiment_dir.name,
             name=name,
             artifact_location=f"{artifact_root.rstrip('/')}/models/{model_id}/artifacts",
-            created_ms=(now := _now_ms()),
+            created_ms=(now := now_ms()),
             updated_ms=now,
             source_run_id=source_run_id,
             model_type=model_type,
@@ -156,7 +152,7 @@ class LoggedModels:
 
     def _change(self, directory: Path, **changes: object) -> None:
         with explaining("model", directory.name), hold_directory(directory):
-            self._write(directory, replace(self._read(directory), updated_ms=_now_ms(), **changes))  # type: ignore[arg-type]
+            self._write(directory, replace(self._read(directory), updated_ms=now_ms(), **changes))  # type: ignore[arg-type]
 
     def finalize(self, model_id: str, status: ModelStatus) -> LoggedModel:
         """Say that a model is whole, or that it failed."""

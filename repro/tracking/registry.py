@@ -14,7 +14,6 @@ from __future__ import annotations
 import errno
 import os
 import re
-import time
 from collections.abc import Iterator
 from contextlib import suppress
 from dataclasses import replace
@@ -32,6 +31,7 @@ from repro.formats.model_meta import (
     parse_model_version_meta,
     parse_registered_model_meta,
 )
+from repro.tracking.clock import now_ms
 from repro.tracking.run_files import explaining, read_values, remove_value, write_value
 
 _META = "meta.yaml"
@@ -40,10 +40,6 @@ _MAX_TAG_VALUE = 100_000
 _ALIAS = re.compile(r"[\w\-]{1,255}")
 _THERE = (errno.EEXIST, errno.ENOTDIR, errno.ENOTEMPTY)
 _VERSION_DIR = re.compile(r"version-([1-9][0-9]{0,17})")
-
-
-def _now_ms() -> int:
-    return time.time_ns() // 1_000_000
 
 
 def _check_name(name: str) -> None:
@@ -117,7 +113,7 @@ class Registry:
         """Change what a name's meta.yaml says, and when it was changed."""
         directory = self._get_dir(named)
         with explaining("model", named), hold_directory(directory):
-            model = replace(self._read_model(directory), updated_ms=_now_ms(), **changes)  # type: ignore[arg-type]
+            model = replace(self._read_model(directory), updated_ms=now_ms(), **changes)  # type: ignore[arg-type]
             self._write_model(directory, model)
         return model
 
@@ -128,7 +124,7 @@ class Registry:
         directory = self._locate(name)
         for key, value in tags.items():
             _check_tag(key, value)
-        created_ms = _now_ms()
+        created_ms = now_ms()
         model = RegisteredModel(name=name, created_ms=created_ms, updated_ms=created_ms, description=description)
         with explaining("model", name):
             self.root.mkdir(parents=True, exist_ok=True)
@@ -234,7 +230,7 @@ class Registry:
         number = max((number for number, _ in self._list_version_dirs(directory)), default=0)
         while True:
             number += 1
-            made = replace(version, version=number, created_ms=(now := _now_ms()), updated_ms=now)
+            made = replace(version, version=number, created_ms=(now := now_ms()), updated_ms=now)
             write_atomically(temporary / _META, format_model_version_meta(made), durable=False)
             try:
                 os.rename(temporary, directory / f"version-{number}")
@@ -269,7 +265,7 @@ class Registry:
         return [latest[stage] for stage in STAGES if stage in latest and stage in wanted]
 
     def _change_version(self, version: ModelVersion, **changes: object) -> ModelVersion:
-        changed = replace(version, updated_ms=_now_ms(), **changes)  # type: ignore[arg-type]
+        changed = replace(version, updated_ms=now_ms(), **changes)  # type: ignore[arg-type]
         with explaining("model version", version.name):
             self._write_version(self._get_dir(version.name), changed)
         return changed

@@ -17,6 +17,7 @@ from typing import TypeVar
 from repro import settings
 from repro.errors import ServerUnavailableError, TrackingError, TrackingNotFoundError
 from repro.formats.run_meta import Experiment, MetricPoint, RunInfo, RunStatus
+from repro.tracking.clock import now_ms
 from repro.tracking.entities import (
     RUN_NAME,
     USER,
@@ -38,10 +39,10 @@ from repro.tracking.rest.outbox import LOCAL_EXPERIMENT, Outbox, RunBox, open_ou
 from repro.tracking.rest.patience import QUICK, Patience
 from repro.tracking.rest.sender import Sender
 from repro.tracking.rest.transport import Transport
+from repro.tracking.store import DEFAULT_EXPERIMENT
 
 T = TypeVar("T")
 _MOST_INFOS = 1000
-DEFAULT_EXPERIMENT = "0"
 _stores: dict[tuple[Address, Path, Patience, float], RestStore] = {}
 """One for each server and way to it: whoever logs to a run here, a read through another client sends it first."""
 
@@ -58,12 +59,6 @@ def _make_local_experiment(
         last_update_time_ms=time_ms,
         tags=tags,
     )
-
-
-def _now_ms() -> int:
-    import time
-
-    return time.time_ns() // 1_000_000
 
 
 class RestStore:
@@ -109,7 +104,7 @@ class RestStore:
             return creation.create_experiment(self._quick, name, artifact_location=artifact_location, tags=tags or {})
         except ServerUnavailableError as error:
             self._sender.note_away(error)
-        local = _make_local_experiment(name, artifact_location, tags or {}, _now_ms())
+        local = _make_local_experiment(name, artifact_location, tags or {}, now_ms())
         self._outbox.keep_experiment(local)
         if self._outbox.find_kept_experiment(local.experiment_id) is None:
             raise TrackingError(f"`{self._outbox.root}` cannot be written", hint="REPRO_OUTBOX names another directory")

@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-import time
-
 from repro.formats.run_meta import RunStatus
+from repro.tracking.clock import now_ms
 from repro.tracking.entities import MAX_RESULTS, MAX_RESULTS_DEFAULT, NewRun, Run, RunQuery
 from repro.tracking.run_models import read_model_inputs, read_model_outputs
 from repro.tracking.server.calls import Call, find_view, get_page_size, get_run_id
@@ -49,7 +48,7 @@ def create_run(site: Site, call: Call) -> JsonReply:
         NewRun(
             experiment_id=find_text(fields, "experiment_id") or DEFAULT_EXPERIMENT,
             user_id=find_text(fields, "user_id") or "",
-            start_time_ms=find_whole(fields, "start_time") or time.time_ns() // 1_000_000,
+            start_time_ms=find_whole(fields, "start_time") or now_ms(),
             run_name=find_text(fields, "run_name") or None,
             tags=cut_tags(parse_pairs(list_fields(fields, "tags"))),
         )

@@ -7,7 +7,7 @@ from repro.cli.options import make_parser
 from repro.cli.period import parse_period
 from repro.cli.run_words import add_store, open_given_store
 from repro.errors import ExitCode
-from repro.tracking.client import now_ms
+from repro.tracking.clock import now_ms
 from repro.tracking.reap import reap_runs
 
 _EXAMPLES = """\

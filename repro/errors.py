@@ -79,6 +79,10 @@ class ProjectError(ReproError):
     """A project's own files are wrong."""
 
 
+class ModelError(ReproError):
+    """A model cannot be saved, read, loaded or asked; the message names the model and the place."""
+
+
 class TrackingError(ReproError):
     """A run, an experiment or one of their values cannot be read or written; `error_code` is MLflow's word for why."""
 

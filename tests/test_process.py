@@ -197,7 +197,8 @@ def test_an_interruption_ends_a_child_that_is_handed_on_with_its_group() -> None
         started.extend(map(int, text.split()))
         raise KeyboardInterrupt
 
-    code = "import os, subprocess; child = subprocess.Popen(['sleep', '60']); print(os.getpid(), child.pid, flush=True)"
+    code = "import os, subprocess; child = subprocess.Popen(['sleep', '60'])"
+    code += "; print(f'{os.getpid()} {child.pid}', flush=True)"
     with pytest.raises(KeyboardInterrupt):
         Runner().relay([sys.executable, "-c", f"{code}; child.wait()"], stdout=interrupt, stderr=print)
     assert len(started) == 2

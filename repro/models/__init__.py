@@ -1,0 +1,1 @@
+"""Models: saved with their snapshot, loaded and asked in their environment, served."""

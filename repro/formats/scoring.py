@@ -1,6 +1,6 @@
 """MLflow's scoring protocol as values: what a request's body holds, and the bodies of answers and errors.
 
-A body is a JSON object with exactly one of FORMATS, and `params`; one with a key of LLM_KEYS is a model's input as it is.
+A body is a JSON object with exactly one of FORMATS, and `params`; one with a key of LLM_KEYS is an input as it is.
 What it holds becomes an `Array`, a `Frame`, a dict of arrays, or stays plain JSON: no numpy is needed here.
 """
 
@@ -172,9 +172,9 @@ def _read_split(content: object) -> RawTable:
     if not isinstance(content, dict):
         raise ScoringError(f"Dataframe split format must be a dictionary. Got {type(content).__name__}.")
     if "data" not in content or content.keys() - {"columns", "data", "index"}:
-        names = sorted(map(str, content))[:20]
+        found = sorted(map(str, content))[:20]
         text = "Dataframe split format must have 'data' field and optionally 'columns' and 'index' fields."
-        raise ScoringError(f"{text} Got {names}.")
+        raise ScoringError(f"{text} Got {found}.")
     rows, names, index = content["data"], content.get("columns"), content.get("index")
     if not isinstance(rows, list):
         raise ScoringError("`dataframe_split.data` is no list of rows")
@@ -188,8 +188,8 @@ def _read_split(content: object) -> RawTable:
         raise ScoringError("`dataframe_split.columns` has a name twice")
     for number, row in enumerate(rows):
         if type(row) is not list or len(row) != len(names):
-            found = f"{len(row)} values" if isinstance(row, list) else f"a {type(row).__name__}"
-            raise ScoringError(f"`dataframe_split.data` has {found} in row {number}, and {len(names)} columns")
+            had = f"{len(row)} values" if isinstance(row, list) else f"a {type(row).__name__}"
+            raise ScoringError(f"`dataframe_split.data` has {had} in row {number}, and {len(names)} columns")
     if index is not None and (not isinstance(index, list) or len(index) != len(rows)):
         raise ScoringError("`dataframe_split.index` has not one value for each row")
     values = list(zip(*rows, strict=True)) if rows else [()] * len(names)
@@ -221,7 +221,7 @@ def read_csv(content: bytes) -> RawTable:
     rows = [line for line in lines[1:] if line]
     if not lines or not lines[0]:
         raise ScoringError("Failed to parse input as CSV: it has no line that names the columns")
-    names: list[str] = lines[0]
+    names = lines[0]
     if len(set(names)) != len(names):
         raise ScoringError("Failed to parse input as CSV: it has a column twice")
     for number, row in enumerate(rows):

@@ -93,7 +93,7 @@ class Batcher:
         self._trusts: dict[object, _Trust] = {}
         self._most_rows = 1024
         self._expected = 0
-        self._held_until = 0.0
+        self._hold: asyncio.TimerHandle | None = None
         self._patience = _PATIENCE
         self._is_scheduled = False
         self._tasks: set[asyncio.Task[None]] = set()
@@ -136,16 +136,26 @@ class Batcher:
 
     def _holds(self) -> bool:
         """Tell whether those just answered are still given time to come back; the less of it, the less they do."""
-        if not self._expected:
+        if self._hold is None:
             return False
-        if len(self._queue) >= self._expected:
-            self._patience = min(_PATIENCE, self._patience * 2)
-        elif asyncio.get_running_loop().time() < self._held_until:
+        if len(self._queue) < self._expected:
             return True
-        else:
-            self._patience = max(_LEAST_PATIENCE, self._patience / 2)
-        self._expected = 0
+        self._patience = min(_PATIENCE, self._patience * 2)
+        self._hold.cancel()
+        self._hold = None
         return False
+
+    def _end_hold(self) -> None:
+        self._hold = None
+        self._patience = max(_LEAST_PATIENCE, self._patience / 2)
+        self.wake()
+
+    def _begin_hold(self, answered: int, took_s: float) -> None:
+        if self._hold is not None:
+            self._hold.cancel()
+        self._expected = answered + len(self._queue)
+        pause_s = min(self._budget_s, self._patience * took_s)
+        self._hold = asyncio.get_running_loop().call_later(pause_s, self._end_hold)
 
     def _dispatch(self) -> None:
         self._is_scheduled = False
@@ -202,9 +212,7 @@ class Batcher:
             took = loop.time() - began
             self._adapt(items, took)
             if self._gather:
-                self._expected = len(items) + len(self._queue)
-                self._held_until = loop.time() + min(self._budget_s, self._patience * took)
-                loop.call_at(self._held_until, self.wake)
+                self._begin_hold(len(items), took)
             self.wake()
 
     def _adapt(self, items: Sequence[_Item], took_s: float) -> None:

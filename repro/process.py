@@ -324,6 +324,29 @@ class Companion:
         return tuple(self._lines)
 
 
+def start_guest(
+    args: Sequence[str], *, env: Mapping[str, str] | None = None, pass_fds: tuple[int, ...] = ()
+) -> subprocess.Popen[bytes]:
+    """Start a process that is spoken to over `pass_fds`, leads a group of its own, and ends when we do.
+
+    What it writes goes to our standard error. Raises OSError where it cannot be started.
+    """
+    with _Interruptions() as interruptions:
+        return subprocess.Popen(
+            args,
+            env=env,
+            stdin=subprocess.DEVNULL,
+            stdout=sys.__stderr__,
+            pass_fds=pass_fds,
+            preexec_fn=_make_dying_with_us(interruptions, lead=True),
+        )
+
+
+def kill_group(process: subprocess.Popen[bytes]) -> None:
+    """End a process that leads a group, with all of it, at once."""
+    _kill_leftovers(process.pid)
+
+
 class Runner:
     """Start commands; `echo` is called with each command line (`-v`, `MLFLOW_VERBOSE`)."""
 

@@ -190,6 +190,11 @@ def find_tracking_token(environ: Mapping[str, str]) -> str | None:
     return environ.get("MLFLOW_TRACKING_TOKEN") or None
 
 
+def find_serve_token(environ: Mapping[str, str]) -> str | None:
+    """Return `REPRO_SERVE_TOKEN`, which clients show to a served model."""
+    return environ.get("REPRO_SERVE_TOKEN") or None
+
+
 def drop_tracking_credentials(environ: Mapping[str, str]) -> dict[str, str]:
     """Return the environment without what says who asks a tracking server."""
     names = [f"MLFLOW_TRACKING_{name}" for name in ("USERNAME", "PASSWORD", "TOKEN", "CLIENT_CERT_PATH")]
@@ -325,6 +330,11 @@ def make_guest_environment(environ: Mapping[str, str]) -> dict[str, str]:
         for name, value in environ.items()
         if name not in ("PYTHONHOME", "PYTHONPATH", "__PYVENV_LAUNCHER__")
     }
+
+
+def make_worker_environment(environ: Mapping[str, str]) -> dict[str, str]:
+    """Return the environment for a process that holds a model: a guest's, without what clients show to us."""
+    return {name: value for name, value in make_guest_environment(environ).items() if name != "REPRO_SERVE_TOKEN"}
 
 
 def _is_index_variable(name: str) -> bool:

@@ -25,6 +25,8 @@ _OPTIONS = {
     "exec": "--param --restore --no-snapshot --no-observe --python --cache --json --verbose --help",
     "watch": "--param --restore --no-snapshot --no-observe --python --cache --json --verbose --help",
     "params": "--json --verbose --help",
+    "serve": "--host --port --workers --restore --offline --timeout --token --token-file --no-batching --max-body "
+    "--max-waiting --allowed-host --python --cache --json --verbose --help",
     "server": "--store --host --port --token --token-file --allowed-host --json --verbose --help",
     "ui": "--mlflow --store --host --port --workers --no-browser --offline --cache --json --verbose --help",
     "mlflow": f"install list path uninstall --as-of --offline --store {_INDEXES} --python --cache --json --verbose "

@@ -22,7 +22,8 @@ from repro.models.serving.served import Scorer, WorkerLostError
 BUDGET_S = 0.05
 _TRIALS = 4
 _TRIAL_EVERY = 256
-_PATIENCE, _LEAST_PATIENCE = 0.5, 1 / 64
+_PATIENCE, _LEAST_PATIENCE = 0.5, 1 / 8
+_TRY_AGAIN_EVERY = 16
 _MOST_ALONE = 8
 _MOST_KINDS = 256
 _FEWEST_ROWS, _MOST_ROWS = 16, 65_536
@@ -95,6 +96,7 @@ class Batcher:
         self._expected = 0
         self._hold: asyncio.TimerHandle | None = None
         self._patience = _PATIENCE
+        self._holds_begun = 0
         self._is_scheduled = False
         self._tasks: set[asyncio.Task[None]] = set()
 
@@ -140,7 +142,7 @@ class Batcher:
             return False
         if len(self._queue) < self._expected:
             return True
-        self._patience = min(_PATIENCE, self._patience * 2)
+        self._patience = _PATIENCE
         self._hold.cancel()
         self._hold = None
         return False
@@ -154,7 +156,9 @@ class Batcher:
         if self._hold is not None:
             self._hold.cancel()
         self._expected = answered + len(self._queue)
-        pause_s = min(self._budget_s, self._patience * took_s)
+        self._holds_begun += 1
+        patience = _PATIENCE if self._holds_begun % _TRY_AGAIN_EVERY == 0 else self._patience
+        pause_s = min(self._budget_s, patience * took_s)
         self._hold = asyncio.get_running_loop().call_later(pause_s, self._end_hold)
 
     def _dispatch(self) -> None:

@@ -1,0 +1,128 @@
+"""`repro serve`: a model over HTTP, until ctrl-C."""
+
+from __future__ import annotations
+
+import argparse
+import os
+import re
+from pathlib import Path
+
+from repro import settings
+from repro.cli import console
+from repro.cli.options import add_cache, add_python, make_machine, make_parser
+from repro.errors import ExitCode, ReproError, UsageError
+
+_EXAMPLES = """\
+  repro serve model                              in this environment, on http://127.0.0.1:5000
+  repro serve model --restore -p 0 --workers 2   in the model's own, by two processes, on a port that is free
+  repro serve model --host 0.0.0.0 --token-file FILE     for others too, who show the token
+  curl -d '{"inputs": [[1, 2]]}' -H 'Content-Type: application/json' http://127.0.0.1:5000/invocations
+"""
+_SIZE = re.compile(r"(\d+)(?:([KMG])i?B?)?", re.IGNORECASE)
+_UNITS = {"": 1, "K": 1 << 10, "M": 1 << 20, "G": 1 << 30}
+_TOKEN_HINT = "a file with one line, the token that clients show as `Authorization: Bearer TOKEN`"
+
+
+def _parse_size(text: str) -> int:
+    """Return a size in bytes: `1000000`, `512K`, `16M`, `1G`. Raises UsageError."""
+    found = _SIZE.fullmatch(text.strip())
+    if not found:
+        raise UsageError(f"`--max-body {text}` is no size", hint="bytes, or `512K`, `16M`, `1G`")
+    return int(found[1]) * _UNITS[(found[2] or "").upper()]
+
+
+def _read_token(options: argparse.Namespace) -> str | None:
+    if options.token and options.token_file:
+        raise UsageError("`--token` and `--token-file` both name the token", hint="give one of them")
+    if not options.token_file:
+        return options.token or settings.find_serve_token(settings.own_environment())
+    try:
+        token = Path(options.token_file).read_text(encoding="utf-8").strip()
+    except (OSError, UnicodeDecodeError) as error:
+        reason = error.strerror if isinstance(error, OSError) else "it is no text"
+        raise UsageError(f"`{options.token_file}` cannot be read ({reason})", hint=_TOKEN_HINT) from error
+    if not token:
+        raise UsageError(f"`{options.token_file}` is empty", hint=_TOKEN_HINT)
+    return token
+
+
+def _make_parser() -> argparse.ArgumentParser:
+    parser = make_parser(
+        "serve", "Serve a model over HTTP: MLflow's scoring protocol, in the right environment.", _EXAMPLES
+    )
+    parser.add_argument("model", metavar="MODEL", help="the model: a directory with an MLmodel")
+    parser.add_argument("--host", default="127.0.0.1", metavar="ADDRESS", help="where to listen (default: 127.0.0.1)")
+    parser.add_argument(
+        "-p", "--port", type=int, default=5000, metavar="N", help="0 is one that is free (default: 5000)"
+    )
+    parser.add_argument("--workers", type=int, default=1, metavar="N", help="processes with the model (default: 1)")
+    parser.add_argument("--restore", action="store_true", help="in the model's own environment (REPRO_RESTORE)")
+    parser.add_argument("--offline", action="store_true", help="restore from the cache alone")
+    parser.add_argument(
+        "--timeout", type=float, default=60.0, metavar="SECONDS", help="the most that a request may take (default: 60)"
+    )
+    parser.add_argument("--token", help="what clients must show; others on this machine can read it in a command line")
+    parser.add_argument("--token-file", metavar="FILE", help="a file with the token (default: REPRO_SERVE_TOKEN)")
+    parser.add_argument("--no-batching", action="store_true", help="one call of the model for each request")
+    parser.add_argument("--max-body", default="16M", metavar="SIZE", help="the largest request (default: 16M)")
+    parser.add_argument(
+        "--max-waiting", type=int, default=512, metavar="N", help="requests that may wait; more get 503 (default: 512)"
+    )
+    parser.add_argument(
+        "--allowed-host", action="append", default=[], metavar="NAME",
+        help="one more name that clients may call it by, e.g. that of a proxy (repeatable)",
+    )  # fmt: skip
+    add_python(parser, "the interpreter that has the model's packages; with --restore the base to restore on")
+    add_cache(parser)
+    return parser
+
+
+def _announce(url: str, *, as_json: bool) -> None:
+    if as_json:
+        console.show_json({"url": url, "pid": os.getpid()})
+    else:
+        console.say(f"Starting serving endpoint: {url}")
+    console.flush()
+
+
+def _import_server() -> None:
+    try:
+        import repro.models.serving.server
+    except ImportError as error:
+        raise ReproError(
+            f"serving needs what is not installed here (`{error.name}`)", hint="pip install 'repro[serve]'"
+        ) from error
+
+
+def run(arguments: list[str]) -> int:
+    """Serve until ctrl-C or SIGTERM."""
+    given = _make_parser().parse_args(arguments)
+    _import_server()
+    from repro.models.serving.serve import ServeRequest, make_server
+    from repro.models.serving.server import Reporter, ServeOptions
+
+    options = ServeOptions(
+        host=given.host,
+        port=given.port,
+        workers=given.workers,
+        timeout_s=given.timeout,
+        token=_read_token(given),
+        gather=not given.no_batching,
+        max_body_bytes=_parse_size(given.max_body),
+        most_waiting=given.max_waiting,
+        allowed_hosts=tuple(given.allowed_host),
+    )
+    request = ServeRequest(
+        model=Path(given.model),
+        restore=given.restore or settings.wants_restore(settings.own_environment()),
+        python=given.python,
+        offline=given.offline,
+    )
+    report = Reporter(
+        started=lambda url: _announce(url, as_json=given.json),
+        complain=console.note,
+        request=console.note if given.verbose else None,
+    )
+    make_server(make_machine(given), request, options, report).run()
+    console.note("the server ends")
+    return ExitCode.DONE

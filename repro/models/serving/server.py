@@ -1,0 +1,159 @@
+"""Serve a model until it is told to stop: the workers, the HTTP side before them, and the loop they run in."""
+
+from __future__ import annotations
+
+import asyncio
+import signal
+import socket
+import threading
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass
+
+import uvloop
+
+from repro.errors import UsageError
+from repro.models.serving.app import App, Limits
+from repro.models.serving.batching import Batcher
+from repro.models.serving.door import Door
+from repro.models.serving.http import HttpServer
+from repro.models.serving.metrics import Metrics
+from repro.models.serving.pool import Link, Pool
+from repro.models.serving.served import Served
+from repro.tracking.server.endpoint import is_loopback, open_listener
+
+_MOST_WORKERS = 256
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ServeOptions:
+    """Where and how a model is served; `port` 0 is one that is free."""
+
+    host: str = "127.0.0.1"
+    port: int = 5000
+    workers: int = 1
+    timeout_s: float = 60.0
+    token: str | None = None
+    gather: bool = True
+    max_body_bytes: int = 16 << 20
+    most_waiting: int = 512
+    allowed_hosts: tuple[str, ...] = ()
+
+    def check(self) -> None:
+        """Raise UsageError for what cannot be."""
+        if not self.token and not is_loopback(self.host):
+            raise UsageError(
+                f"others than this machine reach `{self.host}`: a server there needs a token",
+                hint="`--token-file FILE`, or the variable REPRO_SERVE_TOKEN",
+            )
+        if not 1 <= self.workers <= _MOST_WORKERS:
+            raise UsageError(f"`--workers {self.workers}`: there can be 1 to {_MOST_WORKERS}")
+        if not 0 < self.timeout_s < float("inf"):
+            raise UsageError(f"`--timeout {self.timeout_s:g}` is no time", hint="seconds, e.g. `--timeout 60`")
+        if self.max_body_bytes < 1 or self.most_waiting < 1:
+            raise UsageError("`--max-body` and `--max-waiting` are at least 1")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Reporter:
+    """Who is told: of the start with the URL, of what goes wrong, and of each request where that is wanted."""
+
+    started: Callable[[str], None]
+    complain: Callable[[str], None] = lambda line: None
+    request: Callable[[str], None] | None = None
+
+
+StartLink = Callable[[], Awaitable[Link]]
+
+
+def find_own_names(host: str, allowed: tuple[str, ...]) -> frozenset[str]:
+    """Return by which names clients may call a server, beside an address in digits."""
+    own = {"localhost", host} if is_loopback(host) else {"localhost", host, socket.gethostname()}
+    return frozenset(name.lower() for name in (*own, *allowed))
+
+
+class ModelServer:
+    """One server; `stop` may be called from any thread, and a second time to wait no longer."""
+
+    def __init__(
+        self, options: ServeOptions, start: StartLink, describe: Callable[[], Served], report: Reporter
+    ) -> None:
+        options.check()
+        self._options = options
+        self._start = start
+        self._describe = describe
+        self._report = report
+        self._listener = open_listener(options.host, options.port)
+        self._loop: asyncio.AbstractEventLoop | None = None
+        self._http: HttpServer | None = None
+        self._opening: asyncio.Task[None] | None = None
+        self._is_stopped = False
+        host = f"[{options.host}]" if ":" in options.host else options.host
+        self.url = f"http://{host}:{self._listener.getsockname()[1]}"
+
+    def stop(self) -> None:
+        """Answer what has been asked, then end."""
+        self._is_stopped = True
+        if self._loop is not None and not self._loop.is_closed():
+            self._loop.call_soon_threadsafe(self._stop_here)
+
+    def _stop_here(self) -> None:
+        self._is_stopped = True
+        if self._http is not None:
+            self._http.stop()
+        elif self._opening is not None:
+            self._opening.cancel()
+
+    def _hear_signals(self) -> None:
+        if threading.current_thread() is threading.main_thread():
+            for number in (signal.SIGINT, signal.SIGTERM):
+                asyncio.get_running_loop().add_signal_handler(number, self._stop_here)
+
+    def _make_app(self, pool: Pool, metrics: Metrics) -> tuple[App, Batcher]:
+        from repro import __version__
+
+        options = self._options
+        batcher = Batcher(
+            pool, metrics, gather=options.gather, most_waiting=options.most_waiting, say=self._report.complain
+        )
+        pool.wake = batcher.wake
+        app = App(
+            self._describe(),
+            batcher,
+            metrics,
+            Door(names=find_own_names(options.host, options.allowed_hosts), token=options.token),
+            limits=Limits(timeout_s=options.timeout_s, max_body_bytes=options.max_body_bytes),
+            is_ready=pool.is_ready,
+            version=__version__,
+            say=self._report.request,
+            complain=self._report.complain,
+        )
+        return app, batcher
+
+    async def _run(self) -> None:
+        self._loop = asyncio.get_running_loop()
+        self._hear_signals()
+        options, metrics = self._options, Metrics()
+        pool = Pool(
+            self._start, metrics, workers=options.workers, most_s=options.timeout_s + 1.0, say=self._report.complain
+        )
+        self._opening = self._loop.create_task(pool.open())
+        try:
+            if self._is_stopped:
+                return
+            await self._opening
+            app, batcher = self._make_app(pool, metrics)
+            self._http = HttpServer(app, timeout_s=options.timeout_s, grace_s=options.timeout_s)
+            await self._http.run(self._listener, on_start=lambda: self._report.started(self.url))
+            await batcher.drain()
+        except asyncio.CancelledError:
+            if not self._is_stopped:
+                raise
+        finally:
+            await pool.close()
+
+    def run(self) -> None:
+        """Serve until `stop`, and in the main thread until SIGINT or SIGTERM. Raises what a worker's start raises."""
+        try:
+            uvloop.run(self._run())
+        finally:
+            self._listener.close()

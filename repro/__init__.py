@@ -13,6 +13,7 @@ if TYPE_CHECKING:
     from repro.face import restore as restore
     from repro.face import restore_or_warn as restore_or_warn
     from repro.face import run as run
+    from repro.face import serve as serve
     from repro.face import snapshot as snapshot
     from repro.face import source as source
     from repro.notebook import load_ipython_extension as load_ipython_extension
@@ -66,7 +67,7 @@ __version__ = "0.1.0"
 _HOMES = {
     "repro.environments.lookup": ("Environment",),
     "repro.errors": ("ReproError", "SnapshotNotFoundError", "SnapshotNotRestoredWarning", "TrackingError"),
-    "repro.face": ("restore", "restore_or_warn", "run", "snapshot", "source"),
+    "repro.face": ("restore", "restore_or_warn", "run", "serve", "snapshot", "source"),
     "repro.notebook": ("load_ipython_extension",),
     "repro.projects.parameters": ("param",),
     "repro.tracking.active_experiment": ("get_tracking_uri", "set_experiment", "set_tracking_uri"),

@@ -23,6 +23,10 @@ from repro.snapshots.load import locate_lock
 from repro.snapshots.work import Thoroughness
 from repro.tracking.observed_runs import find_ring
 
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from repro.models.serving.server import Background
+
 
 def _note(text: str) -> None:
     print(text, file=sys.stderr)
@@ -186,3 +190,38 @@ def source(
     )
     request = make_source_request(settled, path, words, cwd=Path.cwd())
     return run_project(_make_machine(cache), request, say=_note)
+
+
+def serve(
+    model: str | os.PathLike[str],
+    *,
+    host: str = "127.0.0.1",
+    port: int = 8090,
+    workers: int = 1,
+    restore: bool = False,
+    timeout: float = 60.0,
+    token: str | None = None,
+    batching: bool = True,
+    max_body: int = 16 << 20,
+    python: str | None = None,
+    cache: str | os.PathLike[str] | None = None,
+    daemonized: bool = False,
+) -> Background | None:
+    """Serve a model over HTTP until ctrl-C; with `daemonized` return at once what has its `url` and stops it.
+
+    The model works in processes of the restored environment, or of `python`. Needs the extra `serve`. Raises
+    UsageError, ModelError and what restoring raises.
+    """
+    from repro.models.serving.serve import ServeRequest, make_server
+    from repro.models.serving.server import Background, Reporter, ServeOptions
+
+    options = ServeOptions(
+        host=host, port=port, workers=workers, timeout_s=timeout, token=token, gather=batching, max_body_bytes=max_body
+    )
+    request = ServeRequest(model=Path(model), restore=restore, python=python)
+    report = Reporter(started=lambda url: _note(f"Starting serving endpoint: {url}"), complain=_note)
+    server = make_server(_make_machine(cache), request, options, report)
+    if daemonized:
+        return Background(server).start()
+    server.run()
+    return None

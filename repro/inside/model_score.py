@@ -56,9 +56,27 @@ class Channel:
         self._file.flush()
 
 
-def _make_array(tree, buffers):
-    import numpy
+_CODES = {"<f8": "d", "<f4": "f", "<i8": "q", "<i4": "i", "|b1": "?", "<M8[ns]": "q"}
 
+
+def _import(name):
+    try:
+        return importlib.import_module(name)
+    except ImportError:
+        return None
+
+
+def _nest(flat, shape):
+    for length in reversed(shape[1:]):
+        flat = [flat[start : start + length] for start in range(0, len(flat), length)] if length else []
+    return flat if shape else flat[0]
+
+
+def _make_array(tree, buffers):
+    """Return an array; nested lists where there is no numpy."""
+    numpy = _import("numpy")
+    if numpy is None:
+        return _nest(_make_column(tree, buffers), tree["shape"])
     if "buffer" in tree:
         return numpy.frombuffer(buffers[tree["buffer"]], dtype=tree["dtype"]).reshape(tree["shape"])
     return numpy.array(tree["values"], dtype=object if tree["dtype"] == "O" else str).reshape(tree["shape"])
@@ -70,22 +88,26 @@ def _decode_bytes(values):
 
 def _make_column(tree, buffers):
     if "buffer" in tree:
-        import numpy
-
+        numpy = _import("numpy")
+        if numpy is None:
+            return memoryview(buffers[tree["buffer"]]).cast(_CODES[tree["dtype"]]).tolist()
         return numpy.frombuffer(buffers[tree["buffer"]], dtype=tree["dtype"])
     return _decode_bytes(tree["values"]) if tree.get("bytes") else tree["values"]
 
 
 def _make_frame(tree, buffers):
+    """Return a DataFrame; a dictionary of columns where there is no pandas."""
+    pandas = _import("pandas")
+    if pandas is None:
+        return {each["name"]: _make_column(each, buffers) for each in tree["columns"]}
     import numpy
-    import pandas
 
     names, columns = [each["name"] for each in tree["columns"]], tree["columns"]
-    dtypes = set(each["dtype"] if "buffer" in each else "" for each in columns)
+    dtypes = {each["dtype"] if "buffer" in each else "" for each in columns}
     if len(dtypes) == 1 and "" not in dtypes:  # one block, as pandas keeps it: much faster than column by column
         block = numpy.empty((len(columns), tree["rows"]), dtype=columns[0]["dtype"])
-        for row, each in zip(block, columns):
-            row[:] = _make_column(each, buffers)
+        for number, each in enumerate(columns):
+            block[number] = _make_column(each, buffers)
         return pandas.DataFrame(block.T, columns=names, index=tree.get("index"), copy=False)
     content = {each["name"]: _make_column(each, buffers) for each in columns}
     return pandas.DataFrame(content, columns=names, index=tree.get("index"))
@@ -154,10 +176,9 @@ def describe_error(error):
     return {"type": type(error).__name__, "message": str(error), "traceback": text}
 
 
-def _load_pickled(path, serialization):
+def _load_pickled(path, serialization, trusted):
     if serialization == "skops":
-        skops = importlib.import_module("skops.io")
-        return skops.load(path, trusted=skops.get_untrusted_types(file=path))
+        return importlib.import_module("skops.io").load(path, trusted=trusted or [])
     loader = importlib.import_module("cloudpickle" if serialization == "cloudpickle" else "pickle")
     with open(path, "rb") as file:
         return loader.load(file)
@@ -174,7 +195,8 @@ def load_model(directory, flavors):
         sys.path.insert(0, os.path.join(directory, code))
     own = flavors.get("sklearn", {})
     if own.get("pickled_model"):
-        model = _load_pickled(os.path.join(directory, own["pickled_model"]), own.get("serialization_format"))
+        path = os.path.join(directory, own["pickled_model"])
+        model = _load_pickled(path, own.get("serialization_format"), own.get("skops_trusted_types"))
         return model, hasattr(model, "feature_names_in_") or not hasattr(model, "n_features_in_")
     if not function.get("loader_module"):
         raise ValueError("the model has no python_function flavor, only: %s" % ", ".join(sorted(flavors)))

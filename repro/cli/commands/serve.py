@@ -85,21 +85,16 @@ def _announce(url: str, *, as_json: bool) -> None:
     console.flush()
 
 
-def _import_server() -> None:
+def run(arguments: list[str]) -> int:
+    """Serve until ctrl-C or SIGTERM."""
+    given = _make_parser().parse_args(arguments)
     try:
-        import repro.models.serving.server
+        from repro.models.serving.serve import ServeRequest, make_server
+        from repro.models.serving.server import Reporter, ServeOptions
     except ImportError as error:
         raise ReproError(
             f"serving needs what is not installed here (`{error.name}`)", hint="pip install 'repro[serve]'"
         ) from error
-
-
-def run(arguments: list[str]) -> int:
-    """Serve until ctrl-C or SIGTERM."""
-    given = _make_parser().parse_args(arguments)
-    _import_server()
-    from repro.models.serving.serve import ServeRequest, make_server
-    from repro.models.serving.server import Reporter, ServeOptions
 
     options = ServeOptions(
         host=given.host,

@@ -87,8 +87,18 @@ class ModelServer:
         self._http: HttpServer | None = None
         self._opening: asyncio.Task[None] | None = None
         self._is_stopped = False
+        self._deeds: list[Callable[[], None]] = []
         host = f"[{options.host}]" if ":" in options.host else options.host
         self.url = f"http://{host}:{self._listener.getsockname()[1]}"
+
+    def when_started(self, deed: Callable[[], None]) -> None:
+        """Have something done once it answers."""
+        self._deeds.append(deed)
+
+    def _announce(self) -> None:
+        self._report.started(self.url)
+        for deed in self._deeds:
+            deed()
 
     def stop(self) -> None:
         """Answer what has been asked, then end."""
@@ -143,7 +153,7 @@ class ModelServer:
             await self._opening
             app, batcher = self._make_app(pool, metrics)
             self._http = HttpServer(app, timeout_s=options.timeout_s, grace_s=options.timeout_s)
-            await self._http.run(self._listener, on_start=lambda: self._report.started(self.url))
+            await self._http.run(self._listener, on_start=self._announce)
             await batcher.drain()
         except asyncio.CancelledError:
             if not self._is_stopped:
@@ -157,3 +167,46 @@ class ModelServer:
             uvloop.run(self._run())
         finally:
             self._listener.close()
+
+
+class Background:
+    """A server in a thread of this process; leaving a `with` block stops it."""
+
+    def __init__(self, server: ModelServer) -> None:
+        self._server = server
+        self._is_up = threading.Event()
+        self._error: BaseException | None = None
+        self._thread = threading.Thread(target=self._run, name="repro-serve", daemon=True)
+
+    @property
+    def url(self) -> str:
+        """Where it answers."""
+        return self._server.url
+
+    def _run(self) -> None:
+        try:
+            self._server.run()
+        except BaseException as error:
+            self._error = error
+        finally:
+            self._is_up.set()
+
+    def start(self) -> Background:
+        """Return when it answers. Raises what its start raises."""
+        self._server.when_started(self._is_up.set)
+        self._thread.start()
+        self._is_up.wait()
+        if self._error is not None:
+            raise self._error
+        return self
+
+    def stop(self) -> None:
+        """Answer what has been asked, then end."""
+        self._server.stop()
+        self._thread.join()
+
+    def __enter__(self) -> Background:
+        return self
+
+    def __exit__(self, *exception: object) -> None:
+        self.stop()

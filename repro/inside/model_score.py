@@ -95,22 +95,31 @@ def _make_column(tree, buffers):
     return _decode_bytes(tree["values"]) if tree.get("bytes") else tree["values"]
 
 
+def _make_block(tree, buffers):
+    """Return the numbers of a frame whose columns have one type, as pandas keeps them; None for another frame."""
+    import numpy
+
+    columns = tree["columns"]
+    dtypes = {each["dtype"] if "buffer" in each else "" for each in columns}
+    if len(dtypes) != 1 or "" in dtypes:
+        return None
+    block = numpy.empty((len(columns), tree["rows"]), dtype=columns[0]["dtype"])
+    for number, each in enumerate(columns):
+        block[number] = _make_column(each, buffers)
+    return block.T
+
+
 def _make_frame(tree, buffers):
     """Return a DataFrame; a dictionary of columns where there is no pandas."""
     pandas = _import("pandas")
     if pandas is None:
         return {each["name"]: _make_column(each, buffers) for each in tree["columns"]}
-    import numpy
-
-    names, columns = [each["name"] for each in tree["columns"]], tree["columns"]
-    dtypes = {each["dtype"] if "buffer" in each else "" for each in columns}
-    if len(dtypes) == 1 and "" not in dtypes:  # one block, as pandas keeps it: much faster than column by column
-        block = numpy.empty((len(columns), tree["rows"]), dtype=columns[0]["dtype"])
-        for number, each in enumerate(columns):
-            block[number] = _make_column(each, buffers)
-        return pandas.DataFrame(block.T, columns=names, index=tree.get("index"), copy=False)
-    content = {each["name"]: _make_column(each, buffers) for each in columns}
-    return pandas.DataFrame(content, columns=names, index=tree.get("index"))
+    names, index = [each["name"] for each in tree["columns"]], tree.get("index")
+    block = _make_block(tree, buffers)
+    if block is not None:  # much faster than column by column
+        return pandas.DataFrame(block, columns=names, index=index, copy=False)
+    content = {each["name"]: _make_column(each, buffers) for each in tree["columns"]}
+    return pandas.DataFrame(content, columns=names, index=index)
 
 
 def make_input(tree, buffers):
@@ -205,21 +214,48 @@ def load_model(directory, flavors):
     return importlib.import_module(function["loader_module"])._load_pyfunc(path), True
 
 
+# Estimators of scikit-learn that make an array of a DataFrame at once, and look at its names only to compare them.
+_NUMERIC = (
+    "sklearn.linear_model.", "sklearn.tree.", "sklearn.svm.", "sklearn.naive_bayes.", "sklearn.ensemble._forest",
+    "sklearn.ensemble._gb",
+)  # fmt: skip
+
+
+def find_names(model):
+    """Return the columns that a model knows where it needs no DataFrame around them, else None."""
+    names = getattr(model, "feature_names_in_", None)
+    if names is None or not type(model).__module__.startswith(_NUMERIC):
+        return None
+    import warnings
+
+    warnings.filterwarnings("ignore", message="X does not have valid feature names")  # we compare them
+    return list(names)
+
+
 class Holder:
     """The model, and how it is asked."""
 
     def __init__(self):
         self._model = None
         self._takes_params = False
+        self._names = None
 
     def load(self, request, buffers):
         """Load a model."""
         self._model, wants_frame = load_model(request["directory"], request["flavors"])
+        self._names = find_names(self._model)
         try:
             self._takes_params = "params" in inspect.signature(self._model.predict).parameters
         except (TypeError, ValueError):
             self._takes_params = False
         return {"wants_frame": wants_frame}, []
+
+    def _make_input(self, tree, buffers):
+        if self._names and tree["kind"] == "frame" and [each["name"] for each in tree["columns"]] == self._names:
+            block = _make_block(tree, buffers)
+            if block is not None and block.dtype.kind == "f":
+                return block
+        return make_input(tree, buffers)
 
     def _ask(self, tree, buffers, params, sent):
         before = len(sent)

@@ -123,7 +123,7 @@ class WorkerLink:
             self._writer.writelines([_MAGIC, struct.pack("<I", len(text)), text, *buffers])
             await self._writer.drain()
             return await self._receive()
-        except (OSError, asyncio.IncompleteReadError, ValueError) as error:
+        except (OSError, asyncio.IncompleteReadError, ValueError, RuntimeError) as error:
             self.kill()
             raise WorkerLostError("the worker that had the request has ended") from error
 

@@ -138,6 +138,9 @@ class Pool:
         timer = asyncio.get_running_loop().call_later(self._most_s, link.kill)
         try:
             return await link.predict(inputs, params)
+        except WorkerLostError:
+            self._links.discard(link)  # it may take a moment until its end is seen
+            raise
         finally:
             timer.cancel()
             self._free(link)

@@ -10,11 +10,10 @@ from repro.models.serving.served import Served
 Schema = dict[str, object]
 _LARGEST = 1.7976931348623157e308
 _NUMBER: Schema = {"type": ["number", "null"], "minimum": -_LARGEST, "maximum": _LARGEST}
-_SINGLE: Schema = {"type": ["number", "null"], "minimum": -3.4e38, "maximum": 3.4e38}
 _TYPES: Mapping[str, Schema] = {
     "double": _NUMBER,
-    "float": _SINGLE,
-    "long": {"type": "integer", "minimum": -(2**53), "maximum": 2**53},
+    "float": _NUMBER,
+    "long": {"type": "integer", "minimum": -(2**63), "maximum": 2**63 - 1},
     "integer": {"type": "integer", "minimum": -(2**31), "maximum": 2**31 - 1},
     "boolean": {"type": "boolean"},
     "string": {"type": ["string", "null"]},
@@ -145,17 +144,11 @@ def _describe_read(summary: str, *kinds: str, more: Mapping[str, Schema] | None 
     return {"get": {"summary": summary, "responses": {"200": _text("", *kinds), **(more or {}), **_REFUSALS}}}
 
 
-def _describe_columns(signature: Signature | None) -> Schema:
-    """Describe R's body: a data frame's columns. A column may be one value, and each has as many."""
-    inputs = [each for each in (signature.inputs if signature else None) or () if isinstance(each, Column)]
-    if len(inputs) != 1 or inputs[0].name is None:
-        return {"type": "object", "minProperties": 1}
-    column = {"type": "array", "minItems": 1, "items": _describe_column(inputs[0])}
-    return {"type": "object", "required": [inputs[0].name], "properties": {inputs[0].name: column}}
-
-
 def describe_api(served: Served, *, version: str) -> Schema:
-    """Return the OpenAPI description of a served model."""
+    """Return the OpenAPI description of a served model.
+
+    R's `/predict` is described by `describe_old_api`: no schema can say that all columns are of one length.
+    """
     unready: dict[str, Schema] = {"404": _text("no worker has the model", "application/json")}
     return {
         "openapi": "3.1.0",
@@ -164,7 +157,6 @@ def describe_api(served: Served, *, version: str) -> Schema:
             "/invocations": _describe_scoring(
                 "Ask the model (MLflow's scoring protocol)", describe_body(served.signature), served.example
             ),
-            "/predict": _describe_scoring("Ask the model with columns", _describe_columns(served.signature), None),
             "/ping": _describe_read("Is it ready?", "application/json", more=unready),
             "/health": _describe_read("Is it ready?", "application/json", more=unready),
             "/version": _describe_read("The version of repro", "application/json"),

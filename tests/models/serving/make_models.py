@@ -76,6 +76,15 @@ odd = write(
     signature={"inputs": [{"type": "string", "name": "deed"}],
                "params": [{"name": "k", "type": "long", "default": 1, "shape": None}]},
 )  # fmt: skip
+adder = write(
+    "adder", {"python_function": {"loader_module": "adder_loader", "code": "code"}},
+    signature={"inputs": [*columns, {"type": "long", "name": "n"}, {"type": "string", "name": "s", "required": False}]},
+)  # fmt: skip
+(adder / "code").mkdir(exist_ok=True)
+(adder / "code" / "adder_loader.py").write_text(
+    "class Adder:\n    def predict(self, data):\n        return data[['a', 'b', 'c']].sum(axis=1).to_numpy()\n\n"
+    "def _load_pyfunc(path):\n    return Adder()\n"
+)
 (odd / "code").mkdir(exist_ok=True)
 (odd / "code" / "odd_loader.py").write_text(ODD)
 write_fitted("broken", linear).joinpath("model.pkl").write_bytes(b"no pickle")

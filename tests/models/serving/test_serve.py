@@ -294,7 +294,7 @@ def test_mlflow_answers_the_same(models: Models, mlflow: TestEnvironment, cache:
 @pytest.mark.index
 def test_schemathesis_finds_nothing(models: Models, cache: Path) -> None:
     tool = make_once("schemathesis", "schemathesis>=4")
-    server = Server(str(models.root / "forest"), "--python", models.python, cache=cache)
+    server = Server(str(models.root / "adder"), "--python", models.python, cache=cache)
     done = subprocess.run(
         [str(Path(tool.python).with_name("schemathesis")), "run", f"http://127.0.0.1:{server.port}/openapi.json",
          "--max-examples", "50", "--seed", "1", "--suppress-health-check", "all"],

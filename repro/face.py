@@ -17,7 +17,9 @@ from repro.environments.satisfy import restore_or_warn as _restore_or_warn
 from repro.environments.snapshot import select_ring, take_for, write_lock
 from repro.errors import UsageError
 from repro.formats.lockfile import Snapshot
-from repro.projects.run import RunRequest, RunResult, run_project
+from repro.projects.request import RunRequest
+from repro.projects.result import RunResult
+from repro.projects.run import run_project
 from repro.projects.script_source import make_source_request
 from repro.snapshots.load import locate_lock
 from repro.snapshots.work import Thoroughness

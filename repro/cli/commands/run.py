@@ -9,7 +9,8 @@ from repro.cli.options import add_cache, add_python, make_machine, make_parser
 from repro.cli.period import parse_period
 from repro.errors import UsageError
 from repro.projects.env_manager import ENV_MANAGERS
-from repro.projects.run import RunRequest, run_project
+from repro.projects.request import RunRequest
+from repro.projects.run import run_project
 
 _EXAMPLES = """\
   repro run project/ -e train.py -P alpha=0.5

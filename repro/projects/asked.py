@@ -31,20 +31,35 @@ class Asked:
     environment: EnvironmentRequest
 
 
+def merge_parameters(given: tuple[str, ...], source: Source) -> tuple[str, ...]:
+    """Return what is given with what a run that is run again was given besides."""
+    named = parse_assignments(given)
+    return (*(f"{name}={value}" for name, value in source.parameters.items() if name not in named), *given)
+
+
 def adapt(request: RunRequest, source: Source, say: Callable[[str], None]) -> RunRequest:
     """Return a request with what a run that is run again says; what the caller says wins."""
     if source.rerun_of is None:
         return request
-    named = parse_assignments(request.parameters)
-    kept = tuple(f"{name}={value}" for name, value in source.parameters.items() if name not in named)
     is_open = request.restore is None and request.env_manager is None
     if source.lock is None and is_open:
         say(f"warning: run {source.rerun_of} has no snapshot: it is run again in your environment")
     return replace(
         request,
         entry_point=request.entry_point or source.entry_point,
-        parameters=kept + request.parameters,
+        parameters=merge_parameters(request.parameters, source),
         restore=(source.lock is not None or None) if is_open else request.restore,
+    )
+
+
+def read_values(request: RunRequest, project: Project, entry: EntryPoint) -> Values:
+    """Return the values of an entry point's parameters, checked. Raises UsageError."""
+    return resolve_parameters(
+        entry,
+        parse_assignments(request.parameters),
+        project_dir=project.root,
+        cwd=Path.cwd(),
+        lenient=request.lenient_types,
     )
 
 
@@ -52,13 +67,7 @@ def read_request(machine: Machine, request: RunRequest, source: Source) -> Asked
     """Read the project and check all that the caller and its files say. Raises UsageError and ProjectError."""
     project = open_project(source.root)
     entry = project.get_entry_point(request.entry_point, shell=settings.get_shell(machine.environ))
-    values = resolve_parameters(
-        entry,
-        parse_assignments(request.parameters),
-        project_dir=project.root,
-        cwd=Path.cwd(),
-        lenient=request.lenient_types,
-    )
+    values = read_values(request, project, entry)
     require_r(format_run_command(entry, values.passed, request.words), machine.environ)
     environment = EnvironmentRequest(
         root=project.root,

@@ -6,13 +6,16 @@ import re
 import shlex
 from collections.abc import Callable
 from contextlib import ExitStack
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+from pathlib import Path
 
 from repro import settings
 from repro.environments.machine import Machine
+from repro.formats.lockfile import FILE_NAME as LOCK
 from repro.formats.run_meta import RunInfo, RunStatus
-from repro.process import Ended
+from repro.process import Ended, Leash
 from repro.projects.asked import Asked
+from repro.projects.backend import Backend, Task, Terminal
 from repro.projects.child import make_child_environment
 from repro.projects.endpoint import serving
 from repro.projects.output import keeping_output
@@ -32,7 +35,11 @@ TIMED_OUT = 124  # as timeout(1) has it
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Execution:
-    """A run that has begun, and all that its command needs."""
+    """A run that has begun, and all that its command needs.
+
+    `say` gets warnings, `announce` what everybody may skip: that it starts, and how it has ended. Without `terminal` it
+    runs beside others, and ends where `leash` is pulled.
+    """
 
     machine: Machine
     request: RunRequest
@@ -40,7 +47,11 @@ class Execution:
     prepared: Prepared
     store: Store
     info: RunInfo
+    backend: Backend
     say: Callable[[str], None]
+    announce: Callable[[str], None]
+    terminal: Terminal | None = None
+    leash: Leash = field(default_factory=Leash)
 
     @property
     def run_id(self) -> str:
@@ -67,24 +78,37 @@ def _make_recorder(execution: Execution, observe_dir: str | None) -> Recorder:
     )
 
 
+def _find_lock(execution: Execution) -> Path | None:
+    """Return the lock of what the run runs in: its own copy where that lies in a directory, else what was restored."""
+    store, prepared = execution.store, execution.prepared
+    if isinstance(store, FileStore) and (prepared.outcome or prepared.environment):
+        return store.open_artifacts(execution.run_id).locate(LOCK)
+    return prepared.lock if prepared.environment else None
+
+
 def _keep_code(execution: Execution) -> None:
     source = execution.asked.source
     if "mlflow.source.git.commit" in source.tags:
         keep_code_diff(execution.store, execution.run_id, source.root)
 
 
-def _supervise(execution: Execution, command: str, environ: dict[str, str], recorder: Recorder) -> Ended:
-    request = execution.request
+def _run_task(execution: Execution, command: str, environ: dict[str, str], recorder: Recorder) -> Ended:
     with recorder.recording(environ), keeping_output(execution.store, execution.run_id) as output:
-        return execution.machine.runner.supervise(
-            ["bash", "-c", command],
-            env=environ,
-            cwd=str(execution.asked.project.root),
-            stdout_to_stderr=request.stdout_to_stderr,
-            copy=output,
-            timeout_s=request.timeout_s,
+        task = Task(
+            run_id=execution.run_id,
+            experiment_id=execution.info.experiment_id,
+            command=command,
+            project_dir=execution.asked.project.root,
+            environ=environ,
+            python=execution.prepared.python,
+            lock=_find_lock(execution),
+            output=output,
+            terminal=execution.terminal,
+            timeout_s=execution.request.timeout_s,
+            leash=execution.leash,
             meanwhile=recorder.prepare,
         )
+        return execution.backend.execute(task)
 
 
 def _judge(ended: Ended) -> tuple[int, RunStatus]:
@@ -103,7 +127,7 @@ def _locate_artifacts(execution: Execution) -> str:
 
 
 def _end(execution: Execution, ended: Ended, *, digest: str | None, used: int | None) -> RunResult:
-    store, run_id, say = execution.store, execution.run_id, execution.say
+    store, run_id, say = execution.store, execution.run_id, execution.announce
     if ended.timed_out:
         say(f"the run was ended after {execution.request.timeout_s:g} s")
     exit_code, status = _judge(ended)
@@ -136,6 +160,6 @@ def execute(execution: Execution) -> RunResult:
         )
         recorder = _make_recorder(execution, observe_dir)
         command = execution.command
-        execution.say(f"=== Running command '{command}' in run with ID '{execution.run_id}' ===")
-        ended = _supervise(execution, command, child, recorder)
+        execution.announce(f"=== Running command '{command}' in run with ID '{execution.run_id}' ===")
+        ended = _run_task(execution, command, child, recorder)
     return _end(execution, ended, digest=digest, used=recorder.used)

@@ -20,10 +20,10 @@ def _count(axes: Mapping[str, Finite]) -> int:
 def _pick(axes: Mapping[str, Finite], number: int) -> Point:
     """Return a point of a grid by its number; the last axis turns fastest."""
     point: Point = {}
-    for name, axis in reversed(axes.items()):
+    for name, axis in reversed(tuple(axes.items())):
         number, at = divmod(number, len(axis.values))
         point[name] = axis.values[at]
-    return dict(reversed(point.items()))
+    return dict(reversed(tuple(point.items())))
 
 
 def _draw_numbers(size: int, count: int, chance: random.Random) -> Iterator[int]:

@@ -12,7 +12,8 @@ class RunRequest:
     `restore` is None where nobody has said: a run that is run again has its own snapshot restored then.
     `env_manager` is a word of ENV_MANAGERS, `restore` short for that of this name. `as_of` and `more` are those of an
     EnvironmentRequest. What paths name elsewhere is kept in `storage_dir`, without one for the time of the run. With
-    `words` these are what the entry point gets, and the parameters are what is kept of them.
+    `words` these are what the entry point gets, and the parameters are what is kept of them. `experiment` is a name,
+    made where there is none, or an id; `backend` is what runs the command.
     """
 
     uri: str = "."
@@ -33,3 +34,5 @@ class RunRequest:
     write_lock: bool = False
     storage_dir: str | None = None
     lenient_types: bool = False
+    experiment: str | None = None
+    backend: str = "local"

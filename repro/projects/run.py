@@ -11,11 +11,12 @@ from repro import settings
 from repro.environments.machine import Machine
 from repro.projects.asked import Asked, adapt, read_request
 from repro.projects.assignments import fetch_remote
+from repro.projects.backend import Terminal, get_backend
 from repro.projects.downloads import make_download_dir
 from repro.projects.execution import Execution, execute
 from repro.projects.request import RunRequest
 from repro.projects.result import RunResult
-from repro.projects.run_life import begin, finishing, prepare_in_run
+from repro.projects.run_life import begin, find_place, finishing, prepare_in_run
 from repro.projects.source import open_source
 from repro.tracking.store import open_store
 
@@ -23,17 +24,28 @@ from repro.tracking.store import open_store
 def _run(machine: Machine, request: RunRequest, asked: Asked, *, say: Callable[[str], None]) -> RunResult:
     for note in asked.project.mlproject.notes if asked.project.mlproject else ():
         say(f"warning: {note}")
+    backend = get_backend(request.backend, machine.runner)
     store = open_store(settings.find_tracking_uri(machine.environ), cwd=Path.cwd())
     storage_dir = request.storage_dir or settings.find_storage_dir(machine.environ)
     with ExitStack() as stack:
         download_dir = stack.enter_context(make_download_dir(storage_dir, say))
         asked = replace(asked, values=fetch_remote(asked.values, download_dir, environ=machine.environ))
-        info = begin(machine, request, asked, store)
+        place = find_place(machine, request, store)
+        info = begin(machine, request, asked, store, experiment_id=place, params=asked.values.given)
         stack.enter_context(finishing(store, info.run_id, say))
-        prepared = prepare_in_run(machine, request, asked, store, info.run_id, say)
-        return execute(
-            Execution(machine=machine, request=request, asked=asked, prepared=prepared, store=store, info=info, say=say)
+        execution = Execution(
+            machine=machine,
+            request=request,
+            asked=asked,
+            prepared=prepare_in_run(machine, request, asked, store, info.run_id, say),
+            store=store,
+            info=info,
+            backend=backend,
+            say=say,
+            announce=say,
+            terminal=Terminal(stdout_to_stderr=request.stdout_to_stderr),
         )
+        return execute(execution)
 
 
 def run_project(machine: Machine, request: RunRequest, *, say: Callable[[str], None]) -> RunResult:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 
 from repro import settings
@@ -14,7 +14,7 @@ from repro.projects.assignments import parse_assignments
 from repro.projects.prepared import Prepared, prepare
 from repro.projects.request import RunRequest
 from repro.projects.run_tags import make_environment_tags, make_tags
-from repro.tracking.active_experiment import find_experiment_id
+from repro.tracking.active_experiment import find_experiment_id, get_or_make_experiment_id
 from repro.tracking.client import Client
 from repro.tracking.clock import now_ms
 from repro.tracking.entities import Batch, NewRun
@@ -41,16 +41,35 @@ def finishing(store: Store, run_id: str, say: Callable[[str], None]) -> Iterator
         raise
 
 
-def begin(machine: Machine, request: RunRequest, asked: Asked, store: Store) -> RunInfo:
-    """Make the run, with its parameters as they were given."""
+def find_place(machine: Machine, request: RunRequest, store: Store) -> str:
+    """Return the experiment that a run is kept in, made where it is named and missing. Raises TrackingError."""
+    client = Client(store=store)
+    if request.experiment is not None:
+        return get_or_make_experiment_id(client, request.experiment)
+    return find_experiment_id(client, machine.environ)
+
+
+def begin(
+    machine: Machine,
+    request: RunRequest,
+    asked: Asked,
+    store: Store,
+    *,
+    experiment_id: str,
+    params: Mapping[str, str],
+    tags: Mapping[str, str] | None = None,
+) -> RunInfo:
+    """Make the run, with its parameters as they were given; `tags` win over those that every run has."""
+    given = tuple(parse_assignments(request.parameters))
+    own = make_tags(asked, given, machine.environ, backend=request.backend)
     new = NewRun(
-        experiment_id=find_experiment_id(Client(store=store), machine.environ),
+        experiment_id=experiment_id,
         user_id=settings.get_user(machine.environ),
         start_time_ms=now_ms(),
-        tags=make_tags(asked, tuple(parse_assignments(request.parameters)), machine.environ),
+        tags={**own, **(tags or {})},
     )
     info = store.create_run(new).info
-    store.log_batch(info.run_id, Batch(params=asked.values.given))
+    store.log_batch(info.run_id, Batch(params=params))
     return info
 
 

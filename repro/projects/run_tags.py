@@ -10,19 +10,20 @@ from repro.projects.asked import Asked
 from repro.projects.env_manager import EnvManager, LooseEnvironment, OwnEnvironment
 from repro.projects.prepared import Prepared
 from repro.projects.rerun import format_given
+from repro.tracking.entities import PARENT_RUN_ID
 from repro.tracking.process_mark import TAG as PROCESS_TAG
 from repro.tracking.process_mark import mark_process
 from repro.tracking.snapshot_tags import make_snapshot_tags
 
 
-def make_tags(asked: Asked, given: Sequence[str], environ: Mapping[str, str]) -> dict[str, str]:
+def make_tags(asked: Asked, given: Sequence[str], environ: Mapping[str, str], *, backend: str) -> dict[str, str]:
     """Return what is known of a run when it begins."""
     project, choice = asked.project, asked.choice
     manager = asked.environment.manager or EnvManager.LOCAL
     tags = {
         "mlflow.source.type": "PROJECT",
         "mlflow.project.entryPoint": asked.entry.name,
-        "mlflow.project.backend": "local",
+        "mlflow.project.backend": backend,
         "mlflow.project.env": "local" if isinstance(choice, OwnEnvironment) else "repro",
         PROCESS_TAG: mark_process(),
         "repro.env.manager": manager.value,
@@ -32,7 +33,7 @@ def make_tags(asked: Asked, given: Sequence[str], environ: Mapping[str, str]) ->
         tags["repro.env.source"] = os.path.relpath(choice.file, project.root)
         tags |= {"repro.env.as_of": asked.environment.as_of} if asked.environment.as_of else {}
     if parent := settings.find_parent_run(environ):
-        tags["mlflow.parentRunId"] = parent
+        tags[PARENT_RUN_ID] = parent
     return {**tags, **format_given(given), **asked.source.tags}
 
 

@@ -64,8 +64,9 @@ def test_what_means_nothing_is_said(text: str, fault: str) -> None:
         parse_axis(text)
 
 
+TEXTS = st.text(max_size=8) | st.sampled_from(["range(1", "2)", "f(", ",", "\\", "'", '"'])
 AXES = st.one_of(
-    st.lists(st.text(max_size=8) | st.sampled_from(["range(1", "2)", "f(", ",", "\\", "'", '"']), min_size=1, unique=True)
+    st.lists(TEXTS, min_size=1, unique=True)
     .map(lambda values: Listed(values=tuple(values))),
     st.builds(range, st.integers(), st.integers(), st.integers().filter(bool)).filter(bool)
     .map(lambda steps: Stepped(steps=steps)),

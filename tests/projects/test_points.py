@@ -14,7 +14,8 @@ GRID = {"lr": parse_axis("0.1,0.2"), "depth": parse_axis("range(2,5)"), "name": 
 def test_a_grid_is_every_combination_and_the_last_axis_turns_fastest() -> None:
     points = choose_points(GRID, sample=None, seed=0)
     assert [tuple(point.values()) for point in points] == [
-        ("0.1", "2", "x"), ("0.1", "3", "x"), ("0.1", "4", "x"), ("0.2", "2", "x"), ("0.2", "3", "x"), ("0.2", "4", "x"),
+        ("0.1", "2", "x"), ("0.1", "3", "x"), ("0.1", "4", "x"),
+        ("0.2", "2", "x"), ("0.2", "3", "x"), ("0.2", "4", "x"),
     ]  # fmt: skip
 
 

@@ -367,6 +367,21 @@ class Companion:
         return tuple(self._lines)
 
 
+class Started:
+    """A process that goes on by itself."""
+
+    def __init__(self, process: subprocess.Popen[bytes]) -> None:
+        self._process = process
+
+    def terminate(self) -> None:
+        """Ask it to end; one that has ended is fine."""
+        self._process.terminate()
+
+    def wait(self) -> int:
+        """Wait for its end and return the exit code, 128+N for signal N."""
+        return exit_code_of(self._process.wait())
+
+
 class Runner:
     """Start commands; `echo` is called with each command line (`-v`, `MLFLOW_VERBOSE`)."""
 
@@ -495,6 +510,18 @@ class Runner:
             _kill_leftovers(process.pid)
             raise Terminated
         return Ended(exit_code=exit_code_of(process.returncode), timed_out=deadline.has_passed)
+
+    def start(
+        self, args: Sequence[str], *, env: Mapping[str, str] | None = None, pass_fds: tuple[int, ...] = ()
+    ) -> Started:
+        """Start a process of repro's own that outlives the call, in a session of its own, without our terminal.
+
+        It must end by itself when we do: the other end of what it holds in `pass_fds` tells it. Raises OSError.
+        """
+        self._announce(args)
+        return Started(
+            subprocess.Popen(args, env=env, stdin=subprocess.DEVNULL, pass_fds=pass_fds, start_new_session=True)
+        )
 
     @contextmanager
     def accompany(

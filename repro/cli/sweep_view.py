@@ -2,46 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-
 from repro.cli import console
 from repro.cli.run_table import format_duration, format_number
 from repro.formats.run_meta import RunStatus
-from repro.projects.sweep_progress import Begun, Event, Progress, Started
+from repro.projects.sweep_progress import Event, Progress, Started, format_line, format_point
 from repro.projects.sweep_request import PointResult, SweepResult
 
 _SHOWN = 8
 _COLUMNS = ("point", "status", "took", "metric", "run", "parameters")
 
 
-def format_point(parameters: Mapping[str, str]) -> str:
-    """Return the parameters of a point in one line."""
-    return " ".join(f"{name}={value}" for name, value in parameters.items())
-
-
 def _format_seconds(seconds: float) -> str:
     return format_duration(round(seconds * 1000))
-
-
-def _format_metric(result: PointResult, metric: str | None) -> str:
-    if metric is None:
-        return ""
-    return f", {metric} {format_number(result.metric)}" if result.metric is not None else f", no {metric}"
-
-
-def format_line(event: Event, progress: Progress) -> str | None:
-    """Return what is said of an event where there is no terminal; nothing of one that is only begun."""
-    match event:
-        case Begun(run_id=run_id):
-            return f"=== Sweep of {progress.total} points in run with ID '{run_id}' ==="
-        case Started():
-            return None
-        case PointResult():
-            took = f" in {_format_seconds(event.seconds)}" if event.seconds is not None else ""
-            code = f" (exit code {event.exit_code})" if event.exit_code else f" ({event.error})" if event.error else ""
-            what = f"{event.status.name}{took}{code}{_format_metric(event, progress.metric)}"
-            run = f", run {event.run_id}" if event.run_id else ""
-            return f"point {event.number}/{progress.total} ({format_point(event.parameters)}): {what}{run}"
 
 
 def format_best(best: PointResult, metric: str) -> str:
@@ -62,11 +34,14 @@ def format_state(progress: Progress) -> str:
     return ", ".join(words)
 
 
-def format_end(result: SweepResult, metric: str | None) -> list[str]:
+def format_end(result: SweepResult) -> list[str]:
     """Return the lines at a sweep's end."""
     count = f"{result.count(RunStatus.FINISHED)} of {result.total} points are FINISHED"
-    lines = [format_best(result.best, metric)] if result.best and metric else []
-    return [*lines, f"=== Sweep (ID '{result.run_id}') {result.status.name.lower()}: {count} ==="]
+    lines = [format_best(result.best, result.metric)] if result.best and result.metric else []
+    lines.append(f"=== Sweep (ID '{result.run_id}') {result.status.name.lower()}: {count} ===")
+    if result.status is not RunStatus.FINISHED:
+        lines.append(f"hint: `repro sweep --resume {result.run_id}` runs the others")
+    return lines
 
 
 def _make_row(result: PointResult) -> tuple[str, ...]:
@@ -120,7 +95,7 @@ class SweepView:
         if not self._live.is_possible:
             if line:
                 console.note(console.escape(line))
-        elif isinstance(event, Begun):
-            console.note(line or "")
         elif isinstance(event, Started):
             self._live.start()  # not before: a restore shows its own stages
+        elif line and not (isinstance(event, PointResult) and event.status is RunStatus.FINISHED):
+            console.note(console.escape(line))

@@ -41,12 +41,17 @@ class SweepAsked:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class SweepRecord:
-    """A sweep that has begun: `seed` is the one that was used, `commit` what `version` meant in a repository."""
+    """A sweep that has begun: `seed` is the one that was used, `goal` is `min` or `max`.
+
+    `commit` is what `version` meant in a repository.
+    """
 
     asked: SweepAsked
     seed: int
     points: tuple[Mapping[str, str], ...]
     commit: str | None = None
+    metric: str | None = None
+    goal: str | None = None
 
 
 def format_sweep_record(record: SweepRecord) -> str:
@@ -56,6 +61,8 @@ def format_sweep_record(record: SweepRecord) -> str:
         "asked": asdict(record.asked),
         "seed": record.seed,
         "commit": record.commit,
+        "metric": record.metric,
+        "goal": record.goal,
         "points": [dict(point) for point in record.points],
     }
     return json.dumps(content, indent=1) + "\n"
@@ -94,13 +101,14 @@ def parse_sweep_record(text: str) -> SweepRecord:
         content = json.loads(text)
         if content["format"] != _FORMAT:
             raise ValueError(f"its format is `{content['format']}`, and {_FORMAT} is known")
-        if not _is(content["seed"], int) or not _is(content["commit"], str, type(None)):
-            raise ValueError("`seed` is a number, `commit` a text")
+        texts = {name: content[name] for name in ("commit", "metric", "goal")}
+        if not _is(content["seed"], int) or not all(_is(text, str, type(None)) for text in texts.values()):
+            raise ValueError("`seed` is a number, `commit`, `metric` and `goal` are texts")
         return SweepRecord(
             asked=_read_asked(content["asked"]),
             seed=content["seed"],
-            commit=content["commit"],
             points=tuple(map(_read_point, content["points"])),
+            **texts,
         )
     except (TypeError, KeyError, RecursionError) as error:
         raise ValueError(f"something is missing or of another kind ({error})") from error

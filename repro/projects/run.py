@@ -9,6 +9,7 @@ from pathlib import Path
 
 from repro import settings
 from repro.environments.machine import Machine
+from repro.formats.run_meta import RunInfo
 from repro.projects.asked import Asked, adapt, read_request
 from repro.projects.assignments import fetch_remote
 from repro.projects.backend import Terminal, get_backend
@@ -21,7 +22,14 @@ from repro.projects.source import open_source
 from repro.tracking.store import open_store
 
 
-def _run(machine: Machine, request: RunRequest, asked: Asked, *, say: Callable[[str], None]) -> RunResult:
+def _run(
+    machine: Machine,
+    request: RunRequest,
+    asked: Asked,
+    *,
+    say: Callable[[str], None],
+    note_begun: Callable[[RunInfo], None],
+) -> RunResult:
     for note in asked.project.mlproject.notes if asked.project.mlproject else ():
         say(f"warning: {note}")
     backend = get_backend(request.backend, machine.runner)
@@ -33,6 +41,7 @@ def _run(machine: Machine, request: RunRequest, asked: Asked, *, say: Callable[[
         place = find_place(machine, request, store)
         info = begin(machine, request, asked, store, experiment_id=place, params=asked.values.given)
         stack.enter_context(finishing(store, info.run_id, say))
+        note_begun(info)
         execution = Execution(
             machine=machine,
             request=request,
@@ -48,8 +57,18 @@ def _run(machine: Machine, request: RunRequest, asked: Asked, *, say: Callable[[
         return execute(execution)
 
 
-def run_project(machine: Machine, request: RunRequest, *, say: Callable[[str], None]) -> RunResult:
-    """Run an entry point to its end; `say` gets each message for the user.
+def _ignore(info: RunInfo) -> None:
+    pass
+
+
+def run_project(
+    machine: Machine,
+    request: RunRequest,
+    *,
+    say: Callable[[str], None],
+    note_begun: Callable[[RunInfo], None] = _ignore,
+) -> RunResult:
+    """Run an entry point to its end; `say` gets each message for the user, `note_begun` the run once it exists.
 
     What is asked for is checked, and what parameters name is fetched, before the run exists; it begins before its
     environment is made: that takes time, may fail through no fault of the request, and then leaves a FAILED run that
@@ -57,4 +76,4 @@ def run_project(machine: Machine, request: RunRequest, *, say: Callable[[str], N
     """
     with open_source(machine, request.uri, version=request.version, offline=request.offline, say=say) as source:
         request = adapt(request, source, say)
-        return _run(machine, request, read_request(machine, request, source), say=say)
+        return _run(machine, request, read_request(machine, request, source), say=say, note_begun=note_begun)

@@ -130,6 +130,7 @@ def _make_result(plan: SweepPlan, info: RunInfo, progress: Progress, status: Run
         status=status,
         total=progress.total,
         points=tuple(progress.results[number] for number in sorted(progress.results)),
+        metric=plan.request.metric,
         goal=plan.request.goal,
     )
 

@@ -13,7 +13,7 @@ from repro.formats.axis import format_axis
 from repro.formats.sweep_record import SweepAsked, SweepRecord
 from repro.projects.location import name_location, parse_location
 from repro.projects.points import choose_points
-from repro.projects.sweep_request import PointResult, SweepRequest
+from repro.projects.sweep_request import Goal, PointResult, SweepRequest
 from repro.projects.sweep_runs import Begun, find_begun, find_done, get_begun
 from repro.tracking.store import Store
 
@@ -100,6 +100,8 @@ def _recall(request: SweepRequest, record: SweepRecord) -> SweepRequest:
 
 
 def _continue(request: SweepRequest, store: Store, begun: Begun) -> SweepPlan:
+    if request.metric is None and begun.record.metric and begun.record.goal in set(Goal):
+        request = replace(request, metric=begun.record.metric, goal=Goal(begun.record.goal))
     done = find_done(store, begun, request.metric)
     if begun.record.commit:
         request = replace(request, run=replace(request.run, version=begun.record.commit))
@@ -116,4 +118,6 @@ def make_plan(machine: Machine, request: SweepRequest, store: Store) -> SweepPla
     points = choose_points(request.axes, sample=request.sample, seed=seed)
     if not request.new and (found := find_begun(store, asked.key)):
         return _continue(request, store, found)
-    return SweepPlan(request=request, record=SweepRecord(asked=asked, seed=seed, points=points), begun=None, done={})
+    goal = request.goal.value if request.goal else None
+    record = SweepRecord(asked=asked, seed=seed, points=points, metric=request.metric, goal=goal)
+    return SweepPlan(request=request, record=record, begun=None, done={})

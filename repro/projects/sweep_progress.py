@@ -72,3 +72,29 @@ class Progress:
         running_s = sum(max(0.0, mean_s - (now - begun)) for _, begun in self.started.values())
         waiting = self.total - len(self.results) - len(self.started)
         return (waiting * mean_s + running_s) / max(1, min(self.jobs, waiting + len(self.started)))
+
+
+def format_point(parameters: Mapping[str, str]) -> str:
+    """Return the parameters of a point in one line."""
+    return " ".join(f"{name}={value}" for name, value in parameters.items())
+
+
+def _format_metric(result: PointResult, metric: str | None) -> str:
+    if metric is None:
+        return ""
+    return f", {metric} {result.metric:.6g}" if result.metric is not None else f", no {metric}"
+
+
+def format_line(event: Event, progress: Progress) -> str | None:
+    """Return what is said of an event where there is no terminal; nothing of one that is only begun."""
+    match event:
+        case Begun(run_id=run_id):
+            return f"=== Sweep of {progress.total} points in run with ID '{run_id}' ==="
+        case Started():
+            return None
+        case PointResult():
+            took = f" in {event.seconds:.3g} s" if event.seconds is not None else ""
+            code = f" (exit code {event.exit_code})" if event.exit_code else f" ({event.error})" if event.error else ""
+            what = f"{event.status.name}{took}{code}{_format_metric(event, progress.metric)}"
+            run = f", run {event.run_id}" if event.run_id else ""
+            return f"point {event.number}/{progress.total} ({format_point(event.parameters)}): {what}{run}"

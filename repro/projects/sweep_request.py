@@ -95,6 +95,7 @@ class SweepResult:
     status: RunStatus
     total: int
     points: tuple[PointResult, ...]
+    metric: str | None = None
     goal: Goal | None = None
 
     @property
@@ -122,6 +123,8 @@ class SweepResult:
             "finished": self.count(RunStatus.FINISHED),
             "failed": self.count(RunStatus.FAILED),
             "killed": self.count(RunStatus.KILLED),
+            "metric": self.metric,
+            "goal": self.goal.value if self.goal else None,
             "best": self.best.to_dict() if self.best else None,
             "points": [each.to_dict() for each in self.points],
         }

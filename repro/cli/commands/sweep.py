@@ -109,7 +109,7 @@ def run(arguments: list[str]) -> int:
     _add_sweep_options(parser)
     options = parser.parse_args(arguments)
     result = _run(options, _read_request(options))
-    for line in format_end(result, options.metric):
+    for line in format_end(result):
         console.note(console.escape(line))
     if options.json:
         console.show_json(result.to_dict())

@@ -23,7 +23,13 @@ from repro.projects.result import RunResult
 from repro.tracking.clock import now_ms
 from repro.tracking.store import Store, open_store
 
-_MAIN = "import sys; sys.path.append(sys.path.pop(0)); from repro.projects.background import main; sys.exit(main(int(sys.argv[1])))"
+# The working directory is looked in last: a module of the caller's project may be named as one of the standard library.
+_MAIN = """\
+import sys
+sys.path.append(sys.path.pop(0))
+from repro.projects.background import main
+sys.exit(main(int(sys.argv[1])))
+"""
 
 
 class RunHandle:

@@ -118,5 +118,7 @@ def run_point(sweep: Sweep, prepared: Prepared, number: int, tell: Callable[[Eve
     except (ReproError, OSError) as error:
         said = error.message if isinstance(error, ReproError) else str(error)
         result = PointResult(number=number, parameters=point, status=RunStatus.FAILED, error=said)
+    if sweep.plan.request.fail_fast and result.status is not RunStatus.FINISHED:
+        sweep.leash.pull()  # here, before this thread could begin another
     run_id = ids[0] if ids else None
     tell(replace(result, run_id=run_id, seconds=round(time.monotonic() - start, 3)))

@@ -103,7 +103,7 @@ def test_a_sweep_runs_each_point_once_and_again_only_what_has_not_finished(proje
     }  # fmt: skip
     assert store.get_info(parent).status is finished
     assert "`--new` begins another" in cli("sweep", *words, "--no-snapshot").stderr
-    assert "`mlflow.parentRunId`" not in cli("sweep", "--resume", parent).stderr
+    assert "3 of 3 points are done" in cli("sweep", "--resume", parent).stderr
     assert sum(map(len, list_children(parent).values())) == 4
     assert sweep_json(cli, *words, "--new")["run_id"] != parent
 

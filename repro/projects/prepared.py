@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import shlex
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from repro.environments.lookup import Environment
@@ -36,6 +36,14 @@ class Prepared:
     environment: Environment | None
     outcome: Outcome | None
     lock: Path
+    written: tuple[str, str] | None = None
+
+    def written_once(self) -> Prepared:
+        """Return the same with its snapshot's text and digest made, for the many runs of a sweep."""
+        if self.outcome is None:
+            return self
+        snapshot = self.outcome.taken.snapshot
+        return replace(self, written=(format_snapshot(snapshot), snapshot.compute_digest()))
 
 
 def _format_rerun(request: RunRequest) -> str:
@@ -97,9 +105,10 @@ def keep_snapshot(prepared: Prepared, source: Source, store: Store, run_id: str)
             store.write_artifact(run_id, FILE_NAME, prepared.lock.read_bytes())
         return None
     snapshot = prepared.outcome.taken.snapshot
-    write_text(store, run_id, FILE_NAME, format_snapshot(snapshot))
+    text, digest = prepared.written or (format_snapshot(snapshot), snapshot.compute_digest())
+    write_text(store, run_id, FILE_NAME, text)
     lock = source.snapshot
     is_wanted = source.is_own and prepared.environment is None
     if is_wanted and not lock.exists() and os.access(source.root, os.W_OK):
         write_lock(snapshot, lock)
-    return snapshot.compute_digest()
+    return digest

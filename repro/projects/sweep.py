@@ -104,7 +104,7 @@ def _begin(machine: Machine, plan: SweepPlan, asked: Asked, source: Source, stor
 def _prepare(sweep: Sweep, run: RunRequest) -> Prepared:
     """Make the environment once for all points, and keep its snapshot with the sweep's own run."""
     store, run_id, begun = sweep.store, sweep.run_id, sweep.plan.begun
-    prepared = prepare_in_run(sweep.machine, run, sweep.asked, store, run_id, sweep.say)
+    prepared = prepare_in_run(sweep.machine, run, sweep.asked, store, run_id, sweep.say).written_once()
     digest = keep_snapshot(prepared, sweep.source, store, run_id)
     before = begun.run.data.tags.get("repro.snapshot.digest") if begun else None
     if before and digest and before != digest and sweep.plan.done:

@@ -29,6 +29,10 @@ from repro.tracking.code_diff import keep_code_diff
 from repro.tracking.file_store import FileStore
 from repro.tracking.store import Store
 
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from repro.snapshots.hardware import Hardware
+
 _LEADING_PYTHON = re.compile(r"^python3?(?=\s|$)")
 TIMED_OUT = 124  # as timeout(1) has it
 
@@ -51,6 +55,7 @@ class Execution:
     say: Callable[[str], None]
     announce: Callable[[str], None]
     terminal: Terminal | None = None
+    hardware: Hardware | None = None
     leash: Leash = field(default_factory=Leash)
 
     @property
@@ -75,6 +80,7 @@ def _make_recorder(execution: Execution, observe_dir: str | None) -> Recorder:
         observe_dir=observe_dir,
         say=execution.say,
         project_dir=execution.asked.project.root,
+        hardware=execution.hardware,
     )
 
 

@@ -22,6 +22,7 @@ from repro.projects.backend import get_backend
 from repro.projects.crew import Crew
 from repro.projects.downloads import make_download_dir
 from repro.projects.prepared import Prepared, keep_snapshot
+from repro.projects.recorder import read_machine
 from repro.projects.request import RunRequest
 from repro.projects.run_life import begin, find_place, finish, finishing, prepare_in_run
 from repro.projects.source import Source, open_source
@@ -197,6 +198,7 @@ def _run(
             store=store,
             info=info,
             backend=backend,
+            hardware=read_machine(machine.runner),
             leash=Leash(),
             say=say,
         )

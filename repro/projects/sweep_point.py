@@ -25,6 +25,10 @@ from repro.projects.sweep_runs import POINT_TAG
 from repro.tracking.entities import PARENT_RUN_ID
 from repro.tracking.store import Store
 
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from repro.snapshots.hardware import Hardware
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Sweep:
@@ -38,6 +42,7 @@ class Sweep:
     store: Store
     info: RunInfo
     backend: Backend
+    hardware: Hardware
     leash: Leash
     say: Callable[[str], None]
 
@@ -90,6 +95,7 @@ def _run_child(sweep: Sweep, prepared: Prepared, number: int, note_id: Callable[
             store=sweep.store,
             info=info,
             backend=sweep.backend,
+            hardware=sweep.hardware,
             say=lambda sentence: sweep.say(f"point {number}: {sentence}"),
             announce=_ignore,
             leash=sweep.leash,

@@ -37,6 +37,5 @@ def bench_sweep(project: Path, rounds: int) -> None:
     plain = Case("python burn.py, 100 times", lambda: _run_plain(science, directory))
     sweep = Case("repro sweep, 100 points", lambda: run(*words, "--new", "--python", science))
     bare = Case("repro sweep --no-observe", lambda: run(*words, "--new", "--no-observe", "--python", science))
-    measure(
-        "sweep, -j 2", [plain, sweep, bare], [Aim(over=plain, under=sweep, limit=0.9, at_least=True)], rounds=rounds
-    )
+    aims = [Aim(over=plain, under=sweep, limit=0.9, at_least=True)]
+    measure("sweep, -j 2", [plain, sweep, bare], aims=aims, rounds=rounds)

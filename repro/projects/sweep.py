@@ -24,6 +24,7 @@ from repro.projects.downloads import make_download_dir
 from repro.projects.prepared import Prepared, keep_snapshot
 from repro.projects.recorder import read_machine
 from repro.projects.request import RunRequest
+from repro.projects.rerun import SWEEP_TAG
 from repro.projects.run_life import begin, find_place, finish, finishing, prepare_in_run
 from repro.projects.source import Source, open_source
 from repro.projects.sweep_plan import SweepPlan, check_sweep, make_plan
@@ -31,7 +32,7 @@ from repro.projects.sweep_point import Sweep, assign, make_point_request, run_po
 from repro.projects.sweep_progress import Begun as SweepBegun
 from repro.projects.sweep_progress import Event, Progress
 from repro.projects.sweep_request import PointResult, SweepRequest, SweepResult
-from repro.projects.sweep_runs import KEY_TAG, Begun
+from repro.projects.sweep_runs import Begun
 from repro.tracking.clock import now_ms
 from repro.tracking.entities import Batch, Metric
 from repro.tracking.process_mark import TAG as PROCESS_TAG
@@ -91,7 +92,7 @@ def _begin(machine: Machine, plan: SweepPlan, asked: Asked, source: Source, stor
         return info
     run, record = plan.request.run, plan.record
     axes = record.asked.axes
-    tags = {KEY_TAG: record.asked.key, "repro.sweep.points": str(len(record.points))}
+    tags = {SWEEP_TAG: record.asked.key, "repro.sweep.points": str(len(record.points))}
     if record.asked.sample is not None:
         tags["repro.sweep.seed"] = str(record.seed)
     place = find_place(machine, run, store)

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from repro.errors import TrackingError, UsageError
 from repro.formats.run_meta import RunStatus
 from repro.formats.sweep_record import FILE_NAME, SweepRecord, parse_sweep_record
+from repro.projects.rerun import SWEEP_TAG
 from repro.projects.sweep_request import PointResult
 from repro.tracking.clock import now_ms
 from repro.tracking.entities import PARENT_RUN_ID, ExperimentQuery, Run, RunQuery
@@ -17,7 +18,6 @@ from repro.tracking.process_mark import Life, find_life, parse_mark
 from repro.tracking.reap import Verdict, judge
 from repro.tracking.store import Store, find_text
 
-KEY_TAG = "repro.sweep.key"
 POINT_TAG = "repro.sweep.point"
 
 
@@ -64,7 +64,7 @@ def find_begun(store: Store, key: str) -> Begun | None:
     One that has not come to keep its record has chosen no points, and is none.
     """
     ids = tuple(each.experiment_id for each in find_experiments(store, ExperimentQuery()))
-    for run in find_runs(store, RunQuery(experiment_ids=ids, filter=f"tags.`{KEY_TAG}` = '{key}'")):
+    for run in find_runs(store, RunQuery(experiment_ids=ids, filter=f"tags.`{SWEEP_TAG}` = '{key}'")):
         if find_text(store, run.run_id, FILE_NAME) is not None:
             return get_begun(store, run.run_id)
     return None

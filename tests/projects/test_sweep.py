@@ -105,6 +105,7 @@ def test_a_sweep_runs_each_point_once_and_again_only_what_has_not_finished(proje
     assert "`--new` begins another" in cli("sweep", *words, "--no-snapshot").stderr
     assert "3 of 3 points are done" in cli("sweep", "--resume", parent).stderr
     assert sum(map(len, list_children(parent).values())) == 4
+    assert f"`repro sweep --resume {parent}`" in cli("run", parent, code=2).stderr
     assert sweep_json(cli, *words, "--new")["run_id"] != parent
 
 

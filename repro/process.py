@@ -21,6 +21,8 @@ from contextlib import contextmanager, nullcontext, suppress
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from repro.errors import Terminated
+
 if TYPE_CHECKING:
     from typing import IO, BinaryIO
 
@@ -106,6 +108,47 @@ def _end_group(process: subprocess.Popen[bytes]) -> None:
 def _kill_leftovers(group: int) -> None:
     with suppress(ProcessLookupError, PermissionError):
         os.killpg(group, signal.SIGKILL)
+
+
+class Leash:
+    """What ends children from another thread: those that are held by it, and at once those that come later."""
+
+    def __init__(self) -> None:
+        self._lock = threading.Lock()
+        self._held: dict[int, Leashed] = {}
+        self.is_pulled = False
+
+    @contextmanager
+    def holding(self, group: int) -> Iterator[Leashed]:
+        """Hold a process group for the block."""
+        leashed = Leashed()
+        with self._lock:
+            self._held[group] = leashed
+            is_late = self.is_pulled
+        if is_late:
+            self.pull()
+        try:
+            yield leashed
+        finally:
+            with self._lock:
+                del self._held[group]
+
+    def pull(self, *, hard: bool = False) -> None:
+        """Ask all groups to end, or where `hard` make them."""
+        with self._lock:
+            self.is_pulled = True
+            for group, leashed in self._held.items():
+                leashed.is_ended = True
+                with suppress(ProcessLookupError, PermissionError):
+                    os.killpg(group, signal.SIGKILL if hard else signal.SIGTERM)
+                    os.killpg(group, signal.SIGCONT)
+
+
+@dataclass(slots=True)
+class Leashed:
+    """Whether a child was ended by its leash."""
+
+    is_ended: bool = False
 
 
 class _Terminal:
@@ -324,6 +367,21 @@ class Companion:
         return tuple(self._lines)
 
 
+class Started:
+    """A process that goes on by itself."""
+
+    def __init__(self, process: subprocess.Popen[bytes]) -> None:
+        self._process = process
+
+    def terminate(self) -> None:
+        """Ask it to end; one that has ended is fine."""
+        self._process.terminate()
+
+    def wait(self) -> int:
+        """Wait for its end and return the exit code, 128+N for signal N."""
+        return exit_code_of(self._process.wait())
+
+
 class Runner:
     """Start commands; `echo` is called with each command line (`-v`, `MLFLOW_VERBOSE`)."""
 
@@ -414,6 +472,56 @@ class Runner:
                 meanwhile()
                 _wait(process, terminal)
         return Ended(exit_code=exit_code_of(process.returncode), timed_out=deadline.has_passed)
+
+    def attend(
+        self,
+        args: Sequence[str],
+        *,
+        leash: Leash,
+        output: BinaryIO,
+        env: Mapping[str, str] | None = None,
+        cwd: str | None = None,
+        timeout_s: float | None = None,
+        meanwhile: Callable[[], None] = lambda: None,
+    ) -> Ended:
+        """Run a child beside others, each in a thread, without our terminal: what it writes goes to `output` alone.
+
+        Raises Terminated where its leash has ended it, and OSError where it cannot be started; else as `supervise`.
+        """
+        self._announce(args)
+        with _Interruptions() as interruptions:
+            process = subprocess.Popen(
+                args,
+                env=env,
+                cwd=cwd,
+                stdin=subprocess.DEVNULL,
+                stdout=output,
+                stderr=subprocess.STDOUT,
+                preexec_fn=_make_dying_with_us(interruptions, lead=True),
+            )
+            with (
+                _ending(process, interruptions),
+                leash.holding(process.pid) as leashed,
+                _Deadline(process.pid, timeout_s) as deadline,
+            ):
+                meanwhile()
+                process.wait()
+        if leashed.is_ended:
+            _kill_leftovers(process.pid)
+            raise Terminated
+        return Ended(exit_code=exit_code_of(process.returncode), timed_out=deadline.has_passed)
+
+    def start(
+        self, args: Sequence[str], *, env: Mapping[str, str] | None = None, pass_fds: tuple[int, ...] = ()
+    ) -> Started:
+        """Start a process of repro's own that outlives the call, in a session of its own, without our terminal.
+
+        It must end by itself when we do: the other end of what it holds in `pass_fds` tells it. Raises OSError.
+        """
+        self._announce(args)
+        return Started(
+            subprocess.Popen(args, env=env, stdin=subprocess.DEVNULL, pass_fds=pass_fds, start_new_session=True)
+        )
 
     @contextmanager
     def accompany(

@@ -7,7 +7,9 @@ import argparse
 from repro import settings
 from repro.cli import console
 from repro.cli.options import add_cache, add_python, make_machine
-from repro.projects.run import RunRequest, RunResult, run_project
+from repro.projects.request import RunRequest
+from repro.projects.result import RunResult
+from repro.projects.run import run_project
 
 
 def add_run_options(parser: argparse.ArgumentParser) -> None:

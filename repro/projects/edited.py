@@ -11,7 +11,7 @@ from pathlib import Path
 from repro.errors import ReproError, UsageError
 from repro.formats.directive import Directive, find_directive
 from repro.projects.assignments import parse_assignments
-from repro.projects.run import RunRequest
+from repro.projects.request import RunRequest
 from repro.projects.script import Script, find_script
 
 POLL_S = 0.2

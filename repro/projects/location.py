@@ -105,6 +105,17 @@ def show_uri(uri: str) -> str:
     return "".join(each if each.isprintable() else "?" for each in f"{shown}{separator}{subdirectory}")
 
 
+def name_location(location: Location) -> str:
+    """Return a URI that means a location from any working directory, without credentials; a version is not in it."""
+    match location:
+        case DirectoryLocation(path=path, subdirectory=subdirectory):
+            return f"{path}#{subdirectory}" if subdirectory else str(path)
+        case RunLocation(run_id=run_id):
+            return run_id
+        case _:
+            return location.name
+
+
 def _check_subdirectory(subdirectory: str, uri: str) -> str:
     """Return the part of a project's tree, without slashes around it. Raises UsageError where it leads out of it."""
     parts = [part for part in subdirectory.strip("/").split("/") if part]

@@ -11,7 +11,7 @@ from pathlib import Path
 from urllib.parse import unquote, urlsplit
 
 from repro.environments.store import Store as Cache
-from repro.errors import ReproError
+from repro.errors import ReproError, UsageError
 from repro.formats.lockfile import FILE_NAME
 from repro.projects.location import DirectoryLocation, GitLocation, Location, RunLocation, ZipLocation, parse_location
 from repro.tracking.code_diff import FILE_NAME as DIFF
@@ -23,6 +23,8 @@ from repro.tracking.store import Store, find_text
 PARAMETERS_TAG = "repro.parameters"
 _COMMIT = re.compile(r"[0-9a-f]{40,64}")
 _LEFT_OUT = re.compile(r"^# left out: (.*)$", re.MULTILINE)
+
+SWEEP_TAG = "repro.sweep.key"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -153,6 +155,8 @@ def _read_patch(store: Store, run: Run) -> tuple[str, list[str]]:
 def plan_rerun(store: Store, run_id: str, *, cwd: Path) -> Rerun:
     """Return how a run is run again. Raises TrackingNotFoundError, and ReproError where its code is gone."""
     run = store.get_run(run_id)
+    if SWEEP_TAG in run.data.tags:
+        raise UsageError(f"the run `{run_id}` is a sweep", hint=f"`repro sweep --resume {run_id}` goes on with it")
     tags, script = run.data.tags, _find_script(run, cwd)
     parameters, notes = _find_parameters(run)
     commit = tags.get("mlflow.source.git.commit", "")

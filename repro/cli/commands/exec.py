@@ -9,7 +9,7 @@ from repro.cli import console
 from repro.cli.options import make_parser
 from repro.cli.script_run import add_run_options, run_request, wants_restore
 from repro.projects.edited import make_edited_request
-from repro.projects.run import RunRequest
+from repro.projects.request import RunRequest
 
 _EXAMPLES = """\
   repro exec train.py                     a file with the line `# !source repro.run(alpha=0.5)`

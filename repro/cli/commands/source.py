@@ -8,7 +8,7 @@ from pathlib import Path
 from repro.cli import console
 from repro.cli.options import make_parser
 from repro.cli.script_run import add_run_options, run_request, wants_restore
-from repro.projects.run import RunRequest
+from repro.projects.request import RunRequest
 from repro.projects.script_source import make_source_request
 
 _EXAMPLES = """\

@@ -1,0 +1,114 @@
+"""Make what a run runs in, and know what it holds: the environment where it is not the caller's own, the snapshot."""
+
+from __future__ import annotations
+
+import os
+import shlex
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+from repro.environments.lookup import Environment
+from repro.environments.machine import Machine
+from repro.environments.restore import Request
+from repro.environments.satisfy import restore_or_warn
+from repro.environments.snapshot import Outcome, take_for, write_lock
+from repro.errors import ReproError
+from repro.formats.lockfile import FILE_NAME, format_snapshot
+from repro.projects.asked import Asked
+from repro.projects.env_manager import OwnEnvironment
+from repro.projects.environment import make_environment
+from repro.projects.location import show_uri
+from repro.projects.request import RunRequest
+from repro.projects.source import Source
+from repro.projects.start_check import check_start
+from repro.settings import choose_python
+from repro.snapshots.probe import probe
+from repro.tracking.store import Store, write_text
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Prepared:
+    """The interpreter a run will use, what it holds, and the environment where it was restored, of which lock."""
+
+    python: str
+    prefix: str
+    environment: Environment | None
+    outcome: Outcome | None
+    lock: Path
+    written: tuple[str, str] | None = None
+
+    def written_once(self) -> Prepared:
+        """Return the same with its snapshot's text and digest made, for the many runs of a sweep."""
+        if self.outcome is None:
+            return self
+        snapshot = self.outcome.taken.snapshot
+        return replace(self, written=(format_snapshot(snapshot), snapshot.compute_digest()))
+
+
+def _format_rerun(request: RunRequest) -> str:
+    """Return the command that runs the same, restored."""
+    words = ["repro", "run", show_uri(request.uri)]
+    words += ["--version", request.version] if request.version else []
+    words += ["-e", request.entry_point] if request.entry_point else []
+    words += [word for assignment in request.parameters for word in ("-P", assignment)]
+    words += ["--as-of", request.as_of] if request.as_of else []
+    words += [word for requirement in request.more for word in ("--with", requirement)]
+    return shlex.join([*words, "--restore"])
+
+
+def _take(machine: Machine, python: str, *, path: Path, say: Callable[[str], None]) -> Outcome | None:
+    """Take the run's snapshot; failing to is a warning, not the end of the run."""
+    try:
+        outcome = take_for(machine, python, path=path)
+    except ReproError as error:
+        say(f"warning: no snapshot was taken: {error.message}")
+        return None
+    for sentence in outcome.notes:
+        say(f"warning: {sentence}")
+    return outcome
+
+
+def prepare(machine: Machine, request: RunRequest, asked: Asked, say: Callable[[str], None]) -> Prepared:
+    """Make the environment where it is not the caller's own, and take its snapshot."""
+    root, environment, lock = asked.project.root, None, asked.source.snapshot
+    if isinstance(asked.choice, OwnEnvironment):
+        for note in asked.choice.notes:
+            say(f"warning: {note}")
+    else:
+        made = make_environment(machine, asked.choice, asked.environment, say)
+        environment, lock = made.environment, made.lock
+        if script := asked.environment.script:
+            again = _format_rerun(request)
+            check_start(machine, environment, asked.choice, root=root, script=script, again=again, say=say)
+    python = environment.python if environment else choose_python(request.python, machine.environ)
+    outcome = _take(machine, python, path=lock, say=say) if request.snapshot else None
+    if outcome:
+        python, prefix = outcome.taken.python, outcome.taken.prefix
+    else:
+        report = probe(python, runner=machine.runner, environ=machine.environ, scope="interpreter")
+        python, prefix = report.executable, report.prefix
+    if environment is None and lock.exists():
+        here = outcome.taken.snapshot if outcome else None
+        satisfied = Request(lock=lock, python=python)
+        restore_or_warn(machine, satisfied, restore=False, here=here, command=_format_rerun(request))
+    return Prepared(python=python, prefix=prefix, environment=environment, outcome=outcome, lock=lock)
+
+
+def keep_snapshot(prepared: Prepared, source: Source, store: Store, run_id: str) -> str | None:
+    """Keep the snapshot with the run; what the caller's own environment holds with their own project too without one.
+
+    Return its digest. Where none was taken, the lock that was restored is kept.
+    """
+    if prepared.outcome is None:
+        if prepared.environment:
+            store.write_artifact(run_id, FILE_NAME, prepared.lock.read_bytes())
+        return None
+    snapshot = prepared.outcome.taken.snapshot
+    text, digest = prepared.written or (format_snapshot(snapshot), snapshot.compute_digest())
+    write_text(store, run_id, FILE_NAME, text)
+    lock = source.snapshot
+    is_wanted = source.is_own and prepared.environment is None
+    if is_wanted and not lock.exists() and os.access(source.root, os.W_OK):
+        write_lock(snapshot, lock)
+    return digest

@@ -6,7 +6,7 @@ files), the second is the sum of the files' ctimes. With the bytes of the lock a
 it lies what was said of the snapshot. Imports nothing that this does not need.
 
     <store>/sites/<digest>    `site <path>` and `stamp <mtime in ns> <size in bytes> <path>` lines, of one interpreter
-    <store>/takes/<digest>    what was said of the snapshot: lines of text
+    <store>/takes/<digest>    what was said of the snapshot: lines of text; for a run what it was: see run_take.py
 """
 
 from __future__ import annotations
@@ -117,7 +117,14 @@ def find_take(
         return None
     try:
         swept = str(sweep([site for site in sites if is_swept(site)], split=True))
-        name = name_take(python, sites, swept=swept, lock=lock, options=options)
+    except OSError:
+        return None
+    return read_take(store, name_take(python, sites, swept=swept, lock=lock, options=options))
+
+
+def read_take(store: Store, name: str) -> str | None:
+    """Return what is remembered under a name, None where nothing is."""
+    try:
         with open(store.room("takes", name), encoding="utf-8") as file:
             return file.read()
     except (OSError, ValueError):

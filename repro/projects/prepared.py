@@ -10,9 +10,8 @@ from pathlib import Path
 
 from repro.environments.lookup import Environment
 from repro.environments.machine import Machine
-from repro.environments.restore import Request
-from repro.environments.satisfy import restore_or_warn
-from repro.environments.snapshot import Outcome, take_for, write_lock
+from repro.environments.run_take import take_for_run
+from repro.environments.snapshot import Outcome, write_lock
 from repro.errors import ReproError
 from repro.formats.lockfile import FILE_NAME, format_snapshot
 from repro.projects.asked import Asked
@@ -60,13 +59,25 @@ def _format_rerun(request: RunRequest) -> str:
 def _take(machine: Machine, python: str, *, path: Path, say: Callable[[str], None]) -> Outcome | None:
     """Take the run's snapshot; failing to is a warning, not the end of the run."""
     try:
-        outcome = take_for(machine, python, path=path)
+        outcome = take_for_run(machine, python, path=path)
     except ReproError as error:
         say(f"warning: no snapshot was taken: {error.message}")
         return None
     for sentence in outcome.notes:
         say(f"warning: {sentence}")
     return outcome
+
+
+def _warn_of_drift(machine: Machine, request: RunRequest, lock: Path, python: str, outcome: Outcome | None) -> None:
+    """Warn where what runs is not what the project's lock says."""
+    here = outcome.taken.snapshot if outcome else None
+    if here and lock.read_bytes() == format_snapshot(here).encode():
+        return  # as after most runs: it was written there, and nothing has changed since
+    from repro.environments.restore import Request
+    from repro.environments.satisfy import restore_or_warn
+
+    wanted = Request(lock=lock, python=python)
+    restore_or_warn(machine, wanted, restore=False, here=here, command=_format_rerun(request))
 
 
 def prepare(machine: Machine, request: RunRequest, asked: Asked, say: Callable[[str], None]) -> Prepared:
@@ -89,9 +100,7 @@ def prepare(machine: Machine, request: RunRequest, asked: Asked, say: Callable[[
         report = probe(python, runner=machine.runner, environ=machine.environ, scope="interpreter")
         python, prefix = report.executable, report.prefix
     if environment is None and lock.exists():
-        here = outcome.taken.snapshot if outcome else None
-        satisfied = Request(lock=lock, python=python)
-        restore_or_warn(machine, satisfied, restore=False, here=here, command=_format_rerun(request))
+        _warn_of_drift(machine, request, lock, python, outcome)
     return Prepared(python=python, prefix=prefix, environment=environment, outcome=outcome, lock=lock)
 
 

@@ -10,20 +10,26 @@ from pathlib import Path
 
 from repro.environments.lookup import Environment
 from repro.environments.machine import Machine
-from repro.environments.pkg_resources import find_site_dir
 from repro.errors import ProjectError
 from repro.projects.env_manager import LockedEnvironment, LooseEnvironment
-from repro.projects.undeclared import Undeclared, find_undeclared
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from repro.projects.undeclared import Undeclared
 
 
 def _list_modules(environment: Environment) -> frozenset[str]:
     """Return the names that lie in the environment, and of our own standard library: most scripts need no more."""
+    from repro.environments.pkg_resources import find_site_dir
+
     site = find_site_dir(environment.path)
     here = os.listdir(site) if site else []
     return frozenset(name.partition(".")[0] for name in here) | sys.stdlib_module_names
 
 
 def _find_missing(machine: Machine, environment: Environment, root: Path, script: Path) -> tuple[Undeclared, ...]:
+    from repro.projects.undeclared import find_undeclared
+
     missing = find_undeclared(root, script, has=_list_modules(environment).__contains__)
     if not missing:
         return ()

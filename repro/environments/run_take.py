@@ -83,7 +83,7 @@ def _find(machine: Machine, name: str, *, path: Path) -> Outcome | None:
 
 
 def _is_lasting(snapshot: Snapshot) -> bool:
-    """Tell whether nothing of it lies in the store, from where it may be gone: that is packed again when it is taken."""
+    """Tell whether nothing of it lies in the store, where it may be gone: that is packed again when it is taken."""
     return not any(each.kept or each.modified for each in snapshot.distributions)
 
 

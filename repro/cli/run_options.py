@@ -1,14 +1,17 @@
-"""The options of a project's runs, for one run and for many: what `repro run` and `repro sweep` take alike."""
+"""The options of runs: what `run`, `sweep`, `source`, `exec` and `watch` take alike, and what is of projects alone."""
 
 from __future__ import annotations
 
 import argparse
+from dataclasses import replace
 
 from repro.cli.options import add_cache, add_python
 from repro.cli.period import parse_period
 from repro.errors import UsageError
 from repro.projects.env_manager import ENV_MANAGERS
 from repro.projects.request import RunRequest
+
+TIMEOUT = "end the run after so long, e.g. 90s or 2h (exit code 124)"
 
 
 def _add_environment(parser: argparse.ArgumentParser) -> None:
@@ -29,17 +32,10 @@ def _add_environment(parser: argparse.ArgumentParser) -> None:
         "--storage-dir", metavar="DIR", help="keep here what paths name elsewhere (MLFLOW_TMP_DIR; default: nowhere)"
     )
     parser.add_argument("--lenient-types", action="store_true", help="take any text for a number, as MLflow does")
-    parser.add_argument("--no-restore", action="store_true", help="run a logged run again in your own environment")
 
 
-def add_project_options(parser: argparse.ArgumentParser, *, parameter: str, timeout: str) -> None:
-    """Add the options of a project's runs; `parameter` and `timeout` say what `-P` and `--timeout` mean."""
-    parser.add_argument("uri", nargs="?", metavar="URI", help="a directory, git URL, .zip or run (default: here)")
-    parser.add_argument(
-        "-e", "--entry-point", metavar="ENTRY", help="an entry point of MLproject, or a .py, .sh or .R file"
-    )
-    parser.add_argument("-P", "--param", action="append", default=[], metavar="NAME=VALUE", help=parameter)
-    parser.add_argument("--version", metavar="REF", help="the commit, tag or branch of a git repository")
+def add_run_options(parser: argparse.ArgumentParser, *, timeout: str = TIMEOUT) -> None:
+    """Add the options that say how something is run; `timeout` says what `--timeout` means."""
     _add_environment(parser)
     parser.add_argument(
         "--experiment", metavar="NAME", help="keep it in this experiment, made where there is none (or an id)"
@@ -53,22 +49,23 @@ def add_project_options(parser: argparse.ArgumentParser, *, parameter: str, time
     add_cache(parser)
 
 
-def _choose_restore(options: argparse.Namespace) -> bool | None:
-    """Return what options say, None for nothing. Raises UsageError where they say both."""
-    if options.restore and options.no_restore:
-        raise UsageError("`--restore` and `--no-restore` exclude each other")
-    return False if options.no_restore else options.restore or None
+def add_project_options(parser: argparse.ArgumentParser, *, parameter: str, timeout: str = TIMEOUT) -> None:
+    """Add the options of a project's runs; `parameter` and `timeout` say what `-P` and `--timeout` mean."""
+    parser.add_argument("uri", nargs="?", metavar="URI", help="a directory, git URL, .zip or run (default: here)")
+    parser.add_argument(
+        "-e", "--entry-point", metavar="ENTRY", help="an entry point of MLproject, or a .py, .sh or .R file"
+    )
+    parser.add_argument("-P", "--param", action="append", default=[], metavar="NAME=VALUE", help=parameter)
+    parser.add_argument("--version", metavar="REF", help="the commit, tag or branch of a git repository")
+    parser.add_argument("--no-restore", action="store_true", help="run a logged run again in your own environment")
+    add_run_options(parser, timeout=timeout)
 
 
-def make_run_request(options: argparse.Namespace, *, parameters: tuple[str, ...]) -> RunRequest:
-    """Return what the options ask for. Raises UsageError."""
+def make_settled(options: argparse.Namespace) -> RunRequest:
+    """Return how something is run, whatever it is. Raises UsageError."""
     return RunRequest(
-        uri="." if options.uri is None else options.uri,
-        entry_point=options.entry_point,
-        parameters=parameters,
-        version=options.version,
         offline=options.offline,
-        restore=_choose_restore(options),
+        restore=options.restore or None,
         snapshot=not options.no_snapshot,
         observe=not options.no_observe,
         python=options.python,
@@ -82,4 +79,19 @@ def make_run_request(options: argparse.Namespace, *, parameters: tuple[str, ...]
         lenient_types=options.lenient_types,
         experiment=options.experiment,
         backend=options.backend,
+    )
+
+
+def make_run_request(options: argparse.Namespace, *, parameters: tuple[str, ...]) -> RunRequest:
+    """Return the run of a project that the options ask for. Raises UsageError."""
+    if options.restore and options.no_restore:
+        raise UsageError("`--restore` and `--no-restore` exclude each other")
+    settled = make_settled(options)
+    return replace(
+        settled,
+        uri="." if options.uri is None else options.uri,
+        entry_point=options.entry_point,
+        parameters=parameters,
+        version=options.version,
+        restore=False if options.no_restore else settled.restore,
     )

@@ -47,7 +47,7 @@ def make_edited_request(
         uri=str(script.project_dir),
         entry_point=script.entry_point,
         parameters=tuple(f"{key}={value}" for key, value in values.items()),
-        restore=settled.restore or directive.restore,
+        restore=settled.restore or (directive.restore and settled.env_manager is None) or None,
         snapshot=settled.snapshot and directive.snapshot,
         observe=settled.observe and directive.observe,
         python=settled.python or directive.python,

@@ -8,10 +8,11 @@ from repro.cli.options import make_parser
 from repro.errors import ExitCode
 
 _INDEXES = "--index-url --extra-index-url --find-links"
-_PROJECT = (
-    "--entry-point --param --version --restore --no-restore --env-manager --as-of --with --write-lock --storage-dir "
-    "--lenient-types --experiment --backend --offline --timeout --no-snapshot --no-observe --python --cache"
+_RUN = (
+    "--restore --env-manager --as-of --with --write-lock --storage-dir --lenient-types --experiment --backend "
+    "--offline --timeout --no-snapshot --no-observe --python --cache"
 )
+_PROJECT = f"--entry-point --param --version --no-restore {_RUN}"
 _OPTIONS = {
     "snapshot": "--output --check --prove --deep --strict --refresh --used --allow-missing --engine "
     f"{_INDEXES} "
@@ -24,9 +25,9 @@ _OPTIONS = {
     "run": f"{_PROJECT} --json --verbose --help",
     "sweep": f"{_PROJECT} --jobs --sample --seed --metric --goal --fail-fast --resume --new --json --verbose --help",
     "init": "--vscode --pre-commit --dry-run --python --cache --json --verbose --help",
-    "source": "--restore --no-snapshot --no-observe --python --cache --json --verbose --help",
-    "exec": "--param --restore --no-snapshot --no-observe --python --cache --json --verbose --help",
-    "watch": "--param --restore --no-snapshot --no-observe --python --cache --json --verbose --help",
+    "source": f"{_RUN} --json --verbose --help",
+    "exec": f"--param {_RUN} --json --verbose --help",
+    "watch": f"--param {_RUN} --json --verbose --help",
     "params": "--json --verbose --help",
     "server": "--store --host --port --token --token-file --allowed-host --json --verbose --help",
     "ui": "--mlflow --store --host --port --workers --no-browser --offline --cache --json --verbose --help",

@@ -21,11 +21,7 @@ _EXAMPLES = """\
 def run(arguments: list[str]) -> int:
     """Run an entry point; the exit code is its own."""
     parser = make_parser("run", "Run a project's entry point and keep the run with its snapshot.", _EXAMPLES)
-    add_project_options(
-        parser,
-        parameter="a parameter (repeatable)",
-        timeout="end the run after so long, e.g. 90s or 2h (exit code 124)",
-    )
+    add_project_options(parser, parameter="a parameter (repeatable)")
     options = parser.parse_args(arguments)
     result = run_request(options, make_run_request(options, parameters=tuple(options.param)))
     if options.json:

@@ -13,7 +13,8 @@ from pathlib import Path
 from repro import settings
 from repro.environments.machine import Machine
 from repro.environments.snapshot import find_lock
-from repro.environments.wished_python import choose_for
+from repro.environments.interpreters import Candidate
+from repro.environments.wished_python import choose_for, choose_of_period
 from repro.errors import ProjectError, ReproError, UsageError
 from repro.formats.compiled import Compiled
 from repro.formats.direct_url import Index, Vcs, clean_url
@@ -36,7 +37,8 @@ from repro.snapshots.wanted import expand_variables, hide_variables, read_source
 class LockRequest:
     """What a caller asks for: the files that say what is wanted, or one lock of another tool.
 
-    `before` leaves out what an index had only after that moment; `more` is wanted beside what the files say.
+    `before` leaves out what an index had only after that moment; `more` is wanted beside what the files say. With
+    `of_period`, the Python may be one that was in use by then, where nobody has named another.
     """
 
     files: tuple[Path, ...]
@@ -46,6 +48,7 @@ class LockRequest:
     groups: tuple[str, ...] = ()
     before: datetime | None = None
     more: tuple[Required, ...] = ()
+    of_period: bool = False
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -132,8 +135,18 @@ def _choose(
         )
 
 
+def _choose_python(machine: Machine, request: LockRequest, wanted: Wanted) -> tuple[Candidate, tuple[str, ...]]:
+    """Return the interpreter to lock for, and what to note of the choice."""
+    if request.of_period and request.before and not request.python:
+        candidate = choose_of_period(machine, wanted.pythons, request.before)
+        if candidate:
+            day, version = request.before.date(), candidate.interpreter.version
+            return candidate, (f"Python {version}, which was in use on {day}, is taken; `--python` names another",)
+    return choose_for(machine, request.python, wanted.pythons)
+
+
 def _resolve(machine: Machine, request: LockRequest, wanted: Wanted) -> Locked:
-    candidate, notes = choose_for(machine, request.python, wanted.pythons)
+    candidate, notes = _choose_python(machine, request, wanted)
     indexes = replace(machine, indexes=_name_indexes(wanted, machine)).find_indexes(request.files[0].parent)
     env = settings.make_installer_environment(machine.environ)
     indexes.write_to(env)

@@ -39,6 +39,6 @@ class PipBuilder:
         if finished.returncode and _TOO_OLD in finished.stderr and (old := self._find_old_pip()):
             finished = self._run(old, requirements, hashed=hashed, directory=directory)
         if finished.returncode:
-            from repro.environments.installers.messages import explain
+            from repro.environments.installers.messages import explain, name_build
 
-            raise explain(finished, "building a wheel with pip")
+            raise explain(finished, name_build(requirements, "pip"))

@@ -56,9 +56,9 @@ class UvBuilder:
         args += ["--index-strategy", "unsafe-best-match", *(["--require-hashes"] if hashed else []), "-r", "-"]
         finished = self._runner.capture(args, env=self._env, stdin="\n".join(requirements) + "\n")
         if finished.returncode:
-            from repro.environments.installers.messages import explain
+            from repro.environments.installers.messages import explain, name_build
 
-            raise explain(finished, "building a wheel with uv")
+            raise explain(finished, name_build(requirements, "uv"))
         wanted = {path.name for path in (scratch / "target").glob("*.dist-info")}
         for wheel in sorted((scratch / "cache").rglob("*.whl")):
             if wheel.is_file() and "-".join(wheel.name.split("-")[:2]) + ".dist-info" in wanted:

@@ -60,7 +60,9 @@ def choose_of_period(machine: Machine, wishes: Sequence[PythonWish], before: dat
     if is_in_use(active.interpreter.version, day=before.date()):
         return None
     found = _list_granted(finder, wishes, active)
-    return max((each for each in found if is_in_use(each.interpreter.version, day=before.date())), key=_order, default=None)
+    return max(
+        (each for each in found if is_in_use(each.interpreter.version, day=before.date())), key=_order, default=None
+    )
 
 
 def choose_for(machine: Machine, given: str | None, wishes: Sequence[PythonWish]) -> tuple[Candidate, tuple[str, ...]]:

@@ -35,6 +35,7 @@ from repro.projects.env_manager import (
     find_script,
 )
 from repro.projects.environment import EnvironmentRequest, check_choice, make_environment
+from repro.projects.failure import find_failure, tell_failure
 from repro.projects.location import show_uri
 from repro.projects.output import keeping_output
 from repro.projects.project import Project, open_project
@@ -97,7 +98,7 @@ class RunRequest:
 class RunResult:
     """How a run ended: its id, status, the child's exit code (128+N for signal N), and where its snapshot is kept.
 
-    `used` is how many distributions it has used, None where that was not observed.
+    `used` is how many distributions it has used, None where that was not observed; `failure` is what it ended with.
     """
 
     run_id: str
@@ -108,6 +109,7 @@ class RunResult:
     digest: str | None
     environment: Environment | None
     used: int | None = None
+    failure: str | None = None
 
     def to_dict(self) -> dict[str, object]:
         """Return the result for `--json`."""
@@ -120,6 +122,7 @@ class RunResult:
             "artifacts": self.artifacts,
             "digest": self.digest,
             "used": self.used,
+            "failure": self.failure,
             "restored": self.environment is not None,
             "environment": self.environment.to_dict() if self.environment else None,
         }
@@ -442,12 +445,15 @@ def _run(machine: Machine, request: RunRequest, source: Source, *, say: Callable
                 timeout_s=request.timeout_s,
                 meanwhile=recorder.prepare,
             )
+            failure = find_failure(output.name) if ended.exit_code and not ended.timed_out else None
     if ended.timed_out:
         say(f"the run was ended after {request.timeout_s:g} s")
     exit_code = TIMED_OUT if ended.timed_out else ended.exit_code
     store.set_tag(info.run_id, "repro.exit_code", str(exit_code))
     status = _finish(store, info.run_id, RunStatus.KILLED if ended.timed_out else _status_of(exit_code))
     say(f"=== Run (ID '{info.run_id}') {'succeeded' if status is RunStatus.FINISHED else status.name.lower()} ===")
+    if failure and status is RunStatus.FAILED:
+        tell_failure(failure, store, info.run_id, say)
     return RunResult(
         run_id=info.run_id,
         experiment_id=info.experiment_id,
@@ -457,4 +463,5 @@ def _run(machine: Machine, request: RunRequest, source: Source, *, say: Callable
         digest=digest,
         environment=prepared.environment,
         used=recorder.used,
+        failure=failure.fault if failure else None,
     )

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import os
 import subprocess
-import tomllib
 from dataclasses import dataclass, field
 from datetime import date, timedelta
 from pathlib import Path
+
+import tomllib
 
 OLD = timedelta(days=180)
 

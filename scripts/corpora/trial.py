@@ -69,13 +69,13 @@ def _end(process: subprocess.Popen[str]) -> None:
         os.killpg(process.pid, signal.SIGKILL)
 
 
-def _run(words: list[str], home: Path, limit_s: float) -> tuple[int | None, str, str, float]:
+def _run(words: list[str], home: Path, cwd: Path, limit_s: float) -> tuple[int | None, str, str, float]:
     """Return the exit code (None after `limit_s`), what it wrote, and the seconds it took."""
     started = time.monotonic()
     with (home / "stdout").open("w+") as stdout, (home / "stderr").open("w+") as stderr:
         process = subprocess.Popen(
             words,
-            cwd=home / "work",
+            cwd=cwd,
             env=_make_environ(home),
             stdin=subprocess.DEVNULL,
             stdout=stdout,
@@ -103,7 +103,8 @@ def _read_repro(code: int | None, stdout: str, stderr: str) -> tuple[str, str]:
         return "ran", ""
     if error := content.get("error"):
         return ("refused" if content.get("stage") == "prepare" else "failed"), error["message"]
-    return "failed", find_fault(stderr)
+    hint = re.search(r"(?m)^hint: (.*)$", stderr)
+    return "failed", f"{content.get('failure') or find_fault(stderr)}{f' ({hint[1]})' if hint else ''}"
 
 
 def _read_mlflow(code: int | None, stdout: str, stderr: str) -> tuple[str, str]:
@@ -119,10 +120,10 @@ def try_case(case: Case, runner: str, *, limit_s: float) -> Outcome:
         shutil.copytree(case.checkout, copy, symlinks=True)
         if runner == "repro":
             as_of = ["--as-of", case.day.isoformat()] if case.is_old else []
-            words = [str(REPRO), "run", str(copy / case.project), *case.options, "--restore", *as_of, "--json"]
+            words = [str(REPRO), "run", ".", *case.options, "--restore", *as_of, "--json"]
         else:
-            words = [str(MLFLOW_BIN / "mlflow"), "run", str(copy / case.project), *case.options]
-        code, stdout, stderr, seconds = _run(words, home, limit_s)
+            words = [str(MLFLOW_BIN / "mlflow"), "run", ".", *case.options]
+        code, stdout, stderr, seconds = _run(words, home, copy / case.project, limit_s)
         logs = HOME / "logs"
         logs.mkdir(exist_ok=True)
         name = re.sub(r"[^\w.-]+", "_", case.name)

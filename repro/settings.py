@@ -490,6 +490,19 @@ def name_indexes(environ: dict[str, str], options: Mapping[str, str], *, find_li
     environ["PIP_CONFIG_FILE"] = os.devnull
 
 
+def name_build_constraint(environ: Mapping[str, str], path: str) -> dict[str, str]:
+    """Return an installer's environment in which pip, old or new, builds within the constraints of a file."""
+    return {**environ, "PIP_CONSTRAINT": path, "PIP_BUILD_CONSTRAINT": path}
+
+
+def name_only_index(environ: Mapping[str, str], url: str) -> dict[str, str]:
+    """Return an installer's environment that sees one index on loopback alone, and keeps nothing of it."""
+    kept = dict(environ)
+    name_indexes(kept, {"index-url": url}, find_links=())
+    name_caches(kept, None)
+    return kept | dict.fromkeys(("no_proxy", "NO_PROXY"), "127.0.0.1")
+
+
 def find_prefix(python: str) -> str | None:
     """Return the virtual environment that an interpreter's path lies in."""
     prefix = os.path.dirname(os.path.dirname(os.path.abspath(python)))

@@ -70,6 +70,7 @@ def _make_lock_request(file: Path, request: EnvironmentRequest) -> LockRequest:
         engine="uv" if request.manager is EnvManager.UV else None,
         before=parse_moment(request.as_of) if request.as_of else None,
         more=_read_more(request.more),
+        of_period=True,
     )
 
 

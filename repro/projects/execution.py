@@ -18,6 +18,7 @@ from repro.projects.asked import Asked
 from repro.projects.backend import Backend, Task, Terminal
 from repro.projects.child import make_child_environment
 from repro.projects.endpoint import serving
+from repro.projects.failure import Failure, find_failure, tell_failure
 from repro.projects.output import keeping_output
 from repro.projects.prepared import Prepared, keep_snapshot
 from repro.projects.recorder import Recorder, make_observe_dir
@@ -98,7 +99,10 @@ def _keep_code(execution: Execution) -> None:
         keep_code_diff(execution.store, execution.run_id, source.root)
 
 
-def _run_task(execution: Execution, command: str, environ: dict[str, str], recorder: Recorder) -> Ended:
+def _run_task(
+    execution: Execution, command: str, environ: dict[str, str], recorder: Recorder
+) -> tuple[Ended, Failure | None]:
+    """Run the command to its end, and read why it failed in what it wrote."""
     with recorder.recording(environ), keeping_output(execution.store, execution.run_id) as output:
         task = Task(
             run_id=execution.run_id,
@@ -114,7 +118,8 @@ def _run_task(execution: Execution, command: str, environ: dict[str, str], recor
             leash=execution.leash,
             meanwhile=recorder.prepare,
         )
-        return execution.backend.execute(task)
+        ended = execution.backend.execute(task)
+        return ended, find_failure(output.name) if ended.exit_code and not ended.timed_out else None
 
 
 def _judge(ended: Ended) -> tuple[int, RunStatus]:
@@ -132,7 +137,9 @@ def _locate_artifacts(execution: Execution) -> str:
     return str(store.open_artifacts(info.run_id).root) if isinstance(store, FileStore) else info.artifact_uri
 
 
-def _end(execution: Execution, ended: Ended, *, digest: str | None, used: int | None) -> RunResult:
+def _end(
+    execution: Execution, ended: Ended, failure: Failure | None, *, digest: str | None, used: int | None
+) -> RunResult:
     store, run_id, say = execution.store, execution.run_id, execution.announce
     if ended.timed_out:
         say(f"the run was ended after {execution.request.timeout_s:g} s")
@@ -140,6 +147,8 @@ def _end(execution: Execution, ended: Ended, *, digest: str | None, used: int | 
     store.set_tag(run_id, "repro.exit_code", str(exit_code))
     status = finish(store, run_id, status)
     say(f"=== Run (ID '{run_id}') {'succeeded' if status is RunStatus.FINISHED else status.name.lower()} ===")
+    if failure and status is RunStatus.FAILED:
+        tell_failure(failure, store, run_id, say)
     return RunResult(
         run_id=run_id,
         experiment_id=execution.info.experiment_id,
@@ -149,6 +158,7 @@ def _end(execution: Execution, ended: Ended, *, digest: str | None, used: int | 
         digest=digest,
         environment=execution.prepared.environment,
         used=used,
+        failure=failure.fault if failure else None,
     )
 
 
@@ -167,5 +177,5 @@ def execute(execution: Execution) -> RunResult:
         recorder = _make_recorder(execution, observe_dir)
         command = execution.command
         execution.announce(f"=== Running command '{command}' in run with ID '{execution.run_id}' ===")
-        ended = _run_task(execution, command, child, recorder)
-    return _end(execution, ended, digest=digest, used=recorder.used)
+        ended, failure = _run_task(execution, command, child, recorder)
+    return _end(execution, ended, failure, digest=digest, used=recorder.used)

@@ -12,7 +12,7 @@ from repro.formats.run_meta import RunStatus
 class RunResult:
     """How a run ended: its id, status, the child's exit code (128+N for signal N), and where its snapshot is kept.
 
-    `used` is how many distributions it has used, None where that was not observed.
+    `used` is how many distributions it has used, None where that was not observed; `failure` is what it ended with.
     """
 
     run_id: str
@@ -23,6 +23,7 @@ class RunResult:
     digest: str | None
     environment: Environment | None
     used: int | None = None
+    failure: str | None = None
 
     def to_dict(self) -> dict[str, object]:
         """Return the result for `--json`."""
@@ -35,6 +36,7 @@ class RunResult:
             "artifacts": self.artifacts,
             "digest": self.digest,
             "used": self.used,
+            "failure": self.failure,
             "restored": self.environment is not None,
             "environment": self.environment.to_dict() if self.environment else None,
         }

@@ -13,8 +13,8 @@ import sys
 import tempfile
 from collections.abc import Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
-from datetime import datetime
+from dataclasses import dataclass, replace
+from datetime import datetime, timezone
 from pathlib import Path
 from typing import TYPE_CHECKING, Protocol
 
@@ -24,7 +24,7 @@ from repro.formats.direct_url import Source, parse_direct_url
 from repro.formats.lockfile import canonicalize_name
 from repro.formats.moment import format_moment
 from repro.formats.redaction import redact
-from repro.formats.wanted import Required
+from repro.formats.wanted import Place, Required
 from repro.process import Finished, Runner
 from repro.snapshots.pins import IndexUnreachableError
 from repro.snapshots.uv import find_uv
@@ -49,10 +49,20 @@ _UNREACHABLE = re.compile(
 _NONE_FIT = re.compile(r"No matching distribution|ResolutionImpossible|No solution found|NoCandidateFound")
 
 _BAD_METADATA = re.compile(r"has invalid metadata|could not be parsed", re.IGNORECASE)
+_NOT_BUILT = re.compile(
+    r"Failed to (?:download and )?build `?([\w.=-]+)`?|Discarding \S*/([\w.-]+?)\.(?:tar\.gz|zip)\S* .*egg_info"
+)
+# What builds an sdist without a pyproject.toml wants a setuptools of 2019: no older day has one (PEP 517).
+_OLDEST_BUILD_DAY = datetime(2019, 3, 1, tzinfo=timezone.utc)
+_OLD_SETUPTOOLS = Required(name="setuptools", text="setuptools<40.8", place=Place(file="--as-of"))
 
 
 class BadMetadataError(ReproError):
     """A distribution that is needed says what it requires in a way that tools of today refuse to read."""
+
+
+class NotBuiltError(ReproError):
+    """A distribution that a tool looked at while it chose says what it requires only when built, and cannot be."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -113,6 +123,13 @@ def explain_failure(finished: Finished, tool: str) -> ReproError:
             hint="ask for newer versions, or lock on a Python that comes with pip older than 24.1",
             details=_shorten(lines),
         )
+    if found := _NOT_BUILT.search(said):
+        name = found[1] or found[2]
+        return NotBuiltError(
+            f"no versions fit these requirements: `{name}` must be built to know what it requires, and that fails",
+            hint="ask for newer versions, or for an older Python",
+            details=_shorten(lines),
+        )
     if "Traceback" in said and not _NONE_FIT.search(said):
         return ReproError(f"`{tool}` failed", hint="try the other `--engine`", details=lines[-1:])
     return ReproError(
@@ -135,6 +152,14 @@ def _read(finished: Finished, tool: str) -> tuple[Compiled, ...]:
     return parse_compiled(finished.stdout)
 
 
+def _format_before(before: datetime) -> list[str]:
+    """Return uv's options for a day."""
+    args = ["--exclude-newer", format_moment(before)]
+    if before < _OLDEST_BUILD_DAY:
+        args += ["--exclude-newer-package", f"setuptools={format_moment(_OLDEST_BUILD_DAY)}"]
+    return args
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class UvResolver:
     """`uv pip compile` for the interpreter `python`."""
@@ -147,12 +172,14 @@ class UvResolver:
 
     def resolve(self, question: Question) -> tuple[Compiled, ...]:
         """See Resolver."""
+        if question.before and question.before < _OLDEST_BUILD_DAY:
+            question = replace(question, constraints=(*question.constraints, _OLD_SETUPTOOLS))
         with write_question(question) as (directory, files):
             args = [self.uv, "pip", "compile", *files, "--quiet", "--no-header", "--no-config"]
             args += ["--annotation-style", "split", "--python", self.python, "--no-python-downloads"]
             args += ["--index-strategy", "unsafe-best-match"]
             args += ["--prerelease", "allow"] if question.prereleases else []
-            args += ["--exclude-newer", format_moment(question.before)] if question.before else []
+            args += _format_before(question.before) if question.before else []
             return _read(self.runner.capture(args, env=self.env, cwd=directory), self.name)
 
 

@@ -6,6 +6,8 @@ import os
 import sys
 from collections.abc import Mapping, Sequence
 
+from repro import settings
+from repro.environments.installers.build_faults import find_build_constraint, write_constraint
 from repro.process import Finished, Runner
 
 _TOO_OLD = "does not support python"  # what pip says of an interpreter that it does not run in any more
@@ -32,13 +34,23 @@ class PipBuilder:
         old = find_old_pip(self._python, runner=self._runner, env=self._env, caches_dir=caches_dir)
         return [self._python, "-s", f"{old.pip}/pip", "--disable-pip-version-check"] if old else None
 
-    def build(self, requirements: Sequence[str], *, hashed: bool, directory: str) -> None:
-        """See fetch.Builder."""
+    def _try(self, requirements: Sequence[str], *, hashed: bool, directory: str) -> Finished:
         ours = [sys.executable, "-m", "pip", "--python", self._python]
         finished = self._run(ours, requirements, hashed=hashed, directory=directory)
         if finished.returncode and _TOO_OLD in finished.stderr and (old := self._find_old_pip()):
-            finished = self._run(old, requirements, hashed=hashed, directory=directory)
-        if finished.returncode:
-            from repro.environments.installers.messages import explain
+            return self._run(old, requirements, hashed=hashed, directory=directory)
+        return finished
 
-            raise explain(finished, "building a wheel with pip")
+    def build(self, requirements: Sequence[str], *, hashed: bool, directory: str) -> None:
+        """See fetch.Builder."""
+        finished = self._try(requirements, hashed=hashed, directory=directory)
+        constraint = find_build_constraint(finished.stderr) if finished.returncode else None
+        if constraint:
+            path = write_constraint(directory, constraint)
+            named = settings.name_build_constraint(self._env, path)
+            again = PipBuilder(python=self._python, runner=self._runner, env=named)
+            finished = again._try(requirements, hashed=hashed, directory=directory)
+        if finished.returncode:
+            from repro.environments.installers.messages import explain, name_build
+
+            raise explain(finished, name_build(requirements, "pip"))

@@ -6,7 +6,8 @@ import shutil
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
-from repro.process import Runner
+from repro.environments.installers.build_faults import find_build_constraint, write_constraint
+from repro.process import Finished, Runner
 
 
 class UvCreator:
@@ -48,17 +49,24 @@ class UvBuilder:
         self._runner = runner
         self._env = env
 
+    def _run(self, requirements: Sequence[str], *, hashed: bool, scratch: Path, more: Sequence[str]) -> Finished:
+        args = [self._uv, "pip", "install", "--quiet", "--no-config", "--no-deps", "--link-mode", "copy"]
+        args += ["--cache-dir", str(scratch / "cache"), "--target", str(scratch / "target"), "--python", self._python]
+        args += ["--index-strategy", "unsafe-best-match", *(["--require-hashes"] if hashed else []), *more, "-r", "-"]
+        return self._runner.capture(args, env=self._env, stdin="\n".join(requirements) + "\n")
+
     def build(self, requirements: Sequence[str], *, hashed: bool, directory: str) -> None:
         """See fetch.Builder."""
         scratch = Path(directory, "uv")
-        args = [self._uv, "pip", "install", "--quiet", "--no-config", "--no-deps", "--link-mode", "copy"]
-        args += ["--cache-dir", str(scratch / "cache"), "--target", str(scratch / "target"), "--python", self._python]
-        args += ["--index-strategy", "unsafe-best-match", *(["--require-hashes"] if hashed else []), "-r", "-"]
-        finished = self._runner.capture(args, env=self._env, stdin="\n".join(requirements) + "\n")
+        finished = self._run(requirements, hashed=hashed, scratch=scratch, more=())
+        constraint = find_build_constraint(finished.stderr) if finished.returncode else None
+        if constraint:
+            more = ("--build-constraints", write_constraint(directory, constraint))
+            finished = self._run(requirements, hashed=hashed, scratch=scratch, more=more)
         if finished.returncode:
-            from repro.environments.installers.messages import explain
+            from repro.environments.installers.messages import explain, name_build
 
-            raise explain(finished, "building a wheel with uv")
+            raise explain(finished, name_build(requirements, "uv"))
         wanted = {path.name for path in (scratch / "target").glob("*.dist-info")}
         for wheel in sorted((scratch / "cache").rglob("*.whl")):
             if wheel.is_file() and "-".join(wheel.name.split("-")[:2]) + ".dist-info" in wanted:

@@ -44,7 +44,7 @@ from repro.projects.recorder import Recorder, make_observe_dir
 from repro.projects.rerun import format_given
 from repro.projects.script import format_run_command
 from repro.projects.source import Source, open_source
-from repro.projects.start_check import check_start
+from repro.projects.start_check import check_own_start, check_start
 from repro.settings import choose_python
 from repro.snapshots.probe import probe
 from repro.tracking.active_experiment import find_experiment_id
@@ -183,7 +183,7 @@ def _read_request(machine: Machine, request: RunRequest, source: Source) -> _Ask
         parse_assignments(request.parameters),
         project_dir=project.root,
         cwd=Path.cwd(),
-        lenient=request.lenient_types,
+        lenient=request.lenient_types or settings.wants_lenient_types(machine.environ),
     )
     require_r(format_run_command(entry, values.passed, request.words), machine.environ)
     environment = EnvironmentRequest(
@@ -220,6 +220,9 @@ def _prepare(machine: Machine, request: RunRequest, asked: _Asked, say: Callable
     else:
         report = probe(python, runner=machine.runner, environ=machine.environ, scope="interpreter")
         python, prefix = report.executable, report.prefix
+    is_own_unasked = environment is None and asked.environment.manager not in (None, EnvManager.LOCAL)
+    if is_own_unasked and (script := asked.environment.script):
+        check_own_start(machine, python, prefix, root=root, script=script)
     if environment is None and lock.exists():
         here = outcome.taken.snapshot if outcome else None
         satisfied = Request(lock=lock, python=python)
@@ -424,6 +427,9 @@ def _run(machine: Machine, request: RunRequest, source: Source, *, say: Callable
         if "mlflow.source.git.commit" in source.tags:
             keep_code_diff(store, info.run_id, source.root)
         environ = _make_environment(asked, prepared, info, tracking, observe_dir=observe_dir)
+        environ = settings.name_run_options(
+            environ, storage_dir=request.storage_dir, lenient_types=request.lenient_types
+        )
         taken = prepared.outcome.taken if prepared.outcome else None
         recorder = Recorder(
             runner=machine.runner,

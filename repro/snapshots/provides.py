@@ -29,7 +29,7 @@ _PLAIN = frozenset(
     {
         "aiohttp", "altair", "arviz", "boto3", "click", "django", "fastapi", "flask", "fsspec", "geopandas", "gradio",
         "httpx", "hydra-core", "jinja2", "matplotlib", "mlflow", "omegaconf", "optuna", "packaging", "plotly", "pytest",
-        "redis", "requests", "rich", "seaborn", "shapely", "sqlalchemy", "streamlit", "tensorboard", "tqdm", "typer",
+        "redis", "requests", "rich", "seaborn", "shapely", "sqlalchemy", "streamlit", "tabulate", "tensorboard", "tqdm", "typer",
         "typing-extensions", "uvicorn", "wandb", "yfinance",
     }
 )  # fmt: skip

@@ -52,14 +52,14 @@ def adapt(request: RunRequest, source: Source, say: Callable[[str], None]) -> Ru
     )
 
 
-def read_values(request: RunRequest, project: Project, entry: EntryPoint) -> Values:
+def read_values(machine: Machine, request: RunRequest, project: Project, entry: EntryPoint) -> Values:
     """Return the values of an entry point's parameters, checked. Raises UsageError."""
     return resolve_parameters(
         entry,
         parse_assignments(request.parameters),
         project_dir=project.root,
         cwd=Path.cwd(),
-        lenient=request.lenient_types,
+        lenient=request.lenient_types or settings.wants_lenient_types(machine.environ),
     )
 
 
@@ -67,7 +67,7 @@ def read_request(machine: Machine, request: RunRequest, source: Source) -> Asked
     """Read the project and check all that the caller and its files say. Raises UsageError and ProjectError."""
     project = open_project(source.root)
     entry = project.get_entry_point(request.entry_point, shell=settings.get_shell(machine.environ))
-    values = read_values(request, project, entry)
+    values = read_values(machine, request, project, entry)
     require_r(format_run_command(entry, values.passed, request.words), machine.environ)
     environment = EnvironmentRequest(
         root=project.root,

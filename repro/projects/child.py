@@ -12,16 +12,25 @@ from repro.projects.asked import Asked
 from repro.projects.endpoint import Tracking
 from repro.projects.prepared import Prepared
 from repro.projects.r_record import R_PROFILE
+from repro.projects.request import RunRequest
 
 _PACKAGE_DIR = Path(__file__).resolve().parents[1]
 _LEND_DIR = str(_PACKAGE_DIR / "inside" / "lend")
 
 
 def make_child_environment(
-    asked: Asked, prepared: Prepared, info: RunInfo, tracking: Tracking, *, observe_dir: str | None
+    request: RunRequest,
+    asked: Asked,
+    prepared: Prepared,
+    info: RunInfo,
+    tracking: Tracking,
+    *,
+    observe_dir: str | None,
 ) -> dict[str, str]:
     """Return the child's environment: its calls land in the run, and it can import repro."""
-    environ = dict(tracking.environ)
+    environ = settings.name_run_options(
+        dict(tracking.environ), storage_dir=request.storage_dir, lenient_types=request.lenient_types
+    )
     if asked.environment.manager:
         environ = settings.name_env_manager(environ, asked.environment.manager.value, as_of=asked.environment.as_of)
     if prepared.environment:

@@ -172,7 +172,7 @@ def execute(execution: Execution) -> RunResult:
         digest = keep_snapshot(execution.prepared, execution.asked.source, store, execution.run_id)
         _keep_code(execution)
         child = make_child_environment(
-            execution.asked, execution.prepared, execution.info, tracking, observe_dir=observe_dir
+            request, execution.asked, execution.prepared, execution.info, tracking, observe_dir=observe_dir
         )
         recorder = _make_recorder(execution, observe_dir)
         command = execution.command

@@ -21,6 +21,8 @@ from repro.tracking.git_source import ask_git, find_repository
 from repro.tracking.store import Store, find_text
 
 PARAMETERS_TAG = "repro.parameters"
+_ID_LENGTH = 32
+_MOST_SHOWN = 10
 _COMMIT = re.compile(r"[0-9a-f]{40,64}")
 _LEFT_OUT = re.compile(r"^# left out: (.*)$", re.MULTILINE)
 
@@ -150,6 +152,25 @@ def _read_patch(store: Store, run: Run) -> tuple[str, list[str]]:
     if not patch and run.data.tags.get("mlflow.source.git.dirty") == "true":
         return patch, [f"run {run.run_id} had changes that it has not kept: its commit is run without them"]
     return patch if "diff --git " in patch else "", []
+
+
+def complete_run_id(store: Store, beginning: str) -> str:
+    """Return the id of the one run that begins so. Raises UsageError for none and for several, and on a server."""
+    if len(beginning) == _ID_LENGTH:
+        return beginning
+    if not isinstance(store, FileStore):
+        raise UsageError(f"`{beginning}` is no run's whole id", hint="a server's runs are named by their whole ids")
+    found = store.find_run_ids(beginning)
+    if not found:
+        raise UsageError(
+            f"`{beginning}` is no directory here, and no run in `{store.root}` begins with it",
+            hint="name a project's directory, or a run's id or the beginning of one",
+        )
+    if len(found) > 1:
+        raise UsageError(
+            f"{len(found)} runs begin with `{beginning}`", hint="name more digits", details=tuple(found[:_MOST_SHOWN])
+        )
+    return found[0]
 
 
 def plan_rerun(store: Store, run_id: str, *, cwd: Path) -> Rerun:

@@ -18,26 +18,25 @@ if TYPE_CHECKING:
     from repro.projects.undeclared import Undeclared
 
 
-def _list_modules(environment: Environment) -> frozenset[str]:
-    """Return the names that lie in the environment, and of our own standard library: most scripts need no more."""
+def _list_modules(prefix: str) -> frozenset[str]:
+    """Return the names that lie in an environment, and of our own standard library: most scripts need no more."""
     from repro.environments.pkg_resources import find_site_dir
 
-    site = find_site_dir(environment.path)
+    site = find_site_dir(prefix)
     here = os.listdir(site) if site else []
     return frozenset(name.partition(".")[0] for name in here) | sys.stdlib_module_names
 
 
-def _find_missing(machine: Machine, environment: Environment, root: Path, script: Path) -> tuple[Undeclared, ...]:
+def _find_missing(machine: Machine, prefix: str, python: str, root: Path, script: Path) -> tuple[Undeclared, ...]:
     from repro.projects.undeclared import find_undeclared
 
-    missing = find_undeclared(root, script, has=_list_modules(environment).__contains__)
+    missing = find_undeclared(root, script, has=_list_modules(prefix).__contains__)
     if not missing:
         return ()
     from repro.snapshots.probe import probe
     from repro.snapshots.provides import read_provided
     from repro.snapshots.stdlib import list_stdlib
 
-    python = environment.python
     report = probe(python, runner=machine.runner, environ=machine.environ)
     stdlib = list_stdlib(python, interpreter=report.interpreter, runner=machine.runner, environ=machine.environ)
     provided = read_provided(report.found)
@@ -68,7 +67,7 @@ def check_start(
 
     `again` is the command that runs the same. Raises ProjectError.
     """
-    missing = _find_missing(machine, environment, root, script)
+    missing = _find_missing(machine, environment.path, environment.python, root, script)
     certain = [each for each in missing if each.certain]
     shown = certain or missing
     if not shown:
@@ -80,3 +79,17 @@ def check_start(
     if certain:
         raise ProjectError(sentence, hint=hint)
     say(f"warning: {sentence}; where that is needed: {hint}")
+
+
+def check_own_start(machine: Machine, python: str, prefix: str, *, root: Path, script: Path) -> None:
+    """Refuse to start a script that would stop at its imports in the caller's own environment. Raises ProjectError."""
+    missing = _find_missing(machine, prefix, python, root, script)
+    certain = [each for each in missing if each.certain]
+    if not certain:
+        return
+    modules = ", ".join(f"`{each.module}` ({each.file}, line {each.line})" for each in certain)
+    names = [each.distribution or f"DISTRIBUTION-WITH-{each.module}" for each in certain]
+    raise ProjectError(
+        f"`{script}` imports {modules}, which neither the project nor your own environment has",
+        hint=f"`{shlex.join([python, '-m', 'pip', 'install', *names])}`, or write a requirements.txt",
+    )

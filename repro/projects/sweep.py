@@ -54,10 +54,12 @@ def _ignore(sentence: str) -> None:
     pass
 
 
-def _read_points(plan: SweepPlan, run: RunRequest, asked: Asked, source: Source) -> dict[int, Values]:
+def _read_points(machine: Machine, plan: SweepPlan, run: RunRequest, asked: Asked, source: Source) -> dict[int, Values]:
     """Return the values of each point that is to be run. Raises UsageError before anything exists."""
     return {
-        number: read_values(make_point_request(run, plan.get_point(number), source), asked.project, asked.entry)
+        number: read_values(
+            machine, make_point_request(run, plan.get_point(number), source), asked.project, asked.entry
+        )
         for number in plan.open_numbers
     }
 
@@ -176,7 +178,7 @@ def _run(
     asked = read_request(machine, run, source)
     for note in asked.project.mlproject.notes if asked.project.mlproject else ():
         say(f"warning: {note}")
-    values = _read_points(plan, run, asked, source)
+    values = _read_points(machine, plan, run, asked, source)
     plan = replace(plan, request=replace(plan.request, run=run))
     backend = get_backend(run.backend, machine.runner)
     if plan.begun:

@@ -13,8 +13,8 @@ import sys
 import tempfile
 from collections.abc import Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass, replace
-from datetime import datetime, timezone
+from dataclasses import dataclass
+from datetime import datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Protocol
 
@@ -24,7 +24,7 @@ from repro.formats.direct_url import Source, parse_direct_url
 from repro.formats.lockfile import canonicalize_name
 from repro.formats.moment import format_moment
 from repro.formats.redaction import redact
-from repro.formats.wanted import Place, Required
+from repro.formats.wanted import Required
 from repro.process import Finished, Runner
 from repro.snapshots.pins import IndexUnreachableError
 from repro.snapshots.uv import find_uv
@@ -52,9 +52,7 @@ _BAD_METADATA = re.compile(r"has invalid metadata|could not be parsed", re.IGNOR
 _NOT_BUILT = re.compile(
     r"Failed to (?:download and )?build `?([\w.=-]+)`?|Discarding \S*/([\w.-]+?)\.(?:tar\.gz|zip)\S* .*egg_info"
 )
-# What builds an sdist without a pyproject.toml wants a setuptools of 2019: no older day has one (PEP 517).
-_OLDEST_BUILD_DAY = datetime(2019, 3, 1, tzinfo=timezone.utc)
-_OLD_SETUPTOOLS = Required(name="setuptools", text="setuptools<40.8", place=Place(file="--as-of"))
+_SETUP_NEEDS = re.compile(r"(?:ModuleNotFoundError|ImportError): No module named '?([\w.]+)")
 
 
 class BadMetadataError(ReproError):
@@ -124,9 +122,10 @@ def explain_failure(finished: Finished, tool: str) -> ReproError:
             details=_shorten(lines),
         )
     if found := _NOT_BUILT.search(said):
-        name = found[1] or found[2]
+        needs = _SETUP_NEEDS.search(said)
+        why = f": its setup.py wants `{needs[1]}` already" if needs else ""
         return NotBuiltError(
-            f"no versions fit these requirements: `{name}` must be built to know what it requires, and that fails",
+            f"no versions fit: `{found[1] or found[2]}` must be built to know what it requires, and that fails{why}",
             hint="ask for newer versions, or for an older Python",
             details=_shorten(lines),
         )
@@ -152,14 +151,6 @@ def _read(finished: Finished, tool: str) -> tuple[Compiled, ...]:
     return parse_compiled(finished.stdout)
 
 
-def _format_before(before: datetime) -> list[str]:
-    """Return uv's options for a day."""
-    args = ["--exclude-newer", format_moment(before)]
-    if before < _OLDEST_BUILD_DAY:
-        args += ["--exclude-newer-package", f"setuptools={format_moment(_OLDEST_BUILD_DAY)}"]
-    return args
-
-
 @dataclass(frozen=True, slots=True, kw_only=True)
 class UvResolver:
     """`uv pip compile` for the interpreter `python`."""
@@ -172,14 +163,12 @@ class UvResolver:
 
     def resolve(self, question: Question) -> tuple[Compiled, ...]:
         """See Resolver."""
-        if question.before and question.before < _OLDEST_BUILD_DAY:
-            question = replace(question, constraints=(*question.constraints, _OLD_SETUPTOOLS))
         with write_question(question) as (directory, files):
             args = [self.uv, "pip", "compile", *files, "--quiet", "--no-header", "--no-config"]
             args += ["--annotation-style", "split", "--python", self.python, "--no-python-downloads"]
             args += ["--index-strategy", "unsafe-best-match"]
             args += ["--prerelease", "allow"] if question.prereleases else []
-            args += _format_before(question.before) if question.before else []
+            args += ["--exclude-newer", format_moment(question.before)] if question.before else []
             return _read(self.runner.capture(args, env=self.env, cwd=directory), self.name)
 
 

@@ -342,6 +342,16 @@ class FileStore:
                 if HALF_WRITTEN.fullmatch(path.name):
                     path.unlink(missing_ok=True)
 
+    def find_run_ids(self, beginning: str) -> list[str]:
+        """Return the ids, sorted, of the runs that begin so, also of deleted ones."""
+        found = (
+            name
+            for directory in self._iterate_experiment_names()
+            for name in self._list_names(Path(directory))
+            if name.startswith(beginning) and name not in NO_RUNS and os.path.isfile(f"{directory}/{name}/{META}")
+        )
+        return sorted(found)
+
     def _iterate_experiment_names(self) -> Iterator[str]:
         for base in (self.root, self.root / TRASH):
             yield from (f"{base}/{name}" for name in self._list_names(base))

@@ -102,7 +102,8 @@ def _read_repro(code: int | None, stdout: str, stderr: str) -> tuple[str, str]:
     if code == 0:
         return "ran", ""
     if error := content.get("error"):
-        return ("refused" if content.get("stage") == "prepare" else "failed"), error["message"]
+        places = f": {'; '.join(error['details'])}" if error["hint"] == "mend these places" else ""
+        return ("refused" if content.get("stage") == "prepare" else "failed"), f"{error['message']}{places}"
     hint = re.search(r"(?m)^hint: (.*)$", stderr)
     return "failed", f"{content.get('failure') or find_fault(stderr)}{f' ({hint[1]})' if hint else ''}"
 

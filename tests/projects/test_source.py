@@ -156,11 +156,9 @@ def test_a_run_is_run_again_with_its_code_parameters_and_snapshot(repository: Pa
     assert read_params(third["run_id"]) == {"rate": "3", "seen": "3.0", "more": "x"}
 
 
-def test_the_beginning_of_an_id_that_names_no_one_run_is_told(cli: Cli, tmp_path: Path) -> None:
-    run_id = (
-        FileStore(tmp_path / "mlruns").create_run(NewRun(experiment_id="0", user_id="me", start_time_ms=1)).info.run_id
-    )
-    directory = tmp_path / "mlruns" / "0"
+def test_the_beginning_of_an_id_that_names_no_one_run_is_told(cli: Cli) -> None:
+    run_id = FileStore(Path("mlruns")).create_run(NewRun(experiment_id="0", user_id="me", start_time_ms=1)).info.run_id
+    directory = Path("mlruns", "0")
     twin = run_id[:-1] + ("0" if run_id[-1] != "0" else "1")
     shutil.copytree(directory / run_id, directory / twin)
     done = cli("run", run_id[:8], code=2)

@@ -50,12 +50,13 @@ def _make_environ(home: Path) -> dict[str, str]:
 
 def _shorten(text: str, home: Path) -> str:
     """Return one line without the places of this machine."""
-    line = " ".join(text.split()).replace(f"{home}/work/", "").replace(str(home), ".").replace(str(ROOT), ".")
+    line = " ".join(text.split()).replace(f"{home}/tries/", "").replace(str(home), ".").replace(str(ROOT), ".")
     return line if len(line) < 400 else f"{line[:399]}…"
 
 
 def find_fault(text: str) -> str:
-    """Return the last line of the last traceback, else the last line."""
+    """Return the last line of the last traceback, else the last line that says something."""
+    text = re.sub(r"(?m)^\d{4}/\d\d/\d\d [\d:]+ \w+ [\w.]+: ", "", text).replace("===", "")
     if found := _FAULT.findall(text):
         return str(found[-1])
     return next((line for line in reversed(text.splitlines()) if line.strip()), "it said nothing")
@@ -109,7 +110,11 @@ def _read_repro(code: int | None, stdout: str, stderr: str) -> tuple[str, str]:
 
 
 def _read_mlflow(code: int | None, stdout: str, stderr: str) -> tuple[str, str]:
-    return ("ran", "") if code == 0 else ("failed", find_fault(stdout + stderr))
+    if code == 0:
+        return "ran", ""
+    said = stdout + stderr
+    build = re.search(r"pyenv', 'install', '--skip-existing', '([\d.]+)'", said)
+    return "failed", f"`pyenv install {build[1]}` failed" if build else find_fault(said)
 
 
 def try_case(case: Case, runner: str, *, limit_s: float) -> Outcome:
@@ -117,7 +122,7 @@ def try_case(case: Case, runner: str, *, limit_s: float) -> Outcome:
     HOME.mkdir(exist_ok=True)
     home = Path(tempfile.mkdtemp(dir=HOME, prefix="trial-"))
     try:
-        copy = home / "work" / case.checkout.name
+        copy = home / "tries" / case.checkout.name
         shutil.copytree(case.checkout, copy, symlinks=True)
         if runner == "repro":
             as_of = ["--as-of", case.day.isoformat()] if case.is_old else []

@@ -26,7 +26,6 @@ from repro.projects.request import RunRequest
 from repro.projects.result import RunResult
 from repro.projects.run_life import finish
 from repro.projects.script import format_run_command
-from repro.tracking.code_diff import keep_code_diff
 from repro.tracking.file_store import FileStore
 from repro.tracking.store import Store
 
@@ -96,6 +95,8 @@ def _find_lock(execution: Execution) -> Path | None:
 def _keep_code(execution: Execution) -> None:
     source = execution.asked.source
     if "mlflow.source.git.commit" in source.tags:
+        from repro.tracking.code_diff import keep_code_diff
+
         keep_code_diff(execution.store, execution.run_id, source.root)
 
 

@@ -6,7 +6,6 @@
 
 from __future__ import annotations
 
-import difflib
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -146,6 +145,8 @@ def get_backend(name: str, runner: Runner) -> Backend:
     if name in installed:
         return _load(installed[name])
     names = sorted({LOCAL, *installed})
+    import difflib
+
     close = difflib.get_close_matches(name, names, n=1)
     raise UsageError(
         f"there is no backend `{name}`; installed: {', '.join(f'`{each}`' for each in names)}",

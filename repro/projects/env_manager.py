@@ -5,7 +5,6 @@ Decided from files and words alone, before a run exists; `environment.py` does i
 
 from __future__ import annotations
 
-import difflib
 import re
 import shlex
 from collections.abc import Mapping
@@ -59,6 +58,8 @@ def _read_manager(word: str, source: str) -> EnvManager:
     if word == "conda":
         hint = "`--env-manager restore` makes the environment of conda.yaml without conda"
     else:
+        import difflib
+
         close = difflib.get_close_matches(word.lower(), ENV_MANAGERS, n=1)
         hint = f"did you mean `{close[0]}`?" if close else f"one of {', '.join(ENV_MANAGERS)}"
     raise UsageError(f"`{source}` is `{word}`, which makes no environments here", hint=hint)

@@ -18,7 +18,6 @@ from repro.projects.asked import Asked
 from repro.projects.backend import Backend, Task, Terminal
 from repro.projects.child import make_child_environment
 from repro.projects.endpoint import serving
-from repro.projects.failure import Failure, find_failure, tell_failure
 from repro.projects.output import keeping_output
 from repro.projects.prepared import Prepared, keep_snapshot
 from repro.projects.recorder import Recorder, make_observe_dir
@@ -26,12 +25,12 @@ from repro.projects.request import RunRequest
 from repro.projects.result import RunResult
 from repro.projects.run_life import finish
 from repro.projects.script import format_run_command
-from repro.tracking.code_diff import keep_code_diff
 from repro.tracking.file_store import FileStore
 from repro.tracking.store import Store
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from repro.projects.failure import Failure
     from repro.snapshots.hardware import Hardware
 
 _LEADING_PYTHON = re.compile(r"^python3?(?=\s|$)")
@@ -96,6 +95,8 @@ def _find_lock(execution: Execution) -> Path | None:
 def _keep_code(execution: Execution) -> None:
     source = execution.asked.source
     if "mlflow.source.git.commit" in source.tags:
+        from repro.tracking.code_diff import keep_code_diff
+
         keep_code_diff(execution.store, execution.run_id, source.root)
 
 
@@ -119,7 +120,11 @@ def _run_task(
             meanwhile=recorder.prepare,
         )
         ended = execution.backend.execute(task)
-        return ended, find_failure(output.name) if ended.exit_code and not ended.timed_out else None
+        if not ended.exit_code or ended.timed_out:
+            return ended, None
+        from repro.projects.failure import find_failure
+
+        return ended, find_failure(output.name)
 
 
 def _judge(ended: Ended) -> tuple[int, RunStatus]:
@@ -148,6 +153,8 @@ def _end(
     status = finish(store, run_id, status)
     say(f"=== Run (ID '{run_id}') {'succeeded' if status is RunStatus.FINISHED else status.name.lower()} ===")
     if failure and status is RunStatus.FAILED:
+        from repro.projects.failure import tell_failure
+
         tell_failure(failure, store, run_id, say)
     return RunResult(
         run_id=run_id,

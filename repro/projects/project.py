@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import difflib
 import os
 import shlex
 from dataclasses import dataclass
@@ -42,6 +41,8 @@ class Project:
             return EntryPoint(name=name, command=f"{program} {_quote_for_format(name)}")
         scripts = sorted(path.name for path in self.root.iterdir() if path.suffix in _SCRIPTS and os.path.isfile(path))
         known = [*declared, *scripts]
+        import difflib
+
         close = difflib.get_close_matches(name, known, n=1)
         raise UsageError(
             f"the project `{self.root}` has no entry point `{name}`",

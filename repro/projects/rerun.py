@@ -14,7 +14,6 @@ from repro.environments.store import Store as Cache
 from repro.errors import ReproError, UsageError
 from repro.formats.lockfile import FILE_NAME
 from repro.projects.location import DirectoryLocation, GitLocation, Location, RunLocation, ZipLocation, parse_location
-from repro.tracking.code_diff import FILE_NAME as DIFF
 from repro.tracking.entities import Run
 from repro.tracking.file_store import FileStore
 from repro.tracking.git_source import ask_git, find_repository
@@ -145,6 +144,8 @@ def _refuse(run: Run) -> ReproError:
 
 def _read_patch(store: Store, run: Run) -> tuple[str, list[str]]:
     """Return a run's changes to its commit, and what is known to be missing in them."""
+    from repro.tracking.code_diff import FILE_NAME as DIFF
+
     patch = find_text(store, run.run_id, DIFF) or ""
     left_out = _LEFT_OUT.findall(patch)
     if left_out:

@@ -153,8 +153,8 @@ class Leashed:
 
 
 def _end_helpers(process: subprocess.Popen[bytes]) -> None:
-    """End what a child has left behind that was ended by a signal; one that has ended well may leave whom it likes."""
-    if exit_code_of(process.returncode) > 128:  # or a shell says so of its command
+    """End what a child has left behind that failed or was ended; one that has ended well may leave whom it likes."""
+    if process.returncode != 0:
         _kill_leftovers(process.pid)
 
 

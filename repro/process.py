@@ -91,12 +91,17 @@ def exit_code_of(returncode: int) -> int:
     return 128 - returncode if returncode < 0 else returncode
 
 
+def _signal_group(group: int, number: int) -> None:
+    """Send a signal to a whole group, and let it go on: one that is stopped could not end. Raises OSError."""
+    os.killpg(group, number)
+    os.killpg(group, signal.SIGCONT)
+
+
 def _end_group(process: subprocess.Popen[bytes]) -> None:
     """Ask the whole group to end, and make it after a grace period."""
     for number in (signal.SIGTERM, signal.SIGKILL):
         with suppress(ProcessLookupError):
-            os.killpg(process.pid, number)
-            os.killpg(process.pid, signal.SIGCONT)  # one that is stopped could not end
+            _signal_group(process.pid, number)
         try:
             process.wait(GRACE_S)
         except subprocess.TimeoutExpired:
@@ -141,8 +146,7 @@ class Leash:
             for group, leashed in self._held.items():
                 leashed.is_ended = True
                 with suppress(ProcessLookupError, PermissionError):
-                    os.killpg(group, signal.SIGKILL if hard else signal.SIGTERM)
-                    os.killpg(group, signal.SIGCONT)
+                    _signal_group(group, signal.SIGKILL if hard else signal.SIGTERM)
 
 
 @dataclass(slots=True)
@@ -291,8 +295,7 @@ class _Deadline:
         self.has_passed = True
         for number in (signal.SIGTERM, signal.SIGKILL):
             with suppress(ProcessLookupError):
-                os.killpg(self._group, number)
-                os.killpg(self._group, signal.SIGCONT)
+                _signal_group(self._group, number)
             if self._is_over.wait(GRACE_S):
                 break
         _kill_leftovers(self._group)

@@ -103,6 +103,17 @@ def list_options(environ: Mapping[str, str], project: str | os.PathLike[str], *,
     return [repro.__version__, *settings.list_index_variables(environ), *map(_stamp, files)]
 
 
+def sum_sites(sites: Iterable[str], *, split: bool) -> str | None:
+    """Return the sum of the ctimes of all files in the site directories, None where they cannot be read.
+
+    With `split` two processes share the work, which takes a process without other threads.
+    """
+    try:
+        return str(sweep(filter(is_swept, sites), split=split))
+    except OSError:
+        return None
+
+
 def name_take(python: str, sites: Iterable[str], *, swept: str, lock: bytes, options: Sequence[str]) -> str:
     """Return the name under which it is remembered that these sites give this lock: a digest over all of it."""
     return _digest(_FORMAT, os.path.abspath(python), *sites, swept, "\0".join(options), lock)
@@ -115,9 +126,8 @@ def find_take(
     sites = find_sites(store, python, environ)
     if sites is None:
         return None
-    try:
-        swept = str(sweep([site for site in sites if is_swept(site)], split=True))
-    except OSError:
+    swept = sum_sites(sites, split=True)
+    if swept is None:
         return None
     return read_take(store, name_take(python, sites, swept=swept, lock=lock, options=options))
 

@@ -14,11 +14,10 @@ from dataclasses import asdict
 from pathlib import Path
 
 from repro.environments.machine import Machine
-from repro.environments.retake import find_sites, keep_take, list_options, name_take, read_take
+from repro.environments.retake import find_sites, keep_take, list_options, name_take, read_take, sum_sites
 from repro.environments.snapshot import Outcome, take_for
 from repro.formats.lockfile import Snapshot, format_snapshot, parse_snapshot
 from repro.snapshots.probe import Found
-from repro.snapshots.sweep import is_swept, sweep
 from repro.snapshots.take import Taken
 
 _KIND = "run"
@@ -29,14 +28,6 @@ def _read(path: Path) -> bytes:
         return path.read_bytes()
     except OSError:
         return b""
-
-
-def _sweep(sites: tuple[str, ...]) -> str | None:
-    """Return the sum over the site directories; two processes share the work where we have no other thread."""
-    try:
-        return str(sweep(filter(is_swept, sites), split=threading.active_count() == 1))
-    except OSError:
-        return None
 
 
 def _name(machine: Machine, python: str, sites: tuple[str, ...], swept: str, *, project: Path, lock: bytes) -> str:
@@ -104,7 +95,7 @@ def take_for_run(machine: Machine, python: str, *, path: Path) -> Outcome:
     machine.store.check()
     lock = _read(path)
     sites = None if machine.indexes else find_sites(machine.store, python, machine.environ)
-    swept = _sweep(sites) if sites else None
+    swept = sum_sites(sites, split=threading.active_count() == 1) if sites else None
     if sites and swept is not None:
         name = _name(machine, python, sites, swept, project=path.parent, lock=lock)
         if outcome := _find(machine, name, path=path):

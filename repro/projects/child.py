@@ -47,7 +47,7 @@ def make_child_environment(
     packages = {"repro": str(_PACKAGE_DIR)}
     if yaml and yaml.origin:
         packages["yaml"] = os.path.dirname(yaml.origin)
-    settings.set_record(environ, snapshot=prepared.outcome is not None, observe_dir=observe_dir)
+    settings.set_record(environ, snapshot=prepared.held is not None, observe_dir=observe_dir)
     settings.lend_packages(environ, prefix=prepared.prefix, lend_dir=_LEND_DIR, packages=packages)
     settings.lend_r(environ, R_PROFILE)
     return environ

@@ -71,10 +71,10 @@ class Execution:
 
 
 def _make_recorder(execution: Execution, observe_dir: str | None) -> Recorder:
-    outcome = execution.prepared.outcome
+    held = execution.prepared.held
     return Recorder(
         runner=execution.machine.runner,
-        taken=outcome.taken if outcome else None,
+        taken=held.taken if held else None,
         store=execution.store,
         run_id=execution.run_id,
         observe_dir=observe_dir,
@@ -87,7 +87,7 @@ def _make_recorder(execution: Execution, observe_dir: str | None) -> Recorder:
 def _find_lock(execution: Execution) -> Path | None:
     """Return the lock of what the run runs in: its own copy where that lies in a directory, else what was restored."""
     store, prepared = execution.store, execution.prepared
-    if isinstance(store, FileStore) and (prepared.outcome or prepared.environment):
+    if isinstance(store, FileStore) and (prepared.held or prepared.environment):
         return store.open_artifacts(execution.run_id).locate(LOCK)
     return prepared.lock if prepared.environment else None
 

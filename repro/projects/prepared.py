@@ -5,13 +5,13 @@ from __future__ import annotations
 import os
 import shlex
 from collections.abc import Callable
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 
 from repro.environments.lookup import Environment
 from repro.environments.machine import Machine
 from repro.environments.run_take import take_for_run
-from repro.environments.snapshot import Outcome, write_lock
+from repro.environments.snapshot import write_lock
 from repro.errors import ReproError
 from repro.formats.lockfile import FILE_NAME, format_snapshot
 from repro.projects.asked import Asked
@@ -23,7 +23,17 @@ from repro.projects.source import Source
 from repro.projects.start_check import check_own_start, check_start
 from repro.settings import choose_python
 from repro.snapshots.probe import probe
+from repro.snapshots.take import Taken
 from repro.tracking.store import Store, write_text
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Held:
+    """What a run's interpreter holds: the snapshot taken of it, and its text and digest, made once for all uses."""
+
+    taken: Taken
+    text: str
+    digest: str
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -33,16 +43,8 @@ class Prepared:
     python: str
     prefix: str
     environment: Environment | None
-    outcome: Outcome | None
+    held: Held | None
     lock: Path
-    written: tuple[str, str] | None = None
-
-    def written_once(self) -> Prepared:
-        """Return the same with its snapshot's text and digest made, for the many runs of a sweep."""
-        if self.outcome is None:
-            return self
-        snapshot = self.outcome.taken.snapshot
-        return replace(self, written=(format_snapshot(snapshot), snapshot.compute_digest()))
 
 
 def _format_rerun(request: RunRequest) -> str:
@@ -56,7 +58,7 @@ def _format_rerun(request: RunRequest) -> str:
     return shlex.join([*words, "--restore"])
 
 
-def _take(machine: Machine, python: str, *, path: Path, say: Callable[[str], None]) -> Outcome | None:
+def _take(machine: Machine, python: str, *, path: Path, say: Callable[[str], None]) -> Held | None:
     """Take the run's snapshot; failing to is a warning, not the end of the run."""
     try:
         outcome = take_for_run(machine, python, path=path)
@@ -65,18 +67,19 @@ def _take(machine: Machine, python: str, *, path: Path, say: Callable[[str], Non
         return None
     for sentence in outcome.notes:
         say(f"warning: {sentence}")
-    return outcome
+    snapshot = outcome.taken.snapshot
+    return Held(taken=outcome.taken, text=format_snapshot(snapshot), digest=snapshot.compute_digest())
 
 
-def _warn_of_drift(machine: Machine, request: RunRequest, lock: Path, python: str, outcome: Outcome | None) -> None:
+def _warn_of_drift(machine: Machine, request: RunRequest, lock: Path, python: str, held: Held | None) -> None:
     """Warn where what runs is not what the project's lock says."""
-    here = outcome.taken.snapshot if outcome else None
-    if here and lock.read_bytes() == format_snapshot(here).encode():
+    if held and lock.read_bytes() == held.text.encode():
         return  # as after most runs: it was written there, and nothing has changed since
     from repro.environments.restore import Request
     from repro.environments.satisfy import restore_or_warn
 
     wanted = Request(lock=lock, python=python)
+    here = held.taken.snapshot if held else None
     restore_or_warn(machine, wanted, restore=False, here=here, command=_format_rerun(request))
 
 
@@ -93,9 +96,9 @@ def prepare(machine: Machine, request: RunRequest, asked: Asked, say: Callable[[
             again = _format_rerun(request)
             check_start(machine, environment, asked.choice, root=root, script=script, again=again, say=say)
     python = environment.python if environment else choose_python(request.python, machine.environ)
-    outcome = _take(machine, python, path=lock, say=say) if request.snapshot else None
-    if outcome:
-        python, prefix = outcome.taken.python, outcome.taken.prefix
+    held = _take(machine, python, path=lock, say=say) if request.snapshot else None
+    if held:
+        python, prefix = held.taken.python, held.taken.prefix
     else:
         report = probe(python, runner=machine.runner, environ=machine.environ, scope="interpreter")
         python, prefix = report.executable, report.prefix
@@ -103,8 +106,8 @@ def prepare(machine: Machine, request: RunRequest, asked: Asked, say: Callable[[
     if is_own_unasked and (script := asked.environment.script):
         check_own_start(machine, python, prefix, root=root, script=script)
     if environment is None and lock.exists():
-        _warn_of_drift(machine, request, lock, python, outcome)
-    return Prepared(python=python, prefix=prefix, environment=environment, outcome=outcome, lock=lock)
+        _warn_of_drift(machine, request, lock, python, held)
+    return Prepared(python=python, prefix=prefix, environment=environment, held=held, lock=lock)
 
 
 def keep_snapshot(prepared: Prepared, source: Source, store: Store, run_id: str) -> str | None:
@@ -112,15 +115,13 @@ def keep_snapshot(prepared: Prepared, source: Source, store: Store, run_id: str)
 
     Return its digest. Where none was taken, the lock that was restored is kept.
     """
-    if prepared.outcome is None:
+    if prepared.held is None:
         if prepared.environment:
             store.write_artifact(run_id, FILE_NAME, prepared.lock.read_bytes())
         return None
-    snapshot = prepared.outcome.taken.snapshot
-    text, digest = prepared.written or (format_snapshot(snapshot), snapshot.compute_digest())
-    write_text(store, run_id, FILE_NAME, text)
+    write_text(store, run_id, FILE_NAME, prepared.held.text)
     lock = source.snapshot
     is_wanted = source.is_own and prepared.environment is None
     if is_wanted and not lock.exists() and os.access(source.root, os.W_OK):
-        write_lock(snapshot, lock)
-    return digest
+        write_lock(prepared.held.taken.snapshot, lock)
+    return prepared.held.digest

@@ -24,6 +24,11 @@ class Project:
     name: str
     mlproject: MLProject | None
 
+    @property
+    def notes(self) -> tuple[str, ...]:
+        """What its `MLproject` has that is not used."""
+        return self.mlproject.notes if self.mlproject else ()
+
     def _find_script(self, name: str) -> Path | None:
         path = Path(os.path.realpath(self.root / name))  # unlike resolve(), survives links in a circle
         if not path.is_relative_to(os.path.realpath(self.root)):

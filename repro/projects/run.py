@@ -30,7 +30,7 @@ def _run(
     say: Callable[[str], None],
     note_begun: Callable[[RunInfo], None],
 ) -> RunResult:
-    for note in asked.project.mlproject.notes if asked.project.mlproject else ():
+    for note in asked.project.notes:
         say(f"warning: {note}")
     backend = get_backend(request.backend, machine.runner)
     store = open_store(settings.find_tracking_uri(machine.environ), cwd=Path.cwd())

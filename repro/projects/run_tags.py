@@ -39,7 +39,7 @@ def make_tags(asked: Asked, given: Sequence[str], environ: Mapping[str, str], *,
 
 def make_environment_tags(prepared: Prepared) -> dict[str, str]:
     """Return what is known once the environment is made."""
-    tags = make_snapshot_tags(prepared.outcome.taken.snapshot) if prepared.outcome else {}
+    tags = make_snapshot_tags(prepared.held.taken.snapshot) if prepared.held else {}
     if prepared.environment:
         tags |= {"repro.restored": "true", "repro.env.key": prepared.environment.key}
     return tags

@@ -43,11 +43,20 @@ def _find_missing(machine: Machine, prefix: str, python: str, root: Path, script
     return tuple(each for each in missing if each.module not in stdlib and not provided.find(each.module))
 
 
+def _name_modules(missing: Sequence[Undeclared]) -> str:
+    return ", ".join(f"`{each.module}` ({each.file}, line {each.line})" for each in missing)
+
+
+def _name_distributions(missing: Sequence[Undeclared]) -> list[str]:
+    """Return what has the modules, where that is well known."""
+    return [each.distribution or f"DISTRIBUTION-WITH-{each.module}" for each in missing]
+
+
 def _advise(
     missing: Sequence[Undeclared], choice: LockedEnvironment | LooseEnvironment, *, root: Path, again: str
 ) -> str:
-    """Return the command that mends it; what distribution has a module is named only where that is well known."""
-    names = [each.distribution or f"DISTRIBUTION-WITH-{each.module}" for each in missing]
+    """Return the command that mends it."""
+    names = _name_distributions(missing)
     if isinstance(choice, LooseEnvironment):
         return f"`{again} {shlex.join(word for name in names for word in ('--with', name))}`"
     return f"`pip install {shlex.join(names)} && {shlex.join(['repro', 'snapshot', str(root)])}`"
@@ -73,7 +82,7 @@ def check_start(
     if not shown:
         return
     name = (choice.file if isinstance(choice, LooseEnvironment) else choice.lock).name
-    modules = ", ".join(f"`{each.module}` ({each.file}, line {each.line})" for each in shown)
+    modules = _name_modules(shown)
     sentence = f"`{script}` imports {modules}, which neither the project nor the environment of `{name}` has"
     hint = _advise(shown, choice, root=root, again=again)
     if certain:
@@ -87,9 +96,8 @@ def check_own_start(machine: Machine, python: str, prefix: str, *, root: Path, s
     certain = [each for each in missing if each.certain]
     if not certain:
         return
-    modules = ", ".join(f"`{each.module}` ({each.file}, line {each.line})" for each in certain)
-    names = [each.distribution or f"DISTRIBUTION-WITH-{each.module}" for each in certain]
+    names = _name_distributions(certain)
     raise ProjectError(
-        f"`{script}` imports {modules}, which neither the project nor your own environment has",
+        f"`{script}` imports {_name_modules(certain)}, which neither the project nor your own environment has",
         hint=f"`{shlex.join([python, '-m', 'pip', 'install', *names])}`, or write a requirements.txt",
     )

@@ -41,7 +41,6 @@ from repro.tracking.store import Store, open_store, write_text
 
 BEST_TAG = "repro.sweep.best_run_id"
 _COMMIT = "mlflow.source.git.commit"
-_MAX_JOBS = 1024
 
 Watch = Callable[[Event, Progress], None]
 
@@ -108,7 +107,7 @@ def _begin(machine: Machine, plan: SweepPlan, asked: Asked, source: Source, stor
 def _prepare(sweep: Sweep, run: RunRequest) -> Prepared:
     """Make the environment once for all points, and keep its snapshot with the sweep's own run."""
     store, run_id, begun = sweep.store, sweep.run_id, sweep.plan.begun
-    prepared = prepare_in_run(sweep.machine, run, sweep.asked, store, run_id, sweep.say).written_once()
+    prepared = prepare_in_run(sweep.machine, run, sweep.asked, store, run_id, sweep.say)
     digest = keep_snapshot(prepared, sweep.source, store, run_id)
     before = begun.run.data.tags.get("repro.snapshot.digest") if begun else None
     if before and digest and before != digest and sweep.plan.done:
@@ -176,7 +175,7 @@ def _run(
     first = plan.get_point(plan.open_numbers[0])
     run = adapt(replace(plan.request.run, parameters=assign(first)), source, say)
     asked = read_request(machine, run, source)
-    for note in asked.project.mlproject.notes if asked.project.mlproject else ():
+    for note in asked.project.notes:
         say(f"warning: {note}")
     values = _read_points(machine, plan, run, asked, source)
     plan = replace(plan, request=replace(plan.request, run=run))

@@ -45,6 +45,7 @@ class SweepPlan:
 
 
 def check_sweep(request: SweepRequest) -> None:
+    """Refuse what no sweep can be. Raises UsageError."""
     if not 1 <= request.jobs <= _MAX_JOBS:
         raise UsageError(f"`{request.jobs}` points at a time cannot be run", hint=f"`-j` takes 1 to {_MAX_JOBS}")
     if request.sample is not None and request.sample < 1:

@@ -89,7 +89,7 @@ def _describe(run: Run, number: int, point: Mapping[str, str], metric: str | Non
     )
 
 
-def end_left_behind(store: Store, runs: list[Run]) -> None:
+def _end_left_behind(store: Store, runs: list[Run]) -> None:
     """End as KILLED what says RUNNING and whose process is gone."""
     for run in runs:
         if run.info.status is RunStatus.RUNNING and judge(run, now_ms=now_ms(), older_than_ms=None) is Verdict.GONE:
@@ -101,7 +101,7 @@ def find_done(store: Store, begun: Begun, metric: str | None) -> dict[int, Point
     info, points = begun.run.info, begun.record.points
     query = RunQuery(experiment_ids=(info.experiment_id,), filter=f"tags.`{PARENT_RUN_ID}` = '{info.run_id}'")
     runs = find_runs(store, query)
-    end_left_behind(store, runs)
+    _end_left_behind(store, runs)
     done: dict[int, PointResult] = {}
     for run in runs:
         number = _find_number(run, len(points))

@@ -6,7 +6,10 @@ An sdist without a pyproject.toml is built with whatever setuptools the index ha
 from __future__ import annotations
 
 import re
+from collections.abc import Callable
 from pathlib import Path
+
+from repro.process import Finished
 
 # What is said, and the setuptools that still had it, the oldest first.
 _REMOVED = (
@@ -23,8 +26,15 @@ def find_build_constraint(said: str) -> str | None:
     return next((constraint for pattern, constraint in _REMOVED if re.search(pattern, said)), None)
 
 
-def write_constraint(directory: str, constraint: str) -> str:
-    """Return the path of a constraints file for a build, in its own directory."""
+def build_with_its_setuptools(build: Callable[[str | None], Finished], directory: str) -> Finished:
+    """Build, and where that fails for what setuptools has removed, again; `build` gets a constraints file or None.
+
+    The file lies in the build's own directory. Raises OSError.
+    """
+    finished = build(None)
+    constraint = find_build_constraint(finished.stderr) if finished.returncode else None
+    if constraint is None:
+        return finished
     path = Path(directory, "build-constraints.txt")
     path.write_text(f"{constraint}\n", encoding="utf-8")
-    return str(path)
+    return build(str(path))

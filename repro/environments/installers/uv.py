@@ -6,7 +6,7 @@ import shutil
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
-from repro.environments.installers.build_faults import find_build_constraint, write_constraint
+from repro.environments.installers.build_faults import build_with_its_setuptools
 from repro.process import Finished, Runner
 
 
@@ -49,20 +49,21 @@ class UvBuilder:
         self._runner = runner
         self._env = env
 
-    def _run(self, requirements: Sequence[str], *, hashed: bool, scratch: Path, more: Sequence[str]) -> Finished:
+    def _run(self, requirements: Sequence[str], *, hashed: bool, scratch: Path, constraints: str | None) -> Finished:
         args = [self._uv, "pip", "install", "--quiet", "--no-config", "--no-deps", "--link-mode", "copy"]
         args += ["--cache-dir", str(scratch / "cache"), "--target", str(scratch / "target"), "--python", self._python]
-        args += ["--index-strategy", "unsafe-best-match", *(["--require-hashes"] if hashed else []), *more, "-r", "-"]
+        args += ["--index-strategy", "unsafe-best-match", *(["--require-hashes"] if hashed else [])]
+        args += ["--build-constraints", constraints] if constraints else []
+        args += ["-r", "-"]
         return self._runner.capture(args, env=self._env, stdin="\n".join(requirements) + "\n")
 
     def build(self, requirements: Sequence[str], *, hashed: bool, directory: str) -> None:
         """See fetch.Builder."""
         scratch = Path(directory, "uv")
-        finished = self._run(requirements, hashed=hashed, scratch=scratch, more=())
-        constraint = find_build_constraint(finished.stderr) if finished.returncode else None
-        if constraint:
-            more = ("--build-constraints", write_constraint(directory, constraint))
-            finished = self._run(requirements, hashed=hashed, scratch=scratch, more=more)
+        finished = build_with_its_setuptools(
+            lambda constraints: self._run(requirements, hashed=hashed, scratch=scratch, constraints=constraints),
+            directory,
+        )
         if finished.returncode:
             from repro.environments.installers.messages import explain, name_build
 

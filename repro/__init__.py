@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from repro.face import serve as serve
     from repro.face import snapshot as snapshot
     from repro.face import source as source
+    from repro.face import sweep as sweep
     from repro.notebook import load_ipython_extension as load_ipython_extension
     from repro.projects.parameters import param as param
     from repro.tracking.active_experiment import get_tracking_uri as get_tracking_uri
@@ -67,7 +68,7 @@ __version__ = "0.1.0"
 _HOMES = {
     "repro.environments.lookup": ("Environment",),
     "repro.errors": ("ReproError", "SnapshotNotFoundError", "SnapshotNotRestoredWarning", "TrackingError"),
-    "repro.face": ("restore", "restore_or_warn", "run", "serve", "snapshot", "source"),
+    "repro.face": ("restore", "restore_or_warn", "run", "serve", "snapshot", "source", "sweep"),
     "repro.notebook": ("load_ipython_extension",),
     "repro.projects.parameters": ("param",),
     "repro.tracking.active_experiment": ("get_tracking_uri", "set_experiment", "set_tracking_uri"),

@@ -17,7 +17,9 @@ from repro.environments.satisfy import restore_or_warn as _restore_or_warn
 from repro.environments.snapshot import select_ring, take_for, write_lock
 from repro.errors import UsageError
 from repro.formats.lockfile import Snapshot
-from repro.projects.run import RunRequest, RunResult, run_project
+from repro.projects.request import RunRequest
+from repro.projects.result import RunResult
+from repro.projects.run import run_project
 from repro.projects.script_source import make_source_request
 from repro.snapshots.load import locate_lock
 from repro.snapshots.work import Thoroughness
@@ -25,7 +27,11 @@ from repro.tracking.observed_runs import find_ring
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from repro.formats.axis import Axis
     from repro.models.serving.server import Background
+    from repro.projects.handle import RunHandle
+    from repro.projects.sweep_progress import Event, Progress
+    from repro.projects.sweep_request import SweepResult
 
 
 def _note(text: str) -> None:
@@ -141,8 +147,15 @@ def run(
     write_lock: bool = False,
     storage_dir: str | os.PathLike[str] | None = None,
     lenient_types: bool = False,
-) -> RunResult:
+    timeout_s: float | None = None,
+    experiment: str | None = None,
+    backend: str = "local",
+    synchronous: bool = True,
+) -> RunResult | RunHandle:
     """Run a project's entry point to its end and return how it ended; messages go to stderr.
+
+    Without `synchronous` it returns a handle once the run exists, with `run_id`, `status`, `wait()` and `cancel()`; the
+    run goes on in a process of its own, never longer than this one.
 
     `env_manager` is `local`, `restore`, `virtualenv` or `uv`; the others are the options of `repro run`, `more` its
     `--with`.
@@ -164,8 +177,112 @@ def run(
         write_lock=write_lock,
         storage_dir=os.fspath(storage_dir) if storage_dir else None,
         lenient_types=lenient_types,
+        timeout_s=timeout_s,
+        experiment=experiment,
+        backend=backend,
     )
-    return run_project(_make_machine(cache), request, say=_note)
+    machine = _make_machine(cache)
+    if not synchronous:
+        from repro.projects.background import Order
+        from repro.projects.handle import start_run
+
+        return start_run(machine.runner, Order(request=request, cache=os.fspath(cache) if cache else None))
+    return run_project(machine, request, say=_note)
+
+
+def _make_axis(name: str, values: object) -> Axis:
+    from repro.formats.axis import Listed, Stepped, parse_axis
+
+    if isinstance(values, range) and values:
+        return Stepped(steps=values)
+    if isinstance(values, (list, tuple)) and values:
+        return Listed(values=tuple(map(str, values)))
+    if isinstance(values, (range, list, tuple)):
+        raise UsageError(f"the parameter `{name}` has no values")
+    try:
+        return parse_axis(str(values))
+    except ValueError as error:
+        raise UsageError(f"the parameter `{name}` is `{values}`: {error}") from error
+
+
+def sweep(
+    uri: str | os.PathLike[str] = ".",
+    entry_point: str | None = None,
+    *,
+    parameters: Mapping[str, object] | None = None,
+    jobs: int = 1,
+    sample: int | None = None,
+    seed: int | None = None,
+    metric: str | None = None,
+    goal: str | None = None,
+    fail_fast: bool = False,
+    resume: str | None = None,
+    new: bool = False,
+    version: str | None = None,
+    offline: bool = False,
+    restore: bool | None = None,
+    snapshot: bool = True,
+    observe: bool = True,
+    cache: str | os.PathLike[str] | None = None,
+    python: str | None = None,
+    env_manager: str | None = None,
+    as_of: str | None = None,
+    more: Sequence[str] = (),
+    write_lock: bool = False,
+    storage_dir: str | os.PathLike[str] | None = None,
+    lenient_types: bool = False,
+    timeout_s: float | None = None,
+    experiment: str | None = None,
+    backend: str = "local",
+) -> SweepResult:
+    """Run an entry point at many points of its parameters and return how each ended; messages go to stderr.
+
+    A parameter's values are a list or tuple, a `range`, or a text as `repro sweep -P` takes it. The others are its
+    options. Raises ReproError for what is wrong before the sweep's run exists.
+    """
+    from repro.projects.sweep import run_sweep
+    from repro.projects.sweep_progress import format_line
+    from repro.projects.sweep_request import Goal, SweepRequest
+
+    if goal not in (None, "min", "max"):
+        raise UsageError(f"`{goal}` is no goal", hint="`min` or `max`")
+    run = RunRequest(
+        uri=os.fspath(uri),
+        entry_point=entry_point,
+        version=version,
+        offline=offline,
+        restore=restore,
+        snapshot=snapshot,
+        observe=observe,
+        python=python,
+        env_manager=env_manager,
+        as_of=as_of,
+        more=tuple(more),
+        write_lock=write_lock,
+        storage_dir=os.fspath(storage_dir) if storage_dir else None,
+        lenient_types=lenient_types,
+        timeout_s=timeout_s,
+        experiment=experiment,
+        backend=backend,
+    )
+    request = SweepRequest(
+        run=run,
+        axes={name: _make_axis(name, values) for name, values in (parameters or {}).items()},
+        jobs=jobs,
+        sample=sample,
+        seed=seed,
+        metric=metric,
+        goal=Goal(goal) if goal else None,
+        fail_fast=fail_fast,
+        resume=resume,
+        new=new,
+    )
+
+    def watch(event: Event, progress: Progress) -> None:
+        if line := format_line(event, progress):
+            _note(line)
+
+    return run_sweep(_make_machine(cache), request, say=_note, watch=watch)
 
 
 def source(

@@ -21,6 +21,8 @@ from contextlib import contextmanager, nullcontext, suppress
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from repro.errors import Terminated
+
 if TYPE_CHECKING:
     from typing import IO, BinaryIO
 
@@ -32,8 +34,9 @@ _UMASK = 0o022  # what a tool makes in the store must not be writable by others,
 _PR_SET_PDEATHSIG = 1
 _KEPT_LINES = 20
 _LONGEST_LINE_BYTES = 65_536
-# Waits for a word, or for the end of whoever should say it: then nobody else is left to end the group.
-_WATCH = "import os, sys; os.read(0, 1) or os.killpg(int(sys.argv[1]), 9)"
+# Waits for a word, or for the end of whoever should say it: then nobody else is left to end the group. A shell starts
+# in a millisecond, where Python takes twenty.
+_WATCH = 'read -r word || kill -KILL "-$1"'
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -88,12 +91,17 @@ def exit_code_of(returncode: int) -> int:
     return 128 - returncode if returncode < 0 else returncode
 
 
+def _signal_group(group: int, number: int) -> None:
+    """Send a signal to a whole group, and let it go on: one that is stopped could not end. Raises OSError."""
+    os.killpg(group, number)
+    os.killpg(group, signal.SIGCONT)
+
+
 def _end_group(process: subprocess.Popen[bytes]) -> None:
     """Ask the whole group to end, and make it after a grace period."""
     for number in (signal.SIGTERM, signal.SIGKILL):
         with suppress(ProcessLookupError):
-            os.killpg(process.pid, number)
-            os.killpg(process.pid, signal.SIGCONT)  # one that is stopped could not end
+            _signal_group(process.pid, number)
         try:
             process.wait(GRACE_S)
         except subprocess.TimeoutExpired:
@@ -106,6 +114,52 @@ def _end_group(process: subprocess.Popen[bytes]) -> None:
 def _kill_leftovers(group: int) -> None:
     with suppress(ProcessLookupError, PermissionError):
         os.killpg(group, signal.SIGKILL)
+
+
+class Leash:
+    """What ends children from another thread: those that are held by it, and at once those that come later."""
+
+    def __init__(self) -> None:
+        self._lock = threading.Lock()
+        self._held: dict[int, Leashed] = {}
+        self.is_pulled = False
+
+    @contextmanager
+    def holding(self, group: int) -> Iterator[Leashed]:
+        """Hold a process group for the block."""
+        leashed = Leashed()
+        with self._lock:
+            self._held[group] = leashed
+            is_late = self.is_pulled
+        if is_late:
+            self.pull()
+        try:
+            yield leashed
+        finally:
+            with self._lock:
+                del self._held[group]
+
+    def pull(self, *, hard: bool = False) -> None:
+        """Ask all groups to end, or where `hard` make them."""
+        with self._lock:
+            self.is_pulled = True
+            for group, leashed in self._held.items():
+                leashed.is_ended = True
+                with suppress(ProcessLookupError, PermissionError):
+                    _signal_group(group, signal.SIGKILL if hard else signal.SIGTERM)
+
+
+@dataclass(slots=True)
+class Leashed:
+    """Whether a child was ended by its leash."""
+
+    is_ended: bool = False
+
+
+def _end_helpers(process: subprocess.Popen[bytes]) -> None:
+    """End what a child has left behind that failed or was ended; one that has ended well may leave whom it likes."""
+    if process.returncode != 0:
+        _kill_leftovers(process.pid)
 
 
 class _Terminal:
@@ -241,8 +295,7 @@ class _Deadline:
         self.has_passed = True
         for number in (signal.SIGTERM, signal.SIGKILL):
             with suppress(ProcessLookupError):
-                os.killpg(self._group, number)
-                os.killpg(self._group, signal.SIGCONT)
+                _signal_group(self._group, number)
             if self._is_over.wait(GRACE_S):
                 break
         _kill_leftovers(self._group)
@@ -275,15 +328,23 @@ def _relaying(copy: BinaryIO | None, *, stdout_to_stderr: bool) -> Iterator[Rela
 
 @contextmanager
 def _watched(group: int) -> Iterator[None]:
-    """Have a process group killed where the block does not end it: interrupted once more, or killed itself."""
-    args = [sys.executable, "-I", "-S", "-c", _WATCH, str(group)]
-    with subprocess.Popen(
-        args, bufsize=0, stdin=subprocess.PIPE, stderr=subprocess.DEVNULL, start_new_session=True
-    ) as watcher:
+    """Have a process group killed where the block does not end it: interrupted once more, or killed itself.
+
+    What the death of a parent kills is its own child alone (`PR_SET_PDEATHSIG`), not what that has started.
+    """
+    args = ["/bin/sh", "-c", _WATCH, "sh", str(group)]
+    try:
+        watcher = subprocess.Popen(
+            args, bufsize=0, stdin=subprocess.PIPE, stderr=subprocess.DEVNULL, start_new_session=True
+        )
+    except OSError:
+        _kill_leftovers(group)
+        raise
+    with watcher:
         yield
         if watcher.stdin:
             with suppress(OSError):
-                watcher.stdin.write(b"x")
+                watcher.stdin.write(b"\n")
 
 
 def _ignore(line: str) -> None:
@@ -345,6 +406,21 @@ def start_guest(
 def kill_group(process: subprocess.Popen[bytes]) -> None:
     """End a process that leads a group, with all of it, at once."""
     _kill_leftovers(process.pid)
+
+
+class Started:
+    """A process that goes on by itself."""
+
+    def __init__(self, process: subprocess.Popen[bytes]) -> None:
+        self._process = process
+
+    def terminate(self) -> None:
+        """Ask it to end; one that has ended is fine."""
+        self._process.terminate()
+
+    def wait(self) -> int:
+        """Wait for its end and return the exit code, 128+N for signal N."""
+        return exit_code_of(self._process.wait())
 
 
 class Runner:
@@ -428,6 +504,7 @@ class Runner:
                 preexec_fn=_make_dying_with_us(interruptions, lead=True),
             )
             with (
+                _watched(process.pid),
                 _ending(process, interruptions),
                 _foreground(process.pid) as terminal,
                 _Deadline(process.pid, timeout_s) as deadline,
@@ -436,7 +513,60 @@ class Runner:
                     relay.let_go()
                 meanwhile()
                 _wait(process, terminal)
+                _end_helpers(process)
         return Ended(exit_code=exit_code_of(process.returncode), timed_out=deadline.has_passed)
+
+    def attend(
+        self,
+        args: Sequence[str],
+        *,
+        leash: Leash,
+        output: BinaryIO,
+        env: Mapping[str, str] | None = None,
+        cwd: str | None = None,
+        timeout_s: float | None = None,
+        meanwhile: Callable[[], None] = lambda: None,
+    ) -> Ended:
+        """Run a child beside others, each in a thread, without our terminal: what it writes goes to `output` alone.
+
+        Raises Terminated where its leash has ended it, and OSError where it cannot be started; else as `supervise`.
+        """
+        self._announce(args)
+        with _Interruptions() as interruptions:
+            process = subprocess.Popen(
+                args,
+                env=env,
+                cwd=cwd,
+                stdin=subprocess.DEVNULL,
+                stdout=output,
+                stderr=subprocess.STDOUT,
+                preexec_fn=_make_dying_with_us(interruptions, lead=True),
+            )
+            with (
+                _watched(process.pid),
+                _ending(process, interruptions),
+                leash.holding(process.pid) as leashed,
+                _Deadline(process.pid, timeout_s) as deadline,
+            ):
+                meanwhile()
+                process.wait()
+                _end_helpers(process)
+        if leashed.is_ended:
+            _kill_leftovers(process.pid)
+            raise Terminated
+        return Ended(exit_code=exit_code_of(process.returncode), timed_out=deadline.has_passed)
+
+    def start(
+        self, args: Sequence[str], *, env: Mapping[str, str] | None = None, pass_fds: tuple[int, ...] = ()
+    ) -> Started:
+        """Start a process of repro's own that outlives the call, in a session of its own, without our terminal.
+
+        It must end by itself when we do: the other end of what it holds in `pass_fds` tells it. Raises OSError.
+        """
+        self._announce(args)
+        return Started(
+            subprocess.Popen(args, env=env, stdin=subprocess.DEVNULL, pass_fds=pass_fds, start_new_session=True)
+        )
 
     @contextmanager
     def accompany(
@@ -461,7 +591,7 @@ class Runner:
                 stderr=subprocess.STDOUT,
                 preexec_fn=_make_dying_with_us(interruptions, lead=True),
             )
-            with _ending(process, interruptions), _watched(process.pid):
+            with _watched(process.pid), _ending(process, interruptions):
                 try:
                     yield Companion(process, hear)
                 finally:
@@ -489,6 +619,6 @@ class Runner:
                 stderr=subprocess.PIPE,
                 preexec_fn=_make_dying_with_us(interruptions, lead=True),
             )
-            with _ending(process, interruptions), process:
+            with _watched(process.pid), _ending(process, interruptions), process:
                 _hand_on({process.stdout: stdout, process.stderr: stderr})
         return exit_code_of(process.returncode)

@@ -74,6 +74,17 @@ def name_env_manager(environ: Mapping[str, str], manager: str, *, as_of: str | N
     return {**kept, "REPRO_ENV_MANAGER": manager, **({"REPRO_AS_OF": as_of} if as_of else {})}
 
 
+def wants_lenient_types(environ: Mapping[str, str]) -> bool:
+    """Tell whether a run that this one is nested in takes any text for a number (`REPRO_LENIENT_TYPES`)."""
+    return environ.get("REPRO_LENIENT_TYPES") == "1"
+
+
+def name_run_options(environ: Mapping[str, str], *, storage_dir: str | None, lenient_types: bool) -> dict[str, str]:
+    """Return the environment in which each nested `repro run` keeps and takes what this one does."""
+    named = {"MLFLOW_TMP_DIR": os.path.abspath(os.path.expanduser(storage_dir))} if storage_dir else {}
+    return {**environ, **named, **({"REPRO_LENIENT_TYPES": "1"} if lenient_types else {})}
+
+
 def find_storage_dir(environ: Mapping[str, str]) -> str | None:
     """Return `MLFLOW_TMP_DIR`, where what parameters bring from elsewhere is kept."""
     return environ.get("MLFLOW_TMP_DIR") or None
@@ -498,6 +509,19 @@ def name_indexes(environ: dict[str, str], options: Mapping[str, str], *, find_li
     if proxy := options.get("proxy"):
         environ |= dict.fromkeys(("http_proxy", "https_proxy", "HTTP_PROXY", "HTTPS_PROXY"), proxy)
     environ["PIP_CONFIG_FILE"] = os.devnull
+
+
+def name_build_constraint(environ: Mapping[str, str], path: str) -> dict[str, str]:
+    """Return an installer's environment in which pip, old or new, builds within the constraints of a file."""
+    return {**environ, "PIP_CONSTRAINT": path, "PIP_BUILD_CONSTRAINT": path}
+
+
+def name_only_index(environ: Mapping[str, str], url: str) -> dict[str, str]:
+    """Return an installer's environment that sees one index on loopback alone, and keeps nothing of it."""
+    kept = dict(environ)
+    name_indexes(kept, {"index-url": url}, find_links=())
+    name_caches(kept, None)
+    return kept | dict.fromkeys(("no_proxy", "NO_PROXY"), "127.0.0.1")
 
 
 def find_prefix(python: str) -> str | None:

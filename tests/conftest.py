@@ -87,8 +87,9 @@ class LocalIndex:
     """A simple index on loopback over real files, HTML (PEP 503) or with `json` JSON (PEP 691), and a file server.
 
     `delay_s` makes its files slow, `failures` lets that many next requests end with 503, `login` (`user:password`) is
-    demanded where it is set, `yanked` has reasons by file name, `has_metadata` tells the sha256 of METADATA (PEP 714),
-    without `ranges` a part of a file cannot be had, and one that `cuts_off` sends half of each wheel it promises.
+    demanded where it is set, `yanked` has reasons by file name, `uploaded` times (in JSON), `has_metadata` tells the
+    sha256 of METADATA (PEP 714), without `ranges` a part of a file cannot be had, and one that `cuts_off` sends half of
+    each wheel it promises.
     """
 
     def __init__(self, root: Path) -> None:
@@ -100,6 +101,7 @@ class LocalIndex:
         self.failures = 0
         self.login: str | None = None
         self.yanked: dict[str, str] = {}
+        self.uploaded: dict[str, str] = {}
         self.has_metadata = False
         self.ranges = True
         self.cuts_off = False
@@ -197,6 +199,7 @@ class LocalIndex:
                 "hashes": {"sha256": hashlib.sha256(each.read_bytes()).hexdigest()},
                 "size": each.stat().st_size,
                 "yanked": self.yanked.get(each.name, False),
+                **({"upload-time": self.uploaded[each.name]} if each.name in self.uploaded else {}),
                 **({"core-metadata": {"sha256": _hash_metadata(each)}} if self._tells_metadata(each) else {}),
             }
             for each in files

@@ -27,7 +27,7 @@ def test_the_examples_of_the_commands_run_in_their_order(
     Path("project", "train.py").write_text("import alpha, repro\nrepro.log_metric('rate', repro.param('rate', 0.5))\n")
     Path("project", "tracked.py").write_text("# !source repro.run(rate=0.2)\nimport repro\nrepro.param('rate', 0.5)\n")
     examples = EXAMPLE.findall((REPOSITORY / "docs" / "commands.md").read_text())
-    assert len(examples) == 40
+    assert len(examples) == 42
     for example in examples:
         cli(*shlex.split(example))
 

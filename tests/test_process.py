@@ -207,3 +207,14 @@ def test_an_interruption_ends_a_child_that_is_handed_on_with_its_group() -> None
             return
         time.sleep(0.05)
     pytest.fail(f"{started} are alive")
+
+
+@pytest.mark.parametrize("code", [3, 130])
+def test_what_a_child_that_failed_has_left_behind_ends(code: int, tmp_path: Path) -> None:
+    ended = Runner().supervise(["bash", "-c", f"sleep 60 & echo $! > {tmp_path}/pid; exit {code}"])
+    assert ended.exit_code == code
+    status = Path("/proc", (tmp_path / "pid").read_text().strip(), "status")
+    deadline = time.monotonic() + 20
+    while status.exists() and "State:\tZ" not in status.read_text():
+        assert time.monotonic() < deadline
+        time.sleep(0.01)

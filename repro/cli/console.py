@@ -171,3 +171,42 @@ class Progress:
         if self._stop:
             self._stop()
         self._stop = self._update = None
+
+
+class LiveTable:
+    """Lines and a table that are drawn again each second on a terminal, for as long as it is not stopped."""
+
+    def __init__(self, draw: Callable[[], tuple[Sequence[str], Sequence[str], Sequence[Sequence[str]]]]) -> None:
+        self._draw = draw
+        self._stop: Callable[[], None] | None = None
+
+    @property
+    def is_possible(self) -> bool:
+        """Whether stderr is a terminal."""
+        return sys.stderr.isatty()
+
+    def start(self) -> None:
+        """Begin to draw, where it is not drawn already."""
+        if self._stop or not self.is_possible:
+            return
+        from rich.console import Console, Group
+        from rich.live import Live
+        from rich.table import Column, Table
+        from rich.text import Text
+
+        def render() -> Group:
+            lines, columns, rows = self._draw()
+            table = Table(*(Column(Text(each)) for each in columns), box=None, header_style="bold")
+            for row in rows:
+                table.add_row(*(Text(_make_cell(each)) for each in row))
+            return Group(*(Text(_make_cell(each)) for each in lines), table)
+
+        live = Live(get_renderable=render, console=Console(stderr=True), refresh_per_second=1, transient=True)
+        live.start(refresh=True)
+        self._stop = live.stop
+
+    def stop(self) -> None:
+        """Take it away."""
+        if self._stop:
+            self._stop()
+        self._stop = None

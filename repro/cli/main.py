@@ -31,6 +31,7 @@ COMMANDS = {
     "bundle": "write a lock and its wheels into one zip, which restores anywhere without a network",
     "restore": "make the environment of a lock, or find the one that is there",
     "run": "run a project's entry point and keep the run with its snapshot",
+    "sweep": "run an entry point at many points of its parameters: a grid or a sample, some at a time",
     "init": "make a directory a project: its lock, a line of .gitignore, tasks for editors, a hook for commits",
     "source": "run a script with its own command line, as a tracked run",
     "exec": "run a script as its own text says: `# !source repro.run`",

@@ -11,9 +11,10 @@ from datetime import datetime
 from pathlib import Path
 
 from repro import settings
+from repro.environments.interpreters import Candidate
 from repro.environments.machine import Machine
 from repro.environments.snapshot import find_lock
-from repro.environments.wished_python import choose_for
+from repro.environments.wished_python import choose_for, choose_of_period
 from repro.errors import ProjectError, ReproError, UsageError
 from repro.formats.compiled import Compiled
 from repro.formats.direct_url import Index, Vcs, clean_url
@@ -23,11 +24,12 @@ from repro.formats.target import make_target
 from repro.formats.uv_lock import FILE_NAME as UV_LOCK
 from repro.formats.uv_lock import parse_uv_lock
 from repro.formats.wanted import Required, Wanted
-from repro.snapshots.choose import BadMetadataError, Question, Resolver, make_resolver
+from repro.snapshots.choose import BadMetadataError, NotBuiltError, Question, Resolver, make_resolver
+from repro.snapshots.dated_index import serving_dated_index
 from repro.snapshots.describe import TOOL
 from repro.snapshots.drift import Drift, compare
 from repro.snapshots.indexes import Indexes, find_default_index
-from repro.snapshots.old_pip import find_old_pip
+from repro.snapshots.old_pip import OldPipResolver, find_old_pip
 from repro.snapshots.resolved import describe_pins, describe_urls
 from repro.snapshots.wanted import expand_variables, hide_variables, read_source, read_wanted
 
@@ -36,7 +38,8 @@ from repro.snapshots.wanted import expand_variables, hide_variables, read_source
 class LockRequest:
     """What a caller asks for: the files that say what is wanted, or one lock of another tool.
 
-    `before` leaves out what an index had only after that moment; `more` is wanted beside what the files say.
+    `before` leaves out what an index had only after that moment; `more` is wanted beside what the files say. With
+    `of_period`, the Python may be one that was in use by then, where nobody has named another.
     """
 
     files: tuple[Path, ...]
@@ -46,6 +49,7 @@ class LockRequest:
     groups: tuple[str, ...] = ()
     before: datetime | None = None
     more: tuple[Required, ...] = ()
+    of_period: bool = False
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -117,23 +121,50 @@ def _make_question(wanted: Wanted, request: LockRequest) -> Question:
 
 
 def _choose(
-    machine: Machine, resolver: Resolver, question: Question, *, python: str, env: Mapping[str, str]
+    machine: Machine, resolver: Resolver, question: Question, *, python: str, indexes: Indexes, env: Mapping[str, str]
 ) -> tuple[tuple[Compiled, ...], tuple[str, ...]]:
     """Return the pins that a resolver chooses, an old pip where only that can read the metadata, and what to note."""
     try:
         return resolver.resolve(question), ()
-    except BadMetadataError:
+    except (BadMetadataError, NotBuiltError) as error:
+        is_bad = isinstance(error, BadMetadataError)
         old = find_old_pip(python, runner=machine.runner, env=env, caches_dir=machine.store.room())
-        if old is None or question.before:
+        if old is None or not (is_bad or question.before):
             raise
         machine.report(f"choosing versions with {old.name}")
-        return old.resolve(question), (
-            f"the metadata of an old distribution is malformed: {old.name}, which reads it, has chosen the versions",
+        try:
+            pins = _ask_old_pip(old, question, indexes=indexes, environ=machine.environ)
+        except ReproError:
+            if is_bad:
+                raise
+            raise error from None  # what it was asked instead of tells more
+        what = "is malformed" if is_bad else "cannot be told without building it"
+        return pins, (
+            f"the metadata of an old distribution {what}: {old.name}, which reads it, has chosen the versions",
         )
 
 
+def _ask_old_pip(
+    old: OldPipResolver, question: Question, *, indexes: Indexes, environ: Mapping[str, str]
+) -> tuple[Compiled, ...]:
+    if question.before is None:
+        return old.resolve(question)
+    with serving_dated_index(indexes, old.env, environ=environ, before=question.before) as env:
+        return replace(old, env=env).resolve(question)
+
+
+def _choose_python(machine: Machine, request: LockRequest, wanted: Wanted) -> tuple[Candidate, tuple[str, ...]]:
+    """Return the interpreter to lock for, and what to note of the choice."""
+    if request.of_period and request.before and not request.python:
+        candidate = choose_of_period(machine, wanted.pythons, request.before)
+        if candidate:
+            day, version = request.before.date(), candidate.interpreter.version
+            return candidate, (f"Python {version}, which was in use on {day}, is taken; `--python` names another",)
+    return choose_for(machine, request.python, wanted.pythons)
+
+
 def _resolve(machine: Machine, request: LockRequest, wanted: Wanted) -> Locked:
-    candidate, notes = choose_for(machine, request.python, wanted.pythons)
+    candidate, notes = _choose_python(machine, request, wanted)
     indexes = replace(machine, indexes=_name_indexes(wanted, machine)).find_indexes(request.files[0].parent)
     env = settings.make_installer_environment(machine.environ)
     indexes.write_to(env)
@@ -147,7 +178,11 @@ def _resolve(machine: Machine, request: LockRequest, wanted: Wanted) -> Locked:
     )
     question = _make_question(wanted, request)
     machine.report(f"choosing versions with {resolver.name}")
-    pins, odd = _choose(machine, resolver, question, python=candidate.path, env=env) if wanted.required else ((), ())
+    pins, odd = (
+        _choose(machine, resolver, question, python=candidate.path, indexes=indexes, env=env)
+        if wanted.required
+        else ((), ())
+    )
     machine.report(f"looking up the files of {len(pins)} distributions")
     direct = [each for each in pins if each.url]
     others = [each for each in pins if not each.url]

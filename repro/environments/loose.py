@@ -58,7 +58,7 @@ def _compute_digest(machine: Machine, request: LockRequest, wanted: Wanted | Non
         _FORMAT,
         content,
         [python, str(find_python_stamp(python)), request.python is not None],
-        [request.engine, request.extras, request.groups],
+        [request.engine, request.extras, request.groups, request.of_period],
         format_moment(request.before) if request.before else None,
         settings.list_index_variables(machine.environ),
         repr(machine.indexes),

@@ -9,13 +9,13 @@ from functools import cache
 from pathlib import Path
 
 from repro import settings
-from repro.environments.interpreters import Finder
 from repro.environments.store import Store, UnwritableStoreError, locate_store
 from repro.files import hold_shared
 from repro.process import Runner
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from repro.environments.interpreters import Finder
     from repro.snapshots.hashes import HashSource
     from repro.snapshots.indexes import Indexes
     from repro.snapshots.keep import Keeper
@@ -101,6 +101,8 @@ class Machine:
 
     def make_finder(self) -> Finder:
         """Return the finder of interpreters."""
+        from repro.environments.interpreters import Finder
+
         return Finder(self.store, runner=self.runner, environ=self.environ)
 
     def make_keeper(self, indexes: Indexes) -> Keeper:

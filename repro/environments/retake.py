@@ -6,7 +6,7 @@ files), the second is the sum of the files' ctimes. With the bytes of the lock a
 it lies what was said of the snapshot. Imports nothing that this does not need.
 
     <store>/sites/<digest>    `site <path>` and `stamp <mtime in ns> <size in bytes> <path>` lines, of one interpreter
-    <store>/takes/<digest>    what was said of the snapshot: lines of text
+    <store>/takes/<digest>    what was said of the snapshot: lines of text; for a run what it was: see run_take.py
 """
 
 from __future__ import annotations
@@ -103,6 +103,17 @@ def list_options(environ: Mapping[str, str], project: str | os.PathLike[str], *,
     return [repro.__version__, *settings.list_index_variables(environ), *map(_stamp, files)]
 
 
+def sum_sites(sites: Iterable[str], *, split: bool) -> str | None:
+    """Return the sum of the ctimes of all files in the site directories, None where they cannot be read.
+
+    With `split` two processes share the work, which takes a process without other threads.
+    """
+    try:
+        return str(sweep(filter(is_swept, sites), split=split))
+    except OSError:
+        return None
+
+
 def name_take(python: str, sites: Iterable[str], *, swept: str, lock: bytes, options: Sequence[str]) -> str:
     """Return the name under which it is remembered that these sites give this lock: a digest over all of it."""
     return _digest(_FORMAT, os.path.abspath(python), *sites, swept, "\0".join(options), lock)
@@ -115,9 +126,15 @@ def find_take(
     sites = find_sites(store, python, environ)
     if sites is None:
         return None
+    swept = sum_sites(sites, split=True)
+    if swept is None:
+        return None
+    return read_take(store, name_take(python, sites, swept=swept, lock=lock, options=options))
+
+
+def read_take(store: Store, name: str) -> str | None:
+    """Return what is remembered under a name, None where nothing is."""
     try:
-        swept = str(sweep([site for site in sites if is_swept(site)], split=True))
-        name = name_take(python, sites, swept=swept, lock=lock, options=options)
         with open(store.room("takes", name), encoding="utf-8") as file:
             return file.read()
     except (OSError, ValueError):

@@ -12,13 +12,14 @@ from repro.environments.retake import keep_sites, keep_take, list_options, name_
 from repro.errors import InvalidSnapshotError, NotObservedError, ReproError, SnapshotNotFoundError, UsageError
 from repro.files import overwrite
 from repro.formats.lockfile import Snapshot, format_snapshot
-from repro.snapshots.drift import Drift, compare
 from repro.snapshots.load import is_bundle_name, load_lock
 from repro.snapshots.take import Taken, take_snapshot
 from repro.snapshots.used import mark_used, select
-from repro.snapshots.work import Thoroughness
 
-QUICK = Thoroughness()
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from repro.snapshots.drift import Drift
+    from repro.snapshots.work import Thoroughness
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -48,13 +49,17 @@ def take_for(
     *,
     path: Path,
     engine: str | None = None,
-    thoroughness: Thoroughness = QUICK,
+    thoroughness: Thoroughness | None = None,
 ) -> Outcome:
     """Take a snapshot of `python` to stand at `path`; an unchanged entry keeps the hashes of the lock there.
 
     Raises InterpreterNotFoundError, ReproError for a distribution that cannot be read unless allowed, and in strict
     mode for anything that is inconsistent.
     """
+    from repro.snapshots.drift import compare
+    from repro.snapshots.work import Thoroughness
+
+    thoroughness = thoroughness or Thoroughness()
     old, notes = find_lock(path)
     since_ns = time.time_ns()
     memory = machine.make_memory()
@@ -104,6 +109,8 @@ def select_ring(outcome: Outcome, names: frozenset[str]) -> Outcome:
 
     Raises NotObservedError where none of them is installed.
     """
+    from repro.snapshots.drift import compare
+
     taken = outcome.taken
     installed = {each.name for each in taken.snapshot.distributions}
     gone = sorted(names - installed)

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
+from datetime import datetime
 
 from repro.environments.interpreters import Candidate, Finder
 from repro.environments.machine import Machine
 from repro.errors import InterpreterNotFoundError
+from repro.formats.python_release import is_in_use
 from repro.formats.wanted import PythonWish
-from repro.settings import choose_python
+from repro.settings import choose_python, find_python
 
 
 def _is_granted(wish: PythonWish, version: str) -> bool:
@@ -32,14 +34,35 @@ def _refuse_python(wishes: Iterable[PythonWish], candidate: Candidate) -> None:
 
 def _find_in_range(finder: Finder, wishes: Sequence[PythonWish], otherwise: Candidate) -> Candidate:
     """Return the newest interpreter of the same kind that every wish grants."""
-    kind = otherwise.interpreter.implementation
-    alike = (each for each in finder.list_all() if each.interpreter.implementation == kind)
-    found = [each for each in alike if all(_is_granted(wish, each.interpreter.version) for wish in wishes)]
-    return max(found, key=lambda each: _order(each.interpreter.version), default=otherwise)
+    return max(_list_granted(finder, wishes, otherwise), key=_order, default=otherwise)
 
 
-def _order(version: str) -> tuple[int, ...]:
-    return tuple(int(part) for part in version.split(".") if part.isdigit())
+def _list_granted(finder: Finder, wishes: Sequence[PythonWish], alike: Candidate) -> list[Candidate]:
+    """Return the interpreters of the same kind that every wish grants."""
+    kind = alike.interpreter.implementation
+    found = (each for each in finder.list_all() if each.interpreter.implementation == kind)
+    return [each for each in found if all(_is_granted(wish, each.interpreter.version) for wish in wishes)]
+
+
+def _order(candidate: Candidate) -> tuple[int, ...]:
+    return tuple(int(part) for part in candidate.interpreter.version.split(".") if part.isdigit())
+
+
+def choose_of_period(machine: Machine, wishes: Sequence[PythonWish], before: datetime) -> Candidate | None:
+    """Return the newest interpreter that had been out for half a year: what an index had then has wheels for it.
+
+    None where the active one is that old, where the user has named one or a file a version, and where none is here.
+    """
+    if find_python(machine.environ) or any(wish.version for wish in wishes):
+        return None
+    finder = machine.make_finder()
+    active = finder.examine(choose_python(None, machine.environ))
+    if is_in_use(active.interpreter.version, day=before.date()):
+        return None
+    found = _list_granted(finder, wishes, active)
+    return max(
+        (each for each in found if is_in_use(each.interpreter.version, day=before.date())), key=_order, default=None
+    )
 
 
 def choose_for(machine: Machine, given: str | None, wishes: Sequence[PythonWish]) -> tuple[Candidate, tuple[str, ...]]:

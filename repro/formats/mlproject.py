@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import difflib
 import re
 import shlex
 import string
@@ -77,6 +76,8 @@ def _parse_type(word: str, place: str, notes: list[str]) -> ParameterType:
     known = _SYNONYMS.get(word.lower(), word)
     if known in words:
         return ParameterType(known)
+    import difflib
+
     close = difflib.get_close_matches(word.lower(), words, n=1)
     advice = f"; did you mean `{close[0]}`?" if close else f"; one of {', '.join(words)}"
     notes.append(f"unknown type `{word}` in `{place}` is taken as string{advice}")

@@ -34,7 +34,8 @@ class IndexFile:
     """One wheel or sdist of a project: its name, where it is, and what the index says of it.
 
     `sha256` and `metadata_sha256` (of a wheel's METADATA) are 64 hex digits; `yanked` is the reason, "" where none was
-    given, None where it is not yanked; `index` is the index that listed it.
+    given, None where it is not yanked; `requires_python` are the Pythons that may take it (PEP 345), as the index says
+    it; `index` is the index that listed it.
     """
 
     filename: str
@@ -44,6 +45,7 @@ class IndexFile:
     yanked: str | None = None
     metadata_sha256: str | None = None
     upload_time: str | None = None
+    requires_python: str | None = None
     index: str = ""
 
     @property
@@ -134,6 +136,7 @@ def _resolve_url(place: str, base: str) -> str | None:
 def _make_file(item: dict[str, object], *, url: str, index: str) -> IndexFile | None:
     """Return the file an entry of a JSON page describes, None where it is not one that could be installed."""
     filename, place, size, time = (item.get(key) for key in ("filename", "url", "size", "upload-time"))
+    pythons = item.get("requires-python")
     if not isinstance(filename, str) or not isinstance(place, str) or not is_file_name(filename):
         return None
     found = _resolve_url(place, url)
@@ -147,6 +150,7 @@ def _make_file(item: dict[str, object], *, url: str, index: str) -> IndexFile | 
         yanked=_read_yanked(item.get("yanked")),
         metadata_sha256=_read_sha256(item.get("core-metadata", item.get("dist-info-metadata"))),
         upload_time=time if isinstance(time, str) else None,
+        requires_python=pythons if isinstance(pythons, str) else None,
         index=index,
     )
 
@@ -268,7 +272,9 @@ class _Anchors(HTMLParser):
             return
         path, _, fragment = place.partition("#")
         filename = unquote(path.partition("?")[0].rpartition("/")[2])
-        file = _make_file({"filename": filename, "url": place}, url=self.url, index=self.index)
+        pythons = values.get("data-requires-python") or None
+        item: dict[str, object] = {"filename": filename, "url": place, "requires-python": pythons}
+        file = _make_file(item, url=self.url, index=self.index)
         if file is None:
             return
         metadata = values.get("data-core-metadata") or values.get("data-dist-info-metadata") or ""

@@ -121,6 +121,20 @@ def find_certain_imports(source: str | bytes, *, is_main: bool = True) -> tuple[
     return tuple(each for found in certain for each in found)
 
 
+def find_certain_relatives(source: str | bytes, *, is_main: bool = True) -> tuple[str, ...]:
+    """Return the relative imports among these, with their dots: of `from ..a import b` it is `..a.b`.
+
+    Raises ValueError as `find_imports` does.
+    """
+    statements = _list_certain(_parse(source).body, is_main=is_main)
+    nodes = (node for node in statements if isinstance(node, ast.ImportFrom) and node.level)
+    return tuple(
+        f"{'.' * node.level}{'.'.join(part for part in (node.module, alias.name) if part and part != '*')}"
+        for node in nodes
+        for alias in node.names
+    )
+
+
 def find_imports(source: str | bytes) -> tuple[Import, ...]:
     """Return what a module's source imports, in the order of its lines; relative imports are left out.
 

@@ -11,7 +11,7 @@ from pathlib import Path
 from repro.errors import ReproError, UsageError
 from repro.formats.directive import Directive, find_directive
 from repro.projects.assignments import parse_assignments
-from repro.projects.run import RunRequest
+from repro.projects.request import RunRequest
 from repro.projects.script import Script, find_script
 
 POLL_S = 0.2
@@ -47,7 +47,7 @@ def make_edited_request(
         uri=str(script.project_dir),
         entry_point=script.entry_point,
         parameters=tuple(f"{key}={value}" for key, value in values.items()),
-        restore=settled.restore or directive.restore,
+        restore=settled.restore or (directive.restore and settled.env_manager is None) or None,
         snapshot=settled.snapshot and directive.snapshot,
         observe=settled.observe and directive.observe,
         python=settled.python or directive.python,

@@ -5,7 +5,6 @@ Decided from files and words alone, before a run exists; `environment.py` does i
 
 from __future__ import annotations
 
-import difflib
 import re
 import shlex
 from collections.abc import Mapping
@@ -27,6 +26,13 @@ LOOSE_FILES = (
 )  # fmt: skip
 _SCRIPT_HEADER = re.compile(r"(?m)^# /// script\s*$")
 _PYTHON = re.compile(r"python(3(\.\d+)?)?")
+_FLAGS = re.compile(r"-[BEIOPSbdisuvxq]*m?(?<!-)")
+_BEFORE = ("&&", ";", "|", "env", "exec", "time")  # a command may begin behind these
+_ASSIGNMENT = re.compile(r"[A-Za-z_]\w*=")
+# Words that install, go elsewhere, or make it a matter of luck what runs next.
+_CHANGING = frozenset(
+    {"pip", "pip3", "uv", "conda", "poetry", "pipenv", "cd", "source", ".", "export", "||", "if", "for"}
+)
 
 
 class EnvManager(Enum):
@@ -52,6 +58,8 @@ def _read_manager(word: str, source: str) -> EnvManager:
     if word == "conda":
         hint = "`--env-manager restore` makes the environment of conda.yaml without conda"
     else:
+        import difflib
+
         close = difflib.get_close_matches(word.lower(), ENV_MANAGERS, n=1)
         hint = f"did you mean `{close[0]}`?" if close else f"one of {', '.join(ENV_MANAGERS)}"
     raise UsageError(f"`{source}` is `{word}`, which makes no environments here", hint=hint)
@@ -97,15 +105,43 @@ class LooseEnvironment:
 Choice = OwnEnvironment | LockedEnvironment | LooseEnvironment
 
 
+def _split_command(command: str) -> list[str]:
+    """Return a shell command's words, what joins commands each as one. Raises ValueError."""
+    return list(shlex.shlex(command.replace("\\\n", " "), posix=True, punctuation_chars=True))
+
+
+def _find_python(words: list[str]) -> int | None:
+    """Return where the first Python stands that surely runs, in the project's directory and environment as it is."""
+    for at, word in enumerate(words):
+        if word in _CHANGING:
+            return None
+        if _PYTHON.fullmatch(word) and (at == 0 or words[at - 1] in _BEFORE or _ASSIGNMENT.match(words[at - 1])):
+            return at
+    return None
+
+
+def _locate_module(root: Path, name: str) -> Path | None:
+    """Return the file that `python -m` runs of the project's own modules, relative to it."""
+    if not all(part.isidentifier() for part in name.split(".")):
+        return None
+    base = Path(*name.split("."))
+    return next((path for path in (base / "__main__.py", base.with_suffix(".py")) if (root / path).is_file()), None)
+
+
 def find_script(root: Path, entry: EntryPoint) -> Path | None:
-    """Return the Python script that an entry point's command runs, relative to the project; None for any other."""
+    """Return the Python script, or module of the project, that an entry point's command runs, relative to the project.
+
+    None for any other command, and where what stands before it may change what it finds.
+    """
     try:
-        words = shlex.split(entry.command)
+        words = _split_command(entry.command)
     except ValueError:
         return None
-    start = next((at for at, word in enumerate(words) if _PYTHON.fullmatch(word)), None)
+    start = _find_python(words)
     rest = words[start + 1 :] if start is not None else []
-    while rest and re.fullmatch(r"-[BEIOSbdisuvxq]+", rest[0]):
+    while rest and _FLAGS.fullmatch(rest[0]):
+        if rest[0].endswith("m"):
+            return _locate_module(root, rest[1]) if len(rest) > 1 else None
         rest = rest[1:]
     script = Path(rest[0]) if rest and rest[0].endswith(".py") else None
     return script if script and (root / script).is_file() else None

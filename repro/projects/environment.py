@@ -1,4 +1,7 @@
-"""Make the environment that was chosen for a run: lock its loose files once, and restore the lock."""
+"""Make the environment that was chosen for a run: lock its loose files once, and restore the lock.
+
+Most runs use the caller's own: what locks and restores is imported where that is done.
+"""
 
 from __future__ import annotations
 
@@ -6,20 +9,18 @@ from collections.abc import Callable
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from repro.environments.lock import LockRequest
 from repro.environments.lookup import Environment
-from repro.environments.loose import LooseLock, check_files, lock_once, remember
 from repro.environments.machine import Machine
-from repro.environments.pkg_resources import MODULE, REQUIRED, find_importer, has_pkg_resources
-from repro.environments.restore import Check, Request, restore_environment
 from repro.environments.snapshot import write_lock
 from repro.errors import ReproError, UsageError
 from repro.formats.lockfile import FILE_NAME
-from repro.formats.loose_requirements import parse_requirement
-from repro.formats.moment import parse_moment
-from repro.formats.wanted import Place, Required
 from repro.projects.env_manager import Choice, EnvManager, LockedEnvironment, LooseEnvironment
-from repro.projects.undeclared import find_undeclared
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from repro.environments.lock import LockRequest
+    from repro.environments.loose import LooseLock
+    from repro.formats.wanted import Required
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -49,6 +50,9 @@ class MadeEnvironment:
 
 
 def _read_more(texts: tuple[str, ...]) -> tuple[Required, ...]:
+    from repro.formats.loose_requirements import parse_requirement
+    from repro.formats.wanted import Place
+
     place = Place(file="--with")
     try:
         return tuple(parse_requirement(text, place=place) for text in texts)
@@ -57,12 +61,16 @@ def _read_more(texts: tuple[str, ...]) -> tuple[Required, ...]:
 
 
 def _make_lock_request(file: Path, request: EnvironmentRequest) -> LockRequest:
+    from repro.environments.lock import LockRequest
+    from repro.formats.moment import parse_moment
+
     return LockRequest(
         files=(file,),
         python=request.python,
         engine="uv" if request.manager is EnvManager.UV else None,
         before=parse_moment(request.as_of) if request.as_of else None,
         more=_read_more(request.more),
+        of_period=True,
     )
 
 
@@ -72,15 +80,21 @@ def check_choice(machine: Machine, choice: Choice, request: EnvironmentRequest) 
     Raises UsageError, and ProjectError with every fault, each with file and line.
     """
     if isinstance(choice, LooseEnvironment):
+        from repro.environments.loose import check_files
+
         check_files(machine, _make_lock_request(choice.file, request))
     elif request.more:
         what = f"`{choice.lock}` is a lock" if isinstance(choice, LockedEnvironment) else "nothing is restored"
         raise UsageError(f"`--with` adds to what loose files ask for, and {what}", hint="leave `--with` out")
     elif request.as_of:
+        from repro.formats.moment import parse_moment
+
         parse_moment(request.as_of)
 
 
 def _restore(machine: Machine, lock: Path, request: EnvironmentRequest) -> Environment:
+    from repro.environments.restore import Check, Request, restore_environment
+
     engine = request.manager.engine if request.manager else None
     wanted = Request(lock=lock, python=request.python, offline=request.offline, check=Check.FILES, engine=engine)
     return restore_environment(machine, wanted)
@@ -88,6 +102,9 @@ def _restore(machine: Machine, lock: Path, request: EnvironmentRequest) -> Envir
 
 def _find_importer(environment: Environment, request: EnvironmentRequest) -> str | None:
     """Return what imports `pkg_resources` in vain: the project's script, else what is installed."""
+    from repro.environments.pkg_resources import MODULE, find_importer, has_pkg_resources
+    from repro.projects.undeclared import find_undeclared
+
     if has_pkg_resources(environment.path):
         return None
     own = request.script and find_undeclared(request.root, request.script, has=lambda name: name != MODULE)
@@ -98,6 +115,9 @@ def _add_pkg_resources(
     machine: Machine, locked: LooseLock, asked: LockRequest, importer: str, say: Callable[[str], None]
 ) -> LooseLock:
     """Lock again with a setuptools that has `pkg_resources`, and remember that for these files."""
+    from repro.environments.loose import lock_once, remember
+    from repro.environments.pkg_resources import MODULE, REQUIRED
+
     try:
         better = lock_once(machine, replace(asked, more=(*asked.more, REQUIRED)))
     except ReproError as error:
@@ -111,6 +131,8 @@ def _add_pkg_resources(
 def _make_loose(
     machine: Machine, file: Path, request: EnvironmentRequest, say: Callable[[str], None]
 ) -> MadeEnvironment:
+    from repro.environments.loose import lock_once
+
     asked = _make_lock_request(file, request)
     locked = lock_once(machine, asked)
     for note in locked.notes:

@@ -21,7 +21,7 @@ from repro.errors import UsageError
 from repro.formats.direct_url import clean_url
 from repro.tracking.git_source import find_repository
 
-_RUN = re.compile(r"(?:runs:/+)?([0-9a-f]{32})/?")
+_RUN = re.compile(r"(?:runs:/+)?([0-9a-f]{6,32})/?")  # or its beginning
 _SCP = re.compile(r"\w[\w.-]*@\w[\w.-]*:(?!-|//|:)\S.*")  # git-clone(1), "GIT URLS"; with a user, else it is a scheme
 _REMOTE_SCHEMES = ("https", "http", "ssh", "git")
 _SCHEME = re.compile(r"[a-zA-Z][a-zA-Z0-9+.-]*:")
@@ -90,7 +90,7 @@ class ZipLocation:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RunLocation:
-    """A run that is run again."""
+    """A run that is run again, by its id or its beginning of six digits or more."""
 
     run_id: str
 
@@ -103,6 +103,17 @@ def show_uri(uri: str) -> str:
     base, separator, subdirectory = uri.partition("#")
     shown = clean_url(base) if "://" in base else base
     return "".join(each if each.isprintable() else "?" for each in f"{shown}{separator}{subdirectory}")
+
+
+def name_location(location: Location) -> str:
+    """Return a URI that means a location from any working directory, without credentials; a version is not in it."""
+    match location:
+        case DirectoryLocation(path=path, subdirectory=subdirectory):
+            return f"{path}#{subdirectory}" if subdirectory else str(path)
+        case RunLocation(run_id=run_id):
+            return run_id
+        case _:
+            return location.name
 
 
 def _check_subdirectory(subdirectory: str, uri: str) -> str:
@@ -235,7 +246,10 @@ def parse_location(uri: str, *, version: str | None = None) -> Location:
     if found := _locate_path(Path(os.path.expanduser(base)), subdirectory, version, uri):
         return found
     if uri.startswith("runs:"):
-        raise UsageError(f"`{show_uri(uri)}` is no run", hint="a run is `runs:/` and its id of 32 hexadecimal digits")
+        raise UsageError(
+            f"`{show_uri(uri)}` is no run",
+            hint="a run is `runs:/` and its id of 32 hexadecimal digits, or its first six or more",
+        )
     if _SCP.fullmatch(base) and base.isprintable():
         return GitLocation(url=base, subdirectory=subdirectory, version=version)
     if scheme or _SCHEME.match(base):

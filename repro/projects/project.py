@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import difflib
 import os
 import shlex
 from dataclasses import dataclass
@@ -25,6 +24,11 @@ class Project:
     name: str
     mlproject: MLProject | None
 
+    @property
+    def notes(self) -> tuple[str, ...]:
+        """What its `MLproject` has that is not used."""
+        return self.mlproject.notes if self.mlproject else ()
+
     def _find_script(self, name: str) -> Path | None:
         path = Path(os.path.realpath(self.root / name))  # unlike resolve(), survives links in a circle
         if not path.is_relative_to(os.path.realpath(self.root)):
@@ -42,6 +46,8 @@ class Project:
             return EntryPoint(name=name, command=f"{program} {_quote_for_format(name)}")
         scripts = sorted(path.name for path in self.root.iterdir() if path.suffix in _SCRIPTS and os.path.isfile(path))
         known = [*declared, *scripts]
+        import difflib
+
         close = difflib.get_close_matches(name, known, n=1)
         raise UsageError(
             f"the project `{self.root}` has no entry point `{name}`",

@@ -13,15 +13,11 @@ from pathlib import Path
 from repro import settings
 from repro.errors import ProjectError, UsageError
 from repro.files import write_atomically
-from repro.formats.r_dependencies import (
-    FILE_NAME,
-    RDependencies,
-    compare_r,
-    format_r_dependencies,
-    merge,
-    parse_r_dependencies,
-)
 from repro.tracking.store import Store, find_text, write_text
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from repro.formats.r_dependencies import RDependencies
 
 R_PROFILE = str(Path(__file__).resolve().parents[1] / "inside" / "r" / "profile.R")
 _NOTE = re.compile(r"r-[0-9]+\.txt")
@@ -35,10 +31,16 @@ def require_r(command: str, environ: Mapping[str, str]) -> None:
         raise UsageError("there is no `Rscript` on PATH", hint="install R, on Debian `apt-get install r-base-core`")
 
 
+def _list_notes(observe_dir: str) -> list[str]:
+    names = sorted(entry.name for entry in os.scandir(observe_dir) if entry.is_file(follow_symlinks=False))
+    return list(filter(_NOTE.fullmatch, names))
+
+
 def _read_notes(observe_dir: str) -> Iterator[RDependencies]:
     """Yield what each process has noted; the directory is the script's to write into, so what is odd is left out."""
-    names = sorted(entry.name for entry in os.scandir(observe_dir) if entry.is_file(follow_symlinks=False))
-    for name in filter(_NOTE.fullmatch, names):
+    from repro.formats.r_dependencies import parse_r_dependencies
+
+    for name in _list_notes(observe_dir):
         try:
             with open(os.path.join(observe_dir, name), encoding="utf-8", errors="replace") as file:
                 yield parse_r_dependencies(file.read(_MOST_BYTES), where=name)
@@ -48,6 +50,10 @@ def _read_notes(observe_dir: str) -> Iterator[RDependencies]:
 
 def keep_r_dependencies(store: Store, run_id: str, observe_dir: str, project_dir: Path) -> list[str]:
     """Keep the record of a run that has used R, and return what is to be said of it. Raises OSError, TrackingError."""
+    if not _list_notes(observe_dir):
+        return []
+    from repro.formats.r_dependencies import FILE_NAME, compare_r, format_r_dependencies, merge, parse_r_dependencies
+
     found = merge(_read_notes(observe_dir))
     if found is None:
         return []

@@ -34,9 +34,17 @@ def make_observe_dir(*, wanted: bool) -> Iterator[str | None]:
         remove_tree(directory)
 
 
+def read_machine(runner: Runner) -> Hardware:
+    """Return what the machine is, its graphics processors too."""
+    from repro.snapshots.hardware import ask_gpus, read_hardware
+
+    return read_hardware(gpus=ask_gpus(runner, settings.own_environment()))
+
+
 @dataclass(slots=True, kw_only=True)
 class Recorder:
-    """The record of one run; `taken` is its snapshot, where it has one, `observe_dir` where it is observed.
+    """The record of one run; `taken` is its snapshot, where it has one, `observe_dir` where it is observed,
+    `hardware` what it runs on, read where it is not known.
 
     `used` is known when it has ended: how many distributions it has used.
     """
@@ -49,14 +57,13 @@ class Recorder:
     say: Callable[[str], None]
     project_dir: Path
     used: int | None = None
-    _hardware: Hardware | None = None
+    hardware: Hardware | None = None
 
     def prepare(self) -> None:
         """Do what the end of the run need not wait for, while it runs: import what keeps it, and read the machine."""
         import repro.tracking.run_record  # noqa: F401
-        from repro.snapshots.hardware import ask_gpus, read_hardware
 
-        self._hardware = read_hardware(gpus=ask_gpus(self.runner, settings.own_environment()))
+        self.hardware = self.hardware or read_machine(self.runner)
 
     def _keep(self, environ: Mapping[str, str]) -> int | None:
         from repro.snapshots.hardware import read_hardware
@@ -68,7 +75,7 @@ class Recorder:
             found=self.taken.found if self.taken else (),
             trace=read_trace(self.observe_dir) if self.observe_dir else None,
             environ=environ,
-            hardware=self._hardware or read_hardware(),
+            hardware=self.hardware or read_hardware(),
         )
         self._keep_r()
         return keep_record(self.store, self.run_id, record)

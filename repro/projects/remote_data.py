@@ -12,7 +12,6 @@ from urllib.parse import SplitResult, unquote, urlsplit
 from repro import settings
 from repro.errors import ReproError, UsageError
 from repro.files import open_atomically
-from repro.formats.redaction import redact
 from repro.tracking.store import open_store
 
 SCHEMES = ("http", "https", "runs")
@@ -70,4 +69,6 @@ def fetch(value: str, target_dir: Path, *, environ: Mapping[str, str]) -> Path:
         is_artifact = urlsplit(value).scheme == "runs"
         return (_take_artifacts if is_artifact else _download)(value, target_dir, environ)
     except OSError as error:
+        from repro.formats.redaction import redact
+
         raise ReproError(f"`{redact(value)}` cannot be kept in `{target_dir}` ({error.strerror})") from error

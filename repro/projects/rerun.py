@@ -11,18 +11,21 @@ from pathlib import Path
 from urllib.parse import unquote, urlsplit
 
 from repro.environments.store import Store as Cache
-from repro.errors import ReproError
+from repro.errors import ReproError, UsageError
 from repro.formats.lockfile import FILE_NAME
 from repro.projects.location import DirectoryLocation, GitLocation, Location, RunLocation, ZipLocation, parse_location
-from repro.tracking.code_diff import FILE_NAME as DIFF
 from repro.tracking.entities import Run
 from repro.tracking.file_store import FileStore
 from repro.tracking.git_source import ask_git, find_repository
 from repro.tracking.store import Store, find_text
 
 PARAMETERS_TAG = "repro.parameters"
+_ID_LENGTH = 32
+_MOST_SHOWN = 10
 _COMMIT = re.compile(r"[0-9a-f]{40,64}")
 _LEFT_OUT = re.compile(r"^# left out: (.*)$", re.MULTILINE)
+
+SWEEP_TAG = "repro.sweep.key"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -141,6 +144,8 @@ def _refuse(run: Run) -> ReproError:
 
 def _read_patch(store: Store, run: Run) -> tuple[str, list[str]]:
     """Return a run's changes to its commit, and what is known to be missing in them."""
+    from repro.tracking.code_diff import FILE_NAME as DIFF
+
     patch = find_text(store, run.run_id, DIFF) or ""
     left_out = _LEFT_OUT.findall(patch)
     if left_out:
@@ -150,9 +155,30 @@ def _read_patch(store: Store, run: Run) -> tuple[str, list[str]]:
     return patch if "diff --git " in patch else "", []
 
 
+def complete_run_id(store: Store, beginning: str) -> str:
+    """Return the id of the one run that begins so. Raises UsageError for none and for several, and on a server."""
+    if len(beginning) == _ID_LENGTH:
+        return beginning
+    if not isinstance(store, FileStore):
+        raise UsageError(f"`{beginning}` is no run's whole id", hint="a server's runs are named by their whole ids")
+    found = store.find_run_ids(beginning)
+    if not found:
+        raise UsageError(
+            f"`{beginning}` is no directory here, and no run in `{store.root}` begins with it",
+            hint="name a project's directory, or a run's id or the beginning of one",
+        )
+    if len(found) > 1:
+        raise UsageError(
+            f"{len(found)} runs begin with `{beginning}`", hint="name more digits", details=tuple(found[:_MOST_SHOWN])
+        )
+    return found[0]
+
+
 def plan_rerun(store: Store, run_id: str, *, cwd: Path) -> Rerun:
     """Return how a run is run again. Raises TrackingNotFoundError, and ReproError where its code is gone."""
     run = store.get_run(run_id)
+    if SWEEP_TAG in run.data.tags:
+        raise UsageError(f"the run `{run_id}` is a sweep", hint=f"`repro sweep --resume {run_id}` goes on with it")
     tags, script = run.data.tags, _find_script(run, cwd)
     parameters, notes = _find_parameters(run)
     commit = tags.get("mlflow.source.git.commit", "")

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 
-from repro.projects.run import RunRequest
+from repro.projects.request import RunRequest
 from repro.projects.script import drop_leading_args, find_script, read_accepted, read_words
 
 

@@ -10,39 +10,53 @@ from pathlib import Path
 
 from repro.environments.lookup import Environment
 from repro.environments.machine import Machine
-from repro.environments.pkg_resources import find_site_dir
 from repro.errors import ProjectError
 from repro.projects.env_manager import LockedEnvironment, LooseEnvironment
-from repro.projects.undeclared import Undeclared, find_undeclared
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from repro.projects.undeclared import Undeclared
 
 
-def _list_modules(environment: Environment) -> frozenset[str]:
-    """Return the names that lie in the environment, and of our own standard library: most scripts need no more."""
-    site = find_site_dir(environment.path)
+def _list_modules(prefix: str) -> frozenset[str]:
+    """Return the names that lie in an environment, and of our own standard library: most scripts need no more."""
+    from repro.environments.pkg_resources import find_site_dir
+
+    site = find_site_dir(prefix)
     here = os.listdir(site) if site else []
     return frozenset(name.partition(".")[0] for name in here) | sys.stdlib_module_names
 
 
-def _find_missing(machine: Machine, environment: Environment, root: Path, script: Path) -> tuple[Undeclared, ...]:
-    missing = find_undeclared(root, script, has=_list_modules(environment).__contains__)
+def _find_missing(machine: Machine, prefix: str, python: str, root: Path, script: Path) -> tuple[Undeclared, ...]:
+    from repro.projects.undeclared import find_undeclared
+
+    missing = find_undeclared(root, script, has=_list_modules(prefix).__contains__)
     if not missing:
         return ()
     from repro.snapshots.probe import probe
     from repro.snapshots.provides import read_provided
     from repro.snapshots.stdlib import list_stdlib
 
-    python = environment.python
     report = probe(python, runner=machine.runner, environ=machine.environ)
     stdlib = list_stdlib(python, interpreter=report.interpreter, runner=machine.runner, environ=machine.environ)
     provided = read_provided(report.found)
     return tuple(each for each in missing if each.module not in stdlib and not provided.find(each.module))
 
 
+def _name_modules(missing: Sequence[Undeclared]) -> str:
+    return ", ".join(f"`{each.module}` ({each.file}, line {each.line})" for each in missing)
+
+
+def _name_distributions(missing: Sequence[Undeclared]) -> list[str]:
+    """Return what has the modules, where that is well known."""
+    return [each.distribution or f"DISTRIBUTION-WITH-{each.module}" for each in missing]
+
+
 def _advise(
     missing: Sequence[Undeclared], choice: LockedEnvironment | LooseEnvironment, *, root: Path, again: str
 ) -> str:
-    """Return the command that mends it; what distribution has a module is named only where that is well known."""
-    names = [each.distribution or f"DISTRIBUTION-WITH-{each.module}" for each in missing]
+    """Return the command that mends it."""
+    names = _name_distributions(missing)
     if isinstance(choice, LooseEnvironment):
         return f"`{again} {shlex.join(word for name in names for word in ('--with', name))}`"
     return f"`pip install {shlex.join(names)} && {shlex.join(['repro', 'snapshot', str(root)])}`"
@@ -62,15 +76,28 @@ def check_start(
 
     `again` is the command that runs the same. Raises ProjectError.
     """
-    missing = _find_missing(machine, environment, root, script)
+    missing = _find_missing(machine, environment.path, environment.python, root, script)
     certain = [each for each in missing if each.certain]
     shown = certain or missing
     if not shown:
         return
     name = (choice.file if isinstance(choice, LooseEnvironment) else choice.lock).name
-    modules = ", ".join(f"`{each.module}` ({each.file}, line {each.line})" for each in shown)
+    modules = _name_modules(shown)
     sentence = f"`{script}` imports {modules}, which neither the project nor the environment of `{name}` has"
     hint = _advise(shown, choice, root=root, again=again)
     if certain:
         raise ProjectError(sentence, hint=hint)
     say(f"warning: {sentence}; where that is needed: {hint}")
+
+
+def check_own_start(machine: Machine, python: str, prefix: str, *, root: Path, script: Path) -> None:
+    """Refuse to start a script that would stop at its imports in the caller's own environment. Raises ProjectError."""
+    missing = _find_missing(machine, prefix, python, root, script)
+    certain = [each for each in missing if each.certain]
+    if not certain:
+        return
+    names = _name_distributions(certain)
+    raise ProjectError(
+        f"`{script}` imports {_name_modules(certain)}, which neither the project nor your own environment has",
+        hint=f"`{shlex.join([python, '-m', 'pip', 'install', *names])}`, or write a requirements.txt",
+    )

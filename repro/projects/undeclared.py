@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
-from repro.formats.source_code import Import, find_certain_imports, find_imports
+from repro.formats.source_code import Import, find_certain_imports, find_certain_relatives, find_imports
 from repro.snapshots.provides import guess_distribution
 
 _OWN = frozenset({"repro", "__main__"})  # a run lends repro to its script
@@ -30,10 +30,11 @@ class Undeclared:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class _Source:
-    """A file of the project that the script runs, and what it imports."""
+    """A file of the project that the script runs, and what it imports; `near` are its relative imports."""
 
     path: Path
     certain: tuple[Import, ...]
+    near: tuple[str, ...]
     possible: tuple[Import, ...]
 
 
@@ -44,10 +45,11 @@ def _read(path: Path, *, is_main: bool) -> _Source | None:
         certain = find_certain_imports(content, is_main=is_main)
         if b"sys.path" in content or b"site.addsitedir" in content:
             certain = ()  # what it finds then, only running it tells
+        near = find_certain_relatives(content, is_main=is_main)
         possible = tuple(each for each in find_imports(content) if not each.optional)
     except (OSError, ValueError):
         return None
-    return _Source(path=path, certain=certain, possible=possible)
+    return _Source(path=path, certain=certain, near=near, possible=possible)
 
 
 def _find_local(name: str, roots: tuple[Path, ...]) -> Iterator[Path]:
@@ -57,6 +59,14 @@ def _find_local(name: str, roots: tuple[Path, ...]) -> Iterator[Path]:
         for count in range(1, len(parts) + 1):
             base = root.joinpath(*parts[:count])
             yield from (path for path in (base / "__init__.py", base.with_suffix(".py")) if path.is_file())
+
+
+def _find_near(path: Path, name: str) -> Iterator[Path]:
+    """Yield the project's own files that a relative import in a file runs."""
+    inside = name.lstrip(".")
+    level = len(name) - len(inside)
+    if level <= len(path.parents):
+        yield from _find_local(inside, (path.parents[level - 1],))
 
 
 def _is_local(top: str, roots: tuple[Path, ...]) -> bool:
@@ -74,6 +84,7 @@ def _follow(script: Path, roots: tuple[Path, ...]) -> Iterator[_Source]:
         if source := _read(path, is_main=path == script):
             yield source
             waiting += [found for each in source.certain for found in _find_local(each.name, roots)]
+            waiting += [found for name in source.near for found in _find_near(path, name)]
 
 
 def find_undeclared(root: Path, script: Path, *, has: Callable[[str], bool]) -> tuple[Undeclared, ...]:

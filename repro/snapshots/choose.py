@@ -49,10 +49,18 @@ _UNREACHABLE = re.compile(
 _NONE_FIT = re.compile(r"No matching distribution|ResolutionImpossible|No solution found|NoCandidateFound")
 
 _BAD_METADATA = re.compile(r"has invalid metadata|could not be parsed", re.IGNORECASE)
+_NOT_BUILT = re.compile(
+    r"Failed to (?:download and )?build `?([\w.=-]+)`?|Discarding \S*/([\w.-]+?)\.(?:tar\.gz|zip)\S* .*egg_info"
+)
+_SETUP_NEEDS = re.compile(r"(?:ModuleNotFoundError|ImportError): No module named '?([\w.]+)")
 
 
 class BadMetadataError(ReproError):
     """A distribution that is needed says what it requires in a way that tools of today refuse to read."""
+
+
+class NotBuiltError(ReproError):
+    """A distribution that a tool looked at while it chose says what it requires only when built, and cannot be."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -111,6 +119,14 @@ def explain_failure(finished: Finished, tool: str) -> ReproError:
         return BadMetadataError(
             "no versions fit these requirements that can be read: the metadata of old ones is malformed",
             hint="ask for newer versions, or lock on a Python that comes with pip older than 24.1",
+            details=_shorten(lines),
+        )
+    if found := _NOT_BUILT.search(said):
+        needs = _SETUP_NEEDS.search(said)
+        why = f": its setup.py wants `{needs[1]}` already" if needs else ""
+        return NotBuiltError(
+            f"no versions fit: `{found[1] or found[2]}` must be built to know what it requires, and that fails{why}",
+            hint="ask for newer versions, or for an older Python",
             details=_shorten(lines),
         )
     if "Traceback" in said and not _NONE_FIT.search(said):

@@ -250,6 +250,23 @@ class IndexClient:
             raise FetchError(f"`{clean_url(place)}` answers HTTP 404")
         return files
 
+    def list_project(self, name: str) -> tuple[IndexFile, ...]:
+        """Return the files of every version that all places together have, each name once, the first place first.
+
+        Raises FetchError and IndexUnreachableError.
+        """
+        pages = [self._list_all(index, name) for index in self._indexes.find_urls(name)]
+        pages += [self._list_links(place) for place in self._indexes.find_links]
+        found: dict[str, IndexFile] = {}
+        for file in (file for page in pages for file in page if file.project == name):
+            found.setdefault(file.filename, file)
+        return tuple(found.values())
+
+    def _list_all(self, index: str, name: str) -> tuple[IndexFile, ...]:
+        if path := find_path(index):
+            return _list_directory(path / name, index)
+        return self._read_page(_format_page_url(index, name), place=index) or ()
+
     def list_files(self, pins: Sequence[Pin]) -> Listing:
         """Return the files that all places together have of each pin.
 

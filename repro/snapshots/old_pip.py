@@ -79,7 +79,7 @@ def name_files(names: Iterable[str], question: Question) -> tuple[Compiled, ...]
 class OldPipResolver:
     """The pip in the directory `pip`, run by `python`: a report where it writes one, else the files it downloads.
 
-    It knows no `before`.
+    It knows no `before`: its environment names an index that does.
     """
 
     name: str

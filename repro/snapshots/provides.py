@@ -29,8 +29,8 @@ _PLAIN = frozenset(
     {
         "aiohttp", "altair", "arviz", "boto3", "click", "django", "fastapi", "flask", "fsspec", "geopandas", "gradio",
         "httpx", "hydra-core", "jinja2", "matplotlib", "mlflow", "omegaconf", "optuna", "packaging", "plotly", "pytest",
-        "redis", "requests", "rich", "seaborn", "shapely", "sqlalchemy", "streamlit", "tensorboard", "tqdm", "typer",
-        "typing-extensions", "uvicorn", "wandb", "yfinance",
+        "redis", "requests", "rich", "seaborn", "shapely", "sqlalchemy", "streamlit", "tabulate", "tensorboard", "tqdm",
+        "typer", "typing-extensions", "uvicorn", "wandb", "yfinance",
     }
 )  # fmt: skip
 _NAMESPACES = frozenset({"azure", "backports", "google", "jaraco", "opentelemetry", "sphinxcontrib", "zope"})

@@ -1,7 +1,8 @@
 """Take a snapshot: what an interpreter really holds, file by file, as a value.
 
 Gather what is known, decide what has to be asked, packed or built, do that, and describe. What was found once is
-remembered by the RECORD file, so that a second snapshot asks nobody.
+remembered by the RECORD file, so that a second snapshot asks nobody. What takes it is imported where that is done: a
+run whose snapshot is known needs the value alone.
 """
 
 from __future__ import annotations
@@ -13,16 +14,14 @@ from repro.errors import ReproError
 from repro.formats.direct_url import Editable, parse_direct_url
 from repro.formats.lockfile import Snapshot
 from repro.process import Runner
-from repro.snapshots.describe import choose_founds, require_readable
-from repro.snapshots.memory import Memory
 from repro.snapshots.probe import Found, Report, probe
-from repro.snapshots.recall import recall_artefacts, recall_from_lock
 from repro.snapshots.sweep import is_swept
-from repro.snapshots.work import Thoroughness, Tools, Work, build_editables, pack, pack_altered, resolve
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from repro.snapshots.memory import Memory
     from repro.snapshots.preflight import Fault
+    from repro.snapshots.work import Thoroughness, Tools, Work
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -82,6 +81,9 @@ def _start(
 ) -> Work:
     """Gather what is known, and compare the files with what RECORD says."""
     from repro.snapshots.check import check_sites
+    from repro.snapshots.describe import choose_founds, require_readable
+    from repro.snapshots.recall import recall_artefacts, recall_from_lock
+    from repro.snapshots.work import Work
 
     chosen, notes = choose_founds(report.found)
     founds, more_notes = require_readable(chosen, allow_missing=thoroughness.allow_missing)
@@ -127,6 +129,8 @@ def take_snapshot(
     Raises InterpreterNotFoundError, ReproError for a distribution that cannot be read unless allowed, and in strict
     mode for anything that is inconsistent.
     """
+    from repro.snapshots.work import build_editables, pack, pack_altered, resolve
+
     report = probe(python, runner=runner, environ=environ)
     work = _start(report, memory=memory, tools=tools, thoroughness=thoroughness, old=old)
     bare, odd = work.describe()

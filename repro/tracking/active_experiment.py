@@ -101,6 +101,19 @@ def _get_or_make(client: Client, name: str, artifact_location: str | None = None
     return experiment
 
 
+def get_or_make_experiment_id(client: Client, word: str) -> str:
+    """Return the id of an active experiment: that of a name, else that of an id, else of a new one of the name.
+
+    Raises TrackingError for a deleted one.
+    """
+    if word.isdecimal() and client.get_experiment_by_name(word) is None:
+        experiment = client.get_experiment(word)
+        if experiment.lifecycle_stage != "active":
+            raise TrackingError(f"the experiment `{word}` is deleted", hint=f"repro experiments restore {word}")
+        return experiment.experiment_id
+    return _get_or_make(client, word).experiment_id
+
+
 def set_experiment(
     experiment_name: str | None = None, experiment_id: str | None = None, *, artifact_location: str | None = None
 ) -> Experiment:

@@ -24,6 +24,7 @@ from repro.errors import ReproError, TrackingError, TrackingExistsError, Trackin
 from repro.files import hold_directory, write_atomically
 from repro.formats.direct_url import clean_url
 from repro.formats.run_meta import (
+    HALF_WRITTEN,
     Experiment,
     MetricPoint,
     RunInfo,
@@ -332,6 +333,24 @@ class FileStore:
         raise TrackingNotFoundError(
             f"there is no run `{run_id}` in `{self.root}`", hint="MLFLOW_TRACKING_URI names the store"
         )
+
+    def remove_half_written(self, run_id: str) -> None:
+        """Remove what a process that was killed had not put into its place yet."""
+        run_dir = self.find_run_dir(run_id)
+        with explaining("run", run_id):
+            for path in run_dir.rglob(".*.tmp"):
+                if HALF_WRITTEN.fullmatch(path.name):
+                    path.unlink(missing_ok=True)
+
+    def find_run_ids(self, beginning: str) -> list[str]:
+        """Return the ids, sorted, of the runs that begin so, also of deleted ones."""
+        found = (
+            name
+            for directory in self._iterate_experiment_names()
+            for name in self._list_names(Path(directory))
+            if name.startswith(beginning) and name not in NO_RUNS and os.path.isfile(f"{directory}/{name}/{META}")
+        )
+        return sorted(found)
 
     def _iterate_experiment_names(self) -> Iterator[str]:
         for base in (self.root, self.root / TRASH):

@@ -7,6 +7,7 @@ from enum import Enum
 
 from repro.formats.run_meta import RunStatus
 from repro.tracking.entities import ExperimentQuery, Run, RunQuery
+from repro.tracking.file_store import FileStore
 from repro.tracking.paging import find_experiments, find_runs
 from repro.tracking.process_mark import TAG, Life, find_life, parse_mark
 from repro.tracking.store import Store
@@ -91,5 +92,7 @@ def reap_runs(store: Store, *, now_ms: int, older_than_ms: int | None = None, dr
         if each.verdict.is_end and not dry_run:
             store.update_run(each.run.run_id, status=RunStatus.KILLED, end_time_ms=_find_last_sign_ms(each.run))
             store.set_tag(each.run.run_id, REAPED_TAG, each.verdict.value)
+            if isinstance(store, FileStore):
+                store.remove_half_written(each.run.run_id)
     store.flush()
     return found

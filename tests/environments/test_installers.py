@@ -125,7 +125,10 @@ def test_a_changed_sdist_is_not_built_for_an_old_python(cli: Cli, index: LocalIn
     Path("r.txt").write_text(f"zeta==1.0 {hash_of(sdist)}\n")
     index.add_sdist(make_project(tmp_path / "source", "zeta", "1.0", files={"evil.py": ""}), "zeta", "1.0")
     done = cli("restore", "r.txt", "--python", python, code=4)
-    assert "error: building a wheel with uv failed: a file of the index has another sha256 than the lock" in done.stderr
+    assert (
+        "error: building a wheel of `zeta==1.0` with uv failed: a file of the index has another sha256 than the lock"
+        in done.stderr
+    )
 
 
 @pytest.mark.interpreters

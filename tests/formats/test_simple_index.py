@@ -51,6 +51,7 @@ def test_a_json_entry_is_read_whole() -> None:
         yanked="bad build",
         metadata_sha256=SHA256,
         upload_time="2024-01-02T03:04:05Z",
+        requires_python=">=3",
         index="i",
     )
     assert (file.is_wheel, file.version, file.project, file.tags) == (True, "1.0", "x", {"py3-none-any"})

@@ -16,7 +16,7 @@ from readable_store import ReadableStore
 
 from repro.errors import ReproError, UsageError
 from repro.projects.edited import Signature, make_edited_request, sign, wait_for_save, watch
-from repro.projects.run import RunRequest
+from repro.projects.request import RunRequest
 
 
 def test_the_request_is_the_files_and_what_is_asked_for_wins(tmp_path: Path) -> None:

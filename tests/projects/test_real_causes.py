@@ -161,6 +161,48 @@ def test_metadata_that_only_an_old_pip_reads_is_read_by_one(index: LocalIndex, c
     assert "the metadata of an old distribution is malformed: pip 2" in done.stderr
 
 
+def test_old_metadata_is_read_as_of_a_day(index: LocalIndex, cli: Cli, tmp_path: Path) -> None:
+    if find_old_pip(sys.executable, runner=Runner(), env=os.environ, caches_dir=str(tmp_path)) is None:
+        pytest.skip("this Python brings no pip below 24.1")
+    index.json = True
+    for version, day in (("2020.1", "2020-04-26"), ("2030.1", "2030-01-01")):
+        index.uploaded[index.add("pytz", version).name] = f"{day}T00:00:00Z"
+    wheel = index.add("oldpandas", "0.22.0", requires=("pytz (>=2011k)",))
+    index.uploaded[wheel.name] = "2017-12-31T00:00:00Z"
+    project = take_project("old_metadata", tmp_path)
+    done = cli("run", str(project), "-e", "train.py", "--restore", "--no-snapshot", "--as-of", "2021-06-30")
+    assert done.stdout == "0.22.0 2020.1\n"
+    assert "the metadata of an old distribution is malformed: pip 2" in done.stderr
+
+
+def test_why_a_script_failed_is_said_and_kept_with_the_run(cli: Cli, tmp_path: Path) -> None:
+    project = take_project("no_environment", tmp_path)
+    (project / "train.py").write_text(
+        "try:\n    raise OSError('<urlopen error [Errno -2] Name or service not known>')\n"
+        "except OSError as error:\n    print(error)\n"
+        "raise SystemExit(\"NameError: name 'data' is not defined\")\n"
+    )
+    done = cli("run", str(project), "--no-snapshot", "--json", code=1)
+    fault = "NameError: name 'data' is not defined"
+    assert f"it ended with: {fault}\nhint: an address that it wants does not answer (`urlopen error" in done.stderr
+    assert json.loads(done.stdout)["failure"] == fault
+    store, run_id = get_only_run()
+    assert store.read_tags(run_id)["repro.error"] == fault
+
+
+def test_what_your_own_environment_lacks_is_told_before_the_start_where_one_was_to_be_made(
+    cli: Cli, tmp_path: Path
+) -> None:
+    project = take_project("no_environment", tmp_path)
+    (project / "train.py").write_text("print('started')\nimport seaborn_of_nobody\n")
+    done = cli("run", str(project), "--restore", "--no-snapshot", code=5)
+    assert (
+        "`train.py` imports `seaborn_of_nobody` (train.py, line 2), which neither the project nor your own"
+        in done.stderr
+    )
+    assert "started" not in done.stdout
+
+
 def test_a_container_is_refused_and_your_own_environment_offered(cli: Cli, tmp_path: Path) -> None:
     project = take_project("container", tmp_path)
     for args in ((), ("--restore",)):
@@ -196,10 +238,13 @@ def test_a_nested_run_chooses_its_environment_as_its_parent(index: LocalIndex, c
     (outer / "train.py").write_text(
         "import os, subprocess\n"
         "print(os.environ.get('REPRO_ENV_MANAGER'), os.environ.get('REPRO_AS_OF'))\n"
+        "print(os.path.basename(os.environ['MLFLOW_TMP_DIR']), os.environ['REPRO_LENIENT_TYPES'])\n"
         f"subprocess.run([{sys.executable!r}, '-m', 'repro', 'run', {str(inner)!r}, '-e', 'evaluate.py'], check=True)\n"
     )
-    done = cli("run", str(outer), "--env-manager", "restore", "--no-snapshot")
-    assert sorted(done.stdout.split()) == ["2.0", "None", "restore"]
+    done = cli(
+        "run", str(outer), "--env-manager", "restore", "--no-snapshot", "--storage-dir", "kept", "--lenient-types"
+    )
+    assert sorted(done.stdout.split()) == ["1", "2.0", "None", "kept", "restore"]
     runs = ReadableStore(Path("mlruns")).list_runs()
     tags = {run.run_id: ReadableStore(Path("mlruns")).read_tags(run.run_id) for run in runs}
     parents = [each.get("mlflow.parentRunId") for each in tags.values()]

@@ -18,6 +18,7 @@ from conftest import REPOSITORY, Cli, TestEnvironment
 from readable_store import ReadableStore
 from repositories import GitServer, commit, make_work, run_git
 
+from repro.tracking.entities import NewRun
 from repro.tracking.file_store import FileStore
 from repro.tracking.server import serve_in_background
 
@@ -151,8 +152,22 @@ def test_a_run_is_run_again_with_its_code_parameters_and_snapshot(repository: Pa
     other, _ = run_json(cli, f"runs:/{first['run_id']}", "-P", "rate=3", "-P", "more=x", "--no-restore")
     assert other["restored"] is False
     assert read_params(other["run_id"]) == {"rate": "3", "seen": "3.0", "more": "x"}
-    third, _ = run_json(cli, other["run_id"])
+    third, _ = run_json(cli, other["run_id"][:12])
     assert read_params(third["run_id"]) == {"rate": "3", "seen": "3.0", "more": "x"}
+
+
+def test_the_beginning_of_an_id_that_names_no_one_run_is_told(cli: Cli) -> None:
+    store = FileStore(Path.cwd() / "mlruns")
+    run_id = store.create_run(NewRun(experiment_id="0", user_id="me", start_time_ms=1)).info.run_id
+    directory = store.root / "0"
+    twin = run_id[:-1] + ("0" if run_id[-1] != "0" else "1")
+    shutil.copytree(directory / run_id, directory / twin)
+    done = cli("run", run_id[:8], code=2)
+    assert (
+        f"error: 2 runs begin with `{run_id[:8]}`\n  {min(run_id, twin)}\n  {max(run_id, twin)}\nhint: " in done.stderr
+    )
+    other = "abcdef" if not run_id.startswith("abcdef") else "fedcba"
+    assert f"`{other}` is no directory here, and no run in `" in cli("run", other, code=2).stderr
 
 
 def test_a_run_of_a_server_is_run_again(

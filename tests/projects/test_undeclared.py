@@ -54,5 +54,24 @@ def test_modules_of_the_project_are_followed_and_none_of_others(tmp_path: Path) 
     assert found == {"a": True, "b": False, "c": True}
 
 
+def test_relative_imports_of_a_module_are_followed(tmp_path: Path) -> None:
+    (tmp_path / "pack").mkdir()
+    for name, text in {
+        "train": "from . import plot\nfrom .deep.part import x\n",
+        "plot": "import a\n",
+        "deep/part": "from ..common import y\n",
+        "common": "import b\ndef f():\n    from . import unused\n",
+        "unused": "import c\n",
+    }.items():
+        path = tmp_path / "pack" / f"{name}.py"
+        path.parent.mkdir(exist_ok=True)
+        path.write_text(text)
+    found = find_undeclared(tmp_path, Path("pack/train.py"), has=HERE.__contains__)
+    assert {each.module: (each.file, each.certain) for each in found} == {
+        "a": ("pack/plot.py", True),
+        "b": ("pack/common.py", True),
+    }
+
+
 def test_modules_that_import_each_other_come_to_an_end(tmp_path: Path) -> None:
     assert find(tmp_path, train="import one\n", one="import two, a\n", two="import one\n") == {"a": True}

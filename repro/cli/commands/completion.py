@@ -8,6 +8,11 @@ from repro.cli.options import make_parser
 from repro.errors import ExitCode
 
 _INDEXES = "--index-url --extra-index-url --find-links"
+_RUN = (
+    "--restore --env-manager --as-of --with --write-lock --storage-dir --lenient-types --experiment --backend "
+    "--offline --timeout --no-snapshot --no-observe --python --cache"
+)
+_PROJECT = f"--entry-point --param --version --no-restore {_RUN}"
 _OPTIONS = {
     "snapshot": "--output --check --prove --deep --strict --refresh --used --allow-missing --engine "
     f"{_INDEXES} "
@@ -17,13 +22,12 @@ _OPTIONS = {
     "bundle": f"--output --offline --allow-missing --python --cache --json --verbose --help {_INDEXES}",
     "restore": "--offline --allow-missing --used --verify --repair --into --force --link --engine --python --cache "
     "--json --verbose --help",
-    "run": "--entry-point --param --version --restore --no-restore --env-manager --as-of --with --write-lock "
-    "--storage-dir --lenient-types --offline --timeout --no-snapshot --no-observe --python --cache --json --verbose "
-    "--help",
+    "run": f"{_PROJECT} --json --verbose --help",
+    "sweep": f"{_PROJECT} --jobs --sample --seed --metric --goal --fail-fast --resume --new --json --verbose --help",
     "init": "--vscode --pre-commit --dry-run --python --cache --json --verbose --help",
-    "source": "--restore --no-snapshot --no-observe --python --cache --json --verbose --help",
-    "exec": "--param --restore --no-snapshot --no-observe --python --cache --json --verbose --help",
-    "watch": "--param --restore --no-snapshot --no-observe --python --cache --json --verbose --help",
+    "source": f"{_RUN} --json --verbose --help",
+    "exec": f"--param {_RUN} --json --verbose --help",
+    "watch": f"--param {_RUN} --json --verbose --help",
     "params": "--json --verbose --help",
     "serve": "--host --port --workers --restore --offline --timeout --token --token-file --no-batching --max-body "
     "--max-waiting --allowed-host --python --cache --json --verbose --help",

@@ -7,9 +7,10 @@ from pathlib import Path
 
 from repro.cli import console
 from repro.cli.options import make_parser
-from repro.cli.script_run import add_run_options, run_request, wants_restore
+from repro.cli.run_options import add_run_options, make_settled
+from repro.cli.script_run import run_request
 from repro.projects.edited import make_edited_request
-from repro.projects.run import RunRequest
+from repro.projects.request import RunRequest
 
 _EXAMPLES = """\
   repro exec train.py                     a file with the line `# !source repro.run(alpha=0.5)`
@@ -28,14 +29,7 @@ def add_file_options(parser: argparse.ArgumentParser) -> None:
 
 def make_request(options: argparse.Namespace) -> RunRequest:
     """Return what runs the file as it says now."""
-    settled = RunRequest(
-        restore=wants_restore(options),
-        snapshot=not options.no_snapshot,
-        observe=not options.no_observe,
-        python=options.python,
-        stdout_to_stderr=options.json,
-    )
-    return make_edited_request(settled, options.file, options.param, cwd=Path.cwd())
+    return make_edited_request(make_settled(options), options.file, options.param, cwd=Path.cwd())
 
 
 def run(arguments: list[str]) -> int:

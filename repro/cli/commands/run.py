@@ -2,14 +2,10 @@
 
 from __future__ import annotations
 
-import argparse
-
 from repro.cli import console
-from repro.cli.options import add_cache, add_python, make_machine, make_parser
-from repro.cli.period import parse_period
-from repro.errors import UsageError
-from repro.projects.env_manager import ENV_MANAGERS
-from repro.projects.run import RunRequest, run_project
+from repro.cli.options import make_parser
+from repro.cli.run_options import add_project_options, make_run_request
+from repro.cli.script_run import run_request
 
 _EXAMPLES = """\
   repro run project/ -e train.py -P alpha=0.5
@@ -22,81 +18,12 @@ _EXAMPLES = """\
 """
 
 
-def _choose_restore(options: argparse.Namespace) -> bool | None:
-    """Return what options say, None for nothing. Raises UsageError where they say both."""
-    if options.restore and options.no_restore:
-        raise UsageError("`--restore` and `--no-restore` exclude each other")
-    return False if options.no_restore else options.restore or None
-
-
-def _add_environment(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument(
-        "--env-manager",
-        metavar="NAME",
-        help=f"what makes the environment: {', '.join(ENV_MANAGERS)} (default: REPRO_ENV_MANAGER, else local)",
-    )
-    parser.add_argument("--as-of", metavar="DATE", help="lock loose files with what the index had then (REPRO_AS_OF)")
-    parser.add_argument(
-        "--with", dest="more", action="append", default=[], metavar="REQUIREMENT", help="lock this too (repeatable)"
-    )
-    parser.add_argument("--write-lock", action="store_true", help="keep the lock of loose files in the project")
-    parser.add_argument(
-        "--storage-dir", metavar="DIR", help="keep here what paths name elsewhere (MLFLOW_TMP_DIR; default: nowhere)"
-    )
-    parser.add_argument("--lenient-types", action="store_true", help="take any text for a number, as MLflow does")
-
-
 def run(arguments: list[str]) -> int:
     """Run an entry point; the exit code is its own."""
     parser = make_parser("run", "Run a project's entry point and keep the run with its snapshot.", _EXAMPLES)
-    parser.add_argument(
-        "uri", nargs="?", default=".", metavar="URI", help="a directory, git URL, .zip or run (default: here)"
-    )
-    parser.add_argument(
-        "-e", "--entry-point", metavar="ENTRY", help="an entry point of MLproject, or a .py, .sh or .R file"
-    )
-    parser.add_argument(
-        "-P", "--param", action="append", default=[], metavar="NAME=VALUE", help="a parameter (repeatable)"
-    )
-    parser.add_argument("--version", metavar="REF", help="the commit, tag or branch of a git repository")
-    parser.add_argument(
-        "--restore", action="store_true", help="run in the environment of the project's lock, else of its loose files"
-    )
-    _add_environment(parser)
-    parser.add_argument("--no-restore", action="store_true", help="run a logged run again in your own environment")
-    parser.add_argument("--offline", action="store_true", help="touch no network: what the cache has is run")
-    parser.add_argument("--no-snapshot", action="store_true", help="take no snapshot")
-    parser.add_argument("--no-observe", action="store_true", help="do not note what the run imports (REPRO_OBSERVE=0)")
-    parser.add_argument("--timeout", metavar="PERIOD", help="end the run after so long, e.g. 90s or 2h (exit code 124)")
-    add_python(parser, "the interpreter to run with, or to restore on")
-    add_cache(parser)
+    add_project_options(parser, parameter="a parameter (repeatable)")
     options = parser.parse_args(arguments)
-    request = RunRequest(
-        uri=options.uri,
-        entry_point=options.entry_point,
-        parameters=tuple(options.param),
-        version=options.version,
-        offline=options.offline,
-        restore=_choose_restore(options),
-        snapshot=not options.no_snapshot,
-        observe=not options.no_observe,
-        python=options.python,
-        stdout_to_stderr=options.json,
-        timeout_s=parse_period(options.timeout, unit="s") if options.timeout is not None else None,
-        env_manager=options.env_manager,
-        as_of=options.as_of,
-        more=tuple(options.more),
-        write_lock=options.write_lock,
-        storage_dir=options.storage_dir,
-        lenient_types=options.lenient_types,
-    )
-    with console.Progress() as progress:
-
-        def say(sentence: str) -> None:
-            progress.stop()
-            console.note(sentence)
-
-        result = run_project(make_machine(options, report=progress), request, say=say)
+    result = run_request(options, make_run_request(options, parameters=tuple(options.param)))
     if options.json:
         console.show_json(result.to_dict())
     return result.exit_code

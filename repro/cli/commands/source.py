@@ -7,8 +7,8 @@ from pathlib import Path
 
 from repro.cli import console
 from repro.cli.options import make_parser
-from repro.cli.script_run import add_run_options, run_request, wants_restore
-from repro.projects.run import RunRequest
+from repro.cli.run_options import add_run_options, make_settled
+from repro.cli.script_run import run_request
 from repro.projects.script_source import make_source_request
 
 _EXAMPLES = """\
@@ -24,14 +24,9 @@ def run(arguments: list[str]) -> int:
     parser.add_argument("words", nargs=argparse.REMAINDER, metavar="...", help="the script's own arguments")
     add_run_options(parser)
     options = parser.parse_args(arguments)
-    settled = RunRequest(
-        restore=wants_restore(options),
-        snapshot=not options.no_snapshot,
-        observe=not options.no_observe,
-        python=options.python,
-        stdout_to_stderr=options.json,
+    result = run_request(
+        options, make_source_request(make_settled(options), options.file, options.words, cwd=Path.cwd())
     )
-    result = run_request(options, make_source_request(settled, options.file, options.words, cwd=Path.cwd()))
     if options.json:
         console.show_json(result.to_dict())
     return result.exit_code

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Sequence
 
 from repro.errors import RestoreError
 from repro.formats.redaction import redact
@@ -16,6 +17,12 @@ _NETWORK = re.compile(
 _TOO_OLD = re.compile(r"This version of pip does not support python (\S+) \(requires (\S+?)\)")
 _SPACE = re.compile(r"No space left on device")
 _DETAIL_LINES = 12
+
+
+def name_build(requirements: Sequence[str], tool: str) -> str:
+    """Return what a tool does that builds wheels of requirements, as a message names it."""
+    names = ", ".join(f"`{each.split()[0]}`" for each in requirements)
+    return f"building a wheel of {names} with {tool}"
 
 
 def explain(finished: Finished, deed: str) -> RestoreError:

@@ -6,6 +6,8 @@ import os
 import sys
 from collections.abc import Mapping, Sequence
 
+from repro import settings
+from repro.environments.installers.build_faults import build_with_its_setuptools
 from repro.process import Finished, Runner
 
 _TOO_OLD = "does not support python"  # what pip says of an interpreter that it does not run in any more
@@ -19,10 +21,13 @@ class PipBuilder:
         self._runner = runner
         self._env = env
 
-    def _run(self, pip: list[str], requirements: Sequence[str], *, hashed: bool, directory: str) -> Finished:
+    def _run(
+        self, pip: list[str], requirements: Sequence[str], *, hashed: bool, directory: str, constraints: str | None
+    ) -> Finished:
         args = [*pip, "wheel", "--quiet", "--no-deps", "--wheel-dir", directory, "-r", "/dev/stdin"]
         args += ["--use-pep517", *(["--require-hashes"] if hashed else [])]  # an old pip else wants `wheel` beside it
-        return self._runner.capture(args, env=self._env, stdin="\n".join(requirements) + "\n")
+        env = settings.name_build_constraint(self._env, constraints) if constraints else self._env
+        return self._runner.capture(args, env=env, stdin="\n".join(requirements) + "\n")
 
     def _find_old_pip(self) -> list[str] | None:
         """Return the command of the pip that an old interpreter brings."""
@@ -32,13 +37,20 @@ class PipBuilder:
         old = find_old_pip(self._python, runner=self._runner, env=self._env, caches_dir=caches_dir)
         return [self._python, "-s", f"{old.pip}/pip", "--disable-pip-version-check"] if old else None
 
+    def _try(self, requirements: Sequence[str], *, hashed: bool, directory: str, constraints: str | None) -> Finished:
+        ours = [sys.executable, "-m", "pip", "--python", self._python]
+        finished = self._run(ours, requirements, hashed=hashed, directory=directory, constraints=constraints)
+        if finished.returncode and _TOO_OLD in finished.stderr and (old := self._find_old_pip()):
+            return self._run(old, requirements, hashed=hashed, directory=directory, constraints=constraints)
+        return finished
+
     def build(self, requirements: Sequence[str], *, hashed: bool, directory: str) -> None:
         """See fetch.Builder."""
-        ours = [sys.executable, "-m", "pip", "--python", self._python]
-        finished = self._run(ours, requirements, hashed=hashed, directory=directory)
-        if finished.returncode and _TOO_OLD in finished.stderr and (old := self._find_old_pip()):
-            finished = self._run(old, requirements, hashed=hashed, directory=directory)
+        finished = build_with_its_setuptools(
+            lambda constraints: self._try(requirements, hashed=hashed, directory=directory, constraints=constraints),
+            directory,
+        )
         if finished.returncode:
-            from repro.environments.installers.messages import explain
+            from repro.environments.installers.messages import explain, name_build
 
-            raise explain(finished, "building a wheel with pip")
+            raise explain(finished, name_build(requirements, "pip"))

@@ -6,7 +6,8 @@ import shutil
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
-from repro.process import Runner
+from repro.environments.installers.build_faults import build_with_its_setuptools
+from repro.process import Finished, Runner
 
 
 class UvCreator:
@@ -48,17 +49,25 @@ class UvBuilder:
         self._runner = runner
         self._env = env
 
+    def _run(self, requirements: Sequence[str], *, hashed: bool, scratch: Path, constraints: str | None) -> Finished:
+        args = [self._uv, "pip", "install", "--quiet", "--no-config", "--no-deps", "--link-mode", "copy"]
+        args += ["--cache-dir", str(scratch / "cache"), "--target", str(scratch / "target"), "--python", self._python]
+        args += ["--index-strategy", "unsafe-best-match", *(["--require-hashes"] if hashed else [])]
+        args += ["--build-constraints", constraints] if constraints else []
+        args += ["-r", "-"]
+        return self._runner.capture(args, env=self._env, stdin="\n".join(requirements) + "\n")
+
     def build(self, requirements: Sequence[str], *, hashed: bool, directory: str) -> None:
         """See fetch.Builder."""
         scratch = Path(directory, "uv")
-        args = [self._uv, "pip", "install", "--quiet", "--no-config", "--no-deps", "--link-mode", "copy"]
-        args += ["--cache-dir", str(scratch / "cache"), "--target", str(scratch / "target"), "--python", self._python]
-        args += ["--index-strategy", "unsafe-best-match", *(["--require-hashes"] if hashed else []), "-r", "-"]
-        finished = self._runner.capture(args, env=self._env, stdin="\n".join(requirements) + "\n")
+        finished = build_with_its_setuptools(
+            lambda constraints: self._run(requirements, hashed=hashed, scratch=scratch, constraints=constraints),
+            directory,
+        )
         if finished.returncode:
-            from repro.environments.installers.messages import explain
+            from repro.environments.installers.messages import explain, name_build
 
-            raise explain(finished, "building a wheel with uv")
+            raise explain(finished, name_build(requirements, "uv"))
         wanted = {path.name for path in (scratch / "target").glob("*.dist-info")}
         for wheel in sorted((scratch / "cache").rglob("*.whl")):
             if wheel.is_file() and "-".join(wheel.name.split("-")[:2]) + ".dist-info" in wanted:

@@ -1,0 +1,1 @@
+"""What `scripts/corpus` is made of."""

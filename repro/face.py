@@ -28,6 +28,9 @@ from repro.tracking.observed_runs import find_ring
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from repro.formats.axis import Axis
+    from repro.models.load import LoadRequest
+    from repro.models.local import LocalModel
+    from repro.models.remote import RestoredModel
     from repro.models.serving.server import Background
     from repro.projects.handle import RunHandle
     from repro.projects.sweep_progress import Event, Progress
@@ -309,13 +312,89 @@ def source(
     return run_project(_make_machine(cache), request, say=_note)
 
 
+def _make_load_request(
+    machine: Machine,
+    uri: str | os.PathLike[str],
+    *,
+    restore: bool | None,
+    policy: str | None,
+    command: str,
+    flavor: str | None = None,
+    run_id: str | None = None,
+    python: str | None = None,
+    offline: bool = False,
+    as_of: str | None = None,
+    trust: bool = False,
+    is_silent: bool = False,
+) -> LoadRequest:
+    from repro.models.environment import EnvironmentWish
+    from repro.models.load import LoadRequest
+    from repro.models.policy import choose_policy
+
+    return LoadRequest(
+        uri=os.fspath(uri),
+        run_id=run_id,
+        flavor=flavor,
+        policy=choose_policy(policy, restore=restore, environ=machine.environ, project=Path.cwd()),
+        wish=EnvironmentWish(python=python, offline=offline, as_of=as_of),
+        trust=trust,
+        is_silent=is_silent,
+        command=command,
+    )
+
+
+def load_model(
+    uri: str | os.PathLike[str],
+    flavor: str | None = None,
+    *,
+    restore: bool | None = None,
+    policy: str | None = None,
+    run_id: str | None = None,
+    python: str | None = None,
+    offline: bool = False,
+    as_of: str | None = None,
+    trust: bool = False,
+    suppress_warnings: bool = False,
+    cache: str | os.PathLike[str] | None = None,
+) -> LocalModel | RestoredModel:
+    """Load a model: in this process, or with `restore` in the environment that it names, with the same methods.
+
+    `uri` is a directory, `runs:/ID/PATH`, `models:/NAME/VERSION`, `models:/NAME@ALIAS` or `models:/m-ID`; with `run_id`
+    a path of that run's artifacts. Where the environment that is here does not satisfy the model's snapshot, `policy`
+    says what happens: `warn`, `error` or `restore` (else REPRO_SNAPSHOT_POLICY, else `snapshot-policy` of the
+    project's `[tool.repro]`). A model from a server is loaded in this process only with `trust`, or where its format
+    runs no code. `as_of` is the day whose index is asked where only loose files say what the model needs.
+    Raises ModelError, UsageError, TrackingError and what restoring raises.
+    """
+    from repro.models.load import load
+
+    machine = _make_machine(cache)
+    request = _make_load_request(
+        machine,
+        uri,
+        flavor=flavor,
+        restore=restore,
+        policy=policy,
+        run_id=run_id,
+        python=python,
+        offline=offline,
+        as_of=as_of,
+        trust=trust,
+        is_silent=suppress_warnings,
+        command=f"repro.load_model({os.fspath(uri)!r}, restore=True)",
+    )
+    return load(machine, request, _note)
+
+
 def serve(
     model: str | os.PathLike[str],
     *,
     host: str = "127.0.0.1",
     port: int = 8090,
     workers: int = 1,
-    restore: bool = False,
+    restore: bool | None = None,
+    policy: str | None = None,
+    run_id: str | None = None,
     timeout: float = 60.0,
     token: str | None = None,
     batching: bool = True,
@@ -326,18 +405,22 @@ def serve(
 ) -> Background | None:
     """Serve a model over HTTP until ctrl-C; with `daemonized` return at once what has its `url` and stops it.
 
-    The model works in processes of the restored environment, or of `python`. Needs the extra `serve`. Raises
-    UsageError, ModelError and what restoring raises.
+    The model works in processes of the restored environment, or of `python`; `model`, `run_id` and `policy` are as for
+    `load_model`. Needs the extra `serve`. Raises UsageError, ModelError and what restoring raises.
     """
-    from repro.models.serving.serve import ServeRequest, make_server
+    from repro.models.serving.serve import make_server
     from repro.models.serving.server import Background, Reporter, ServeOptions
 
     options = ServeOptions(
         host=host, port=port, workers=workers, timeout_s=timeout, token=token, gather=batching, max_body_bytes=max_body
     )
-    request = ServeRequest(model=Path(model), restore=restore, python=python)
+    machine = _make_machine(cache)
+    command = f"repro.serve({os.fspath(model)!r}, restore=True)"
+    request = _make_load_request(
+        machine, model, restore=restore, policy=policy, run_id=run_id, python=python, command=command
+    )
     report = Reporter(started=lambda url: _note(f"Starting serving endpoint: {url}"), complain=_note)
-    server = make_server(_make_machine(cache), request, options, report)
+    server = make_server(machine, request, options, report)
     if daemonized:
         return Background(server).start()
     server.run()

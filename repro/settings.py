@@ -58,6 +58,16 @@ def wants_restore(environ: Mapping[str, str]) -> bool:
     return environ.get("REPRO_RESTORE", "").lower() not in ("", "0", "false", "no")
 
 
+def find_snapshot_policy(environ: Mapping[str, str]) -> str | None:
+    """Return `REPRO_SNAPSHOT_POLICY`: what happens where a model's snapshot is not restored."""
+    return environ.get("REPRO_SNAPSHOT_POLICY") or None
+
+
+def allows_model_code(environ: Mapping[str, str]) -> bool:
+    """Tell whether loading a model may run code: MLflow's variable can forbid it."""
+    return not _is_off(environ, "MLFLOW_ALLOW_MODEL_CODE_EXECUTION")
+
+
 def find_env_manager(environ: Mapping[str, str]) -> str | None:
     """Return `REPRO_ENV_MANAGER`, else `restore` where `REPRO_RESTORE` asks for it."""
     return environ.get("REPRO_ENV_MANAGER") or ("restore" if wants_restore(environ) else None)

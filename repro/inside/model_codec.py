@@ -4,16 +4,15 @@
     decode(tree, buffers) -> value           an equal value, of the libraries that are there
 
 Values are None, bool, int, float, str, bytes, list, tuple, dict, date, datetime, timedelta, numpy's scalars and arrays,
-pandas' Index, Series and DataFrame, scipy's sparse matrices, and `Table`. Where numpy is not there, arrays come as nested
-lists; where pandas is not, frames come as dictionaries of columns. Anything else is a TypeError that names its type, a
-tree that nobody here has made a ValueError. Nothing is ever unpickled. Python 3.8, standard library.
+pandas' Index, Series and DataFrame, and scipy's sparse matrices. Where numpy is not there, arrays come as nested lists;
+where pandas is not, frames come as dictionaries of columns. Anything else is a TypeError that names its type, a tree
+that nobody here has made a ValueError. Nothing is ever unpickled. Python 3.8, standard library.
 """
 
 import array as _array
 import datetime
 import importlib
 import math
-import struct
 import sys
 from collections import OrderedDict, defaultdict
 
@@ -22,17 +21,6 @@ _RAW_KINDS = "biufcMmUS"
 _PLAIN = (type(None), bool, float, str)
 _EPOCH = datetime.datetime(1970, 1, 1)
 _MOST_DEPTH = 200
-
-
-class Table:
-    """A table made without pandas: lists by column; `dtypes` are numpy's names (`<f8`), "O" where values stay."""
-
-    __slots__ = ("columns", "dtypes", "rows")
-
-    def __init__(self, columns, dtypes, rows):
-        self.columns = columns
-        self.dtypes = dtypes
-        self.rows = rows
 
 
 def _find(name):
@@ -59,10 +47,10 @@ def _name_zone(zone):
         if isinstance(name, str):
             return name
     text = str(zone)
-    if text == "UTC" or "/" in text and "'" not in text:
+    if text == "UTC" or ("/" in text and "'" not in text):
         return text
     if text.startswith("tzfile("):
-        return text.split("zoneinfo/")[-1].rstrip("')\"")
+        return text.rsplit("zoneinfo/", maxsplit=1)[-1].rstrip("')\"")
     try:
         offset = zone.utcoffset(None)
     except Exception:
@@ -150,8 +138,6 @@ class _Encoder:
         return _refuse(value)
 
     def _encode_library(self, value, depth):
-        if type(value) is Table:
-            return self._encode_table(value)
         numpy, pandas = self.numpy, self.pandas
         if numpy is not None:
             if isinstance(value, numpy.generic):
@@ -205,21 +191,6 @@ class _Encoder:
         tree["v"] = [self.encode_array(getattr(value, name)) for name in names]
         return tree
 
-    def _encode_table(self, table):
-        columns = [self._encode_list_column(table.columns[name], table.dtypes[name]) for name in table.columns]
-        names = {_TAG: "index", "v": {_TAG: "array", "dtype": "O", "shape": [len(columns)], "v": list(table.columns)}}
-        index = {_TAG: "range", "v": [0, table.rows, 1]}
-        return {_TAG: "frame", "columns": names, "index": index, "v": columns}
-
-    def _encode_list_column(self, values, dtype):
-        shape = [len(values)]
-        if dtype == "O":
-            return {_TAG: "array", "dtype": "O", "shape": shape, "v": self.encode_list(values)}
-        packed = _array.array(_CODES[dtype], values)
-        if sys.byteorder == "big":
-            packed.byteswap()
-        return {_TAG: "array", "dtype": dtype, "shape": shape, "b": self.add(packed.tobytes())}
-
     # pandas
 
     def _encode_pandas(self, value, depth):
@@ -258,7 +229,7 @@ class _Encoder:
             number = next(number for number in columns if frame.iloc[:, number].dtype == error.dtype)
             raise TypeError(
                 "the column `%s` has the dtype `%s`, which cannot cross" % (frame.columns[number], error.dtype)
-            )
+            ) from None
 
     def _encode_values(self, values):
         """Return the tree of a column's array, by its dtype."""
@@ -269,7 +240,7 @@ class _Encoder:
                 "categories": self._encode_index(dtype.categories), "ordered": bool(dtype.ordered),
             }  # fmt: skip
         if isinstance(dtype, pandas.DatetimeTZDtype):
-            moments = numpy.asarray(values.astype("M8[%s]" % dtype.unit) if False else values._ndarray)
+            moments = numpy.asarray(values._ndarray)
             return {_TAG: "zoned", "v": self.encode_array(moments), "tz": _name_zone(dtype.tz)}
         if isinstance(dtype, numpy.dtype):
             plain = numpy.asarray(values)
@@ -542,8 +513,7 @@ class _Decoder:
         moments, zone = self.read_array(tree["v"]), _find_zone(tree["tz"])
         pandas = _find("pandas")
         if pandas is None:
-            aware = [each and each.replace(tzinfo=datetime.timezone.utc).astimezone(zone) for each in _listed(moments)]
-            return aware
+            return [each and each.replace(tzinfo=datetime.timezone.utc).astimezone(zone) for each in _listed(moments)]
         return pandas.DatetimeIndex(moments).tz_localize("UTC").tz_convert(zone).array
 
     def _read_string(self, tree):
@@ -570,7 +540,7 @@ class _Decoder:
         if name not in _MASKED:
             raise ValueError("`%s` is no nullable dtype" % (name,))
         if name.startswith("Float"):
-            make = getattr(pandas.arrays, "FloatingArray")
+            make = pandas.arrays.FloatingArray
         else:
             make = pandas.arrays.BooleanArray if name == "boolean" else pandas.arrays.IntegerArray
         return make(values, mask)
@@ -601,8 +571,7 @@ class _Decoder:
         return index
 
     def _name(self, tree):
-        name = self.decode(tree.get("name"))
-        return name
+        return self.decode(tree.get("name"))
 
     def _read_multi(self, tree, pandas):
         levels = [self._read_index(each) for each in tree["levels"]]
@@ -691,8 +660,3 @@ def decode(tree, buffers):
         raise
     except Exception as error:  # a tree of somebody else's: any library may stumble over it
         raise ValueError("%s: %s" % (type(error).__name__, error)) from error
-
-
-def pack_header(header):
-    """Return the beginning of a frame for a header in JSON: `RPM1` and its length."""
-    return b"RPM1" + struct.pack("<I", len(header)) + header

@@ -1,8 +1,8 @@
 """Load a model directory in the environment that it needs: `load(directory, description)`.
 
-The description is what the MLmodel says of flavors, as JSON, for the environment may read no YAML. A flavor's own files
-are read with its library alone where that can be done; everything else as its python_function says, whose loader of
-MLflow's needs MLflow. Python 3.8, standard library and the model's own.
+The description is what the MLmodel says, as JSON, for the environment may read no YAML: `flavors`, and the `flavor`
+that is wanted or None. A flavor's own files are read with its library alone where that can be done; everything else as
+its python_function says, whose loader of MLflow's needs MLflow. Python 3.8, standard library and the model's own.
 """
 
 import importlib
@@ -14,30 +14,34 @@ import sys
 class Model:
     """A model: `predict` as MLflow's python_function has it, and `native`, whose other methods are called by name."""
 
-    def __init__(self, native, predict=None):
+    def __init__(self, native, predict=None, flavor=""):
         self.native = native
+        self.flavor = flavor
         self._predict = predict or native.predict
         self._takes_params = _takes_params(self._predict)
 
-    def predict(self, *args, **kwargs):
-        """Ask the model; `params` go to what takes them."""
-        if not self._takes_params and kwargs.get("params", True) is None:
-            del kwargs["params"]
-        return self._predict(*args, **kwargs)
+    @property
+    def wants_frame(self):
+        """Whether it takes a DataFrame where a table is meant: scikit-learn's tell when they were fitted without."""
+        native = self.native
+        return hasattr(native, "feature_names_in_") or not hasattr(native, "n_features_in_")
+
+    def predict(self, data, params=None, **options):
+        """Ask the model; `params` go to what takes them, `options` are its own."""
+        if params is not None and self._takes_params:
+            return self._predict(data, params=params, **options)
+        return self._predict(data, **options)
 
     def find(self, name):
         """Return an attribute of the model. Raises AttributeError."""
-        if name == "predict":
-            return self.predict
-        return getattr(self.native, name)
+        return self.predict if name == "predict" else getattr(self.native, name)
 
 
 def _takes_params(function):
     try:
-        parameters = inspect.signature(function).parameters.values()
+        return "params" in inspect.signature(function).parameters
     except (TypeError, ValueError):
         return False
-    return any(each.name == "params" or each.kind is each.VAR_KEYWORD for each in parameters)
 
 
 def _load_sklearn(directory, flavor, function):
@@ -49,12 +53,8 @@ def _load_sklearn(directory, flavor, function):
         loader = importlib.import_module("cloudpickle" if serialization == "cloudpickle" else "pickle")
         with open(path, "rb") as file:
             native = loader.load(file)
-    return Model(native, getattr(native, function.get("predict_fn") or "predict", None) or _transform(native))
-
-
-def _transform(native):
-    """Return what stands for `predict` of a model that has none, such as a scaler."""
-    return getattr(native, "transform", None) or getattr(native, "fit_predict")
+    named = function.get("predict_fn") or "predict"
+    return Model(native, getattr(native, named, None) or getattr(native, "transform", None))
 
 
 def _load_xgboost(directory, flavor, function):
@@ -79,8 +79,18 @@ def _load_function(directory, flavor, function):
     """Load what python_function says, in MLflow's way."""
     data = function.get("data") or function.get("model_path")
     path = os.path.join(directory, data) if data else directory
+    if function["loader_module"] in ("mlflow.pyfunc.model", "mlflow.pyfunc.loaders.code_model"):
+        return _load_class(directory, function)
     wrapper = importlib.import_module(function["loader_module"])._load_pyfunc(path)
     return Model(_find_native(wrapper), wrapper.predict)
+
+
+def _load_class(directory, function):
+    """Load a class of MLflow's PythonModel, which its own loader gives the directory, and a config from 2.12 on."""
+    loader = importlib.import_module(function["loader_module"])._load_pyfunc
+    wants_config = "model_config" in inspect.signature(loader).parameters
+    wrapper = loader(directory, {}) if wants_config else loader(directory)
+    return Model(wrapper, wrapper.predict)
 
 
 def _find_native(wrapper):
@@ -92,46 +102,39 @@ def _find_native(wrapper):
     return wrapper if raw is None else raw
 
 
-def _is_native_lightgbm(flavor):
-    return str(flavor.get("model_class", "lightgbm.basic.Booster")) == "lightgbm.basic.Booster" and "data" in flavor
-
-
-def choose(flavors, wanted=None):
-    """Return the name of the flavor that is loaded: the one wanted, else the safest that is known here.
-
-    Raises ValueError where there is none.
-    """
-    native = {
-        "sklearn": lambda flavor: "pickled_model" in flavor,
-        "xgboost": lambda flavor: "data" in flavor,
-        "lightgbm": _is_native_lightgbm,
-    }
-    known = [name for name, fits in native.items() if name in flavors and fits(flavors[name])]
-    if "loader_module" in flavors.get("python_function", {}):
-        known.append("python_function")
-    if wanted and wanted not in known:
-        raise ValueError("the model has no flavor `%s` that can be loaded, only: %s" % (wanted, ", ".join(known)))
-    if not known:
-        raise ValueError("none of the model's flavors can be loaded: %s" % ", ".join(sorted(flavors)))
-    return wanted or known[0]
-
-
-_LOADERS = {
-    "sklearn": _load_sklearn,
-    "xgboost": _load_xgboost,
-    "lightgbm": _load_lightgbm,
-    "python_function": _load_function,
+_NATIVE = {
+    "sklearn": (_load_sklearn, lambda flavor: "pickled_model" in flavor),
+    "xgboost": (_load_xgboost, lambda flavor: "data" in flavor),
+    "lightgbm": (_load_lightgbm, lambda flavor: "data" in flavor and _is_booster(flavor)),
 }
 
 
+def _is_booster(flavor):
+    return str(flavor.get("model_class", "lightgbm.basic.Booster")) == "lightgbm.basic.Booster"
+
+
+def list_loadable(flavors):
+    """Return the flavors that can be loaded here, the one taken where none is named first."""
+    known = [name for name, (_, fits) in _NATIVE.items() if name in flavors and fits(flavors[name])]
+    return known + ["python_function"] * bool(flavors.get("python_function", {}).get("loader_module"))
+
+
 def load(directory, description):
-    """Return the Model in a directory; `description` has `flavors` and the one that is wanted, `flavor`."""
+    """Return the Model in a directory. Raises ValueError where no flavor can be loaded, and what loading raises."""
     flavors = description["flavors"]
+    known, name = list_loadable(flavors), description.get("flavor")
+    if name and name not in known:
+        raise ValueError("the model cannot be loaded as `%s`, only as: %s" % (name, ", ".join(known) or "nothing"))
+    if not known:
+        raise ValueError("none of the model's flavors can be loaded: %s" % ", ".join(sorted(flavors)))
+    name = name or known[0]
     function = flavors.get("python_function", {})
-    name = choose(flavors, description.get("flavor"))
     code = function.get("code") or flavors.get(name, {}).get("code")
     if code:
         place = os.path.join(directory, code)
         if place not in sys.path:
             sys.path.insert(0, place)
-    return _LOADERS[name](directory, flavors.get(name, {}), function)
+    load_it = _NATIVE[name][0] if name in _NATIVE else _load_function
+    model = load_it(directory, flavors.get(name, {}), function)
+    model.flavor = name
+    return model

@@ -1,60 +1,15 @@
-"""Hold a model and score what a server sends: `python -I model_score.py FD`, a socket; ends when that closes.
+"""Ask a model what a server or `repro predict` has been asked: tables and arrays as they lie in memory, or as JSON.
 
-A frame is `RPM1`, the length of its header (u32, little-endian), the header (JSON, with `buffers`, their lengths), and
-the buffers. The first says who we are (`ready`); then each request has its answer, in order. Numbers travel as they lie
-in memory, everything else as JSON: nothing that comes from here has to be unpickled.
-
-    load   {directory, flavors}             -> {wants_frame}
     score  {calls: [tree, ...], params}     -> {answers: [{array}, {json} or {error}, ...]}
+
+Nothing that comes from here has to be unpickled. Python 3.8, standard library, and the model's numpy and pandas.
 """
 
 import base64
 import importlib
-import inspect
 import io
 import json
-import os
-import socket
-import struct
 import sys
-import traceback
-
-MAGIC = b"RPM1"
-
-
-class Channel:
-    """Frames over a socket."""
-
-    def __init__(self, descriptor):
-        self._file = socket.socket(fileno=descriptor).makefile("rwb")
-
-    def _read(self, length):
-        buffer = bytearray(length)  # one that may be written: some models need that of an array
-        view = memoryview(buffer)
-        done = 0
-        while done < length:
-            count = self._file.readinto(view[done:])
-            if not count:
-                raise EOFError
-            done += count
-        return buffer
-
-    def receive(self):
-        """Return a header and its buffers. Raises EOFError."""
-        head = self._read(8)
-        if head[:4] != MAGIC:
-            raise EOFError
-        header = json.loads(bytes(self._read(struct.unpack("<I", head[4:])[0])).decode())
-        return header, [self._read(length) for length in header.get("buffers", ())]
-
-    def send(self, header, buffers=()):
-        """Send a frame."""
-        text = json.dumps(dict(header, buffers=[len(each) for each in buffers])).encode()
-        self._file.write(MAGIC + struct.pack("<I", len(text)) + text)
-        for each in buffers:
-            self._file.write(each)
-        self._file.flush()
-
 
 _CODES = {"<f8": "d", "<f4": "f", "<i8": "q", "<i4": "i", "|b1": "?", "<M8[ns]": "q"}
 
@@ -179,41 +134,6 @@ def format_answer(value, buffers):
     return {"json": len(buffers) - 1}
 
 
-def describe_error(error):
-    """Return an exception as a value."""
-    text = "".join(traceback.format_exception(type(error), error, error.__traceback__))
-    return {"type": type(error).__name__, "message": str(error), "traceback": text}
-
-
-def _load_pickled(path, serialization, trusted):
-    if serialization == "skops":
-        return importlib.import_module("skops.io").load(path, trusted=trusted or [])
-    loader = importlib.import_module("cloudpickle" if serialization == "cloudpickle" else "pickle")
-    with open(path, "rb") as file:
-        return loader.load(file)
-
-
-def load_model(directory, flavors):
-    """Return the model, and whether it takes a DataFrame where a table is meant.
-
-    scikit-learn's own is read without MLflow; everything else as its python_function says.
-    """
-    function = flavors.get("python_function", {})
-    code = function.get("code")
-    if code:
-        sys.path.insert(0, os.path.join(directory, code))
-    own = flavors.get("sklearn", {})
-    if own.get("pickled_model"):
-        path = os.path.join(directory, own["pickled_model"])
-        model = _load_pickled(path, own.get("serialization_format"), own.get("skops_trusted_types"))
-        return model, hasattr(model, "feature_names_in_") or not hasattr(model, "n_features_in_")
-    if not function.get("loader_module"):
-        raise ValueError("the model has no python_function flavor, only: %s" % ", ".join(sorted(flavors)))
-    data = function.get("data") or function.get("model_path")
-    path = os.path.join(directory, data) if data else directory
-    return importlib.import_module(function["loader_module"])._load_pyfunc(path), True
-
-
 # Estimators of scikit-learn that make an array of a DataFrame at once, and look at its names only to compare them.
 _NUMERIC = (
     "sklearn.linear_model.", "sklearn.tree.", "sklearn.svm.", "sklearn.naive_bayes.", "sklearn.ensemble._forest",
@@ -232,23 +152,13 @@ def find_names(model):
     return list(names)
 
 
-class Holder:
-    """The model, and how it is asked."""
+class Scorer:
+    """Ask one model; `describe_error` makes a value of an exception."""
 
-    def __init__(self):
-        self._model = None
-        self._takes_params = False
-        self._names = None
-
-    def load(self, request, buffers):
-        """Load a model."""
-        self._model, wants_frame = load_model(request["directory"], request["flavors"])
-        self._names = find_names(self._model)
-        try:
-            self._takes_params = "params" in inspect.signature(self._model.predict).parameters
-        except (TypeError, ValueError):
-            self._takes_params = False
-        return {"wants_frame": wants_frame}, []
+    def __init__(self, model, describe_error):
+        self._model = model
+        self._describe_error = describe_error
+        self._names = find_names(model.native)
 
     def _make_input(self, tree, buffers):
         if self._names and tree["kind"] == "frame" and [each["name"] for each in tree["columns"]] == self._names:
@@ -260,46 +170,13 @@ class Holder:
     def _ask(self, tree, buffers, params, sent):
         before = len(sent)
         try:
-            value = make_input(tree, buffers)
-            asked = (
-                self._model.predict(value, params=params)
-                if params and self._takes_params
-                else self._model.predict(value)
-            )
-            return format_answer(asked, sent)
+            return format_answer(self._model.predict(self._make_input(tree, buffers), params=params), sent)
         except BaseException as error:  # a model's `sys.exit` is no more than its error
             del sent[before:]
-            return {"error": describe_error(error)}
+            return {"error": self._describe_error(error)}
 
     def score(self, request, buffers):
         """Ask the model once for each call."""
         sent = []
         answers = [self._ask(tree, buffers, request.get("params"), sent) for tree in request["calls"]]
         return {"answers": answers}, sent
-
-
-def serve(channel):
-    """Answer requests until the socket closes."""
-    holder = Holder()
-    deeds = {"load": holder.load, "score": holder.score}
-    channel.send({"op": "ready", "prefix": sys.prefix, "python": sys.version.split()[0], "pid": os.getpid()})
-    while True:
-        request, buffers = channel.receive()
-        try:
-            answer, sent = deeds[request["op"]](request, buffers)
-        except BaseException as error:
-            answer, sent = {"error": describe_error(error)}, []
-        channel.send(dict(answer, id=request.get("id")), sent)
-
-
-def main():
-    """Keep standard output for nobody: what a model prints goes to standard error."""
-    os.dup2(2, 1)
-    try:
-        serve(Channel(int(sys.argv[1])))
-    except (EOFError, OSError):
-        os._exit(0)  # threads of the model's would wait
-
-
-if __name__ == "__main__":
-    main()

@@ -1,22 +1,21 @@
 """Hold a model and do what is asked of it: `python -I model_worker.py FD`, a socket; ends when that closes.
 
-A frame is `RPM1`, the length of its header (u32, little-endian), the header (JSON with `id`, `op` and `buffers`, their
-lengths), and the buffers. The first says who we are (`ready`). Each request then has one answer with its `id`:
+What is said is frames (model_channel.py). The first says who we are (`ready`); then each request has one answer with
+its `id`:
 
-    load     {directory, description}        -> {methods}
-    call     {method, args, kwargs}          -> {value}      trees of model_codec
-    get      {attribute}                     -> {value}, or {is_method: true}
+    load     {directory, description}        -> {class, flavor, wants_frame}
+    call     {method, args, kwargs}          -> {value} or {is_model}      trees of model_codec.py
+    get      {attribute}                     -> {value} or {is_method}
+    score    {calls, params}                 -> {answers}                  as model_score.py says
     ping     {}                              -> {}
 
 or `{error: {type, message, traceback}}`. What the model prints goes to standard error. Python 3.8, standard library.
 """
 
 import importlib.util
-import json
 import os
 import select
 import socket
-import struct
 import sys
 import threading
 import traceback
@@ -34,50 +33,16 @@ def _import_beside(name):
     return module
 
 
+channel = _import_beside("model_channel")
 codec = _import_beside("model_codec")
+enforce = _import_beside("model_enforce")
 loader = _import_beside("model_loader")
 
 
-class Channel:
-    """Frames over a socket."""
-
-    def __init__(self, descriptor):
-        self.socket = socket.socket(fileno=descriptor)
-
-    def _read(self, length):
-        buffer = bytearray(length)  # one that may be written: some models need that of an array
-        view, done = memoryview(buffer), 0
-        while done < length:
-            count = self.socket.recv_into(view[done:])
-            if not count:
-                raise EOFError
-            done += count
-        return buffer
-
-    def receive(self):
-        """Return a header and its buffers. Raises EOFError."""
-        head = self._read(8)
-        if head[:4] != b"RPM1":
-            raise EOFError
-        header = json.loads(self._read(struct.unpack("<I", head[4:])[0]).decode())
-        return header, [self._read(length) for length in header["buffers"]]
-
-    def send(self, header, buffers=()):
-        """Send a frame."""
-        text = json.dumps(dict(header, buffers=[len(each) for each in buffers])).encode()
-        small = [bytes(each) for each in buffers] if sum(map(len, buffers)) < 65536 else None
-        if small is not None:
-            self.socket.sendall(codec.pack_header(text) + b"".join(small))
-            return
-        self.socket.sendall(codec.pack_header(text))
-        for each in buffers:
-            self.socket.sendall(each)
-
-
-def _end_with(channel, parent):
+def _end_with(connection, parent):
     """End the process when its parent has ended, whatever the model is doing."""
     poll = select.poll()
-    poll.register(channel.socket, select.POLLRDHUP)
+    poll.register(connection, getattr(select, "POLLRDHUP", 0))
     while not poll.poll(_POLL_MS) and os.getppid() == parent:
         pass
     os._exit(0)
@@ -112,57 +77,80 @@ class Holder:
 
     def __init__(self):
         self._model = None
+        self._signature = None
+        self._score = None
 
     def load(self, request, buffers):
         """Load a model."""
-        self._model = loader.load(request["directory"], request["description"])
-        names = [name for name in dir(self._model.native) if not name.startswith("_")]
-        return {"methods": sorted({"predict", *names}), "class": type(self._model.native).__name__}, []
+        description = request["description"]
+        self._model = loader.load(request["directory"], description)
+        self._signature = description.get("signature")
+        native = type(self._model.native)
+        facts = {"class": "%s.%s" % (native.__module__, native.__qualname__), "flavor": self._model.flavor}
+        return dict(facts, wants_frame=self._model.wants_frame), []
+
+    def _find(self, name):
+        return self._predict if name == "predict" else self._model.find(name)
+
+    def _predict(self, data, params=None, **options):
+        """Ask the model for what the signature says."""
+        data = enforce.conform(data, self._signature)
+        return self._model.predict(data, params=enforce.conform_params(params, self._signature), **options)
 
     def call(self, request, buffers):
         """Call a method of the model."""
+        method = request["method"]
         args, kwargs = codec.decode(request["args"], buffers), codec.decode(request["kwargs"], buffers)
-        value = self._model.find(request["method"])(*args, **kwargs)
+        value = self._find(method)(*args, **kwargs)
         if value is self._model.native:
             return {"is_model": True}, []
-        tree, sent = _encode(value, "the result of `%s`" % request["method"])
+        tree, sent = _encode(value, "the result of `%s`" % method)
         return {"value": tree}, sent
 
     def get(self, request, buffers):
         """Return an attribute of the model."""
-        value = self._model.find(request["attribute"])
+        value = self._find(request["attribute"])
         if callable(value):
             return {"is_method": True}, []
         tree, sent = _encode(value, "the attribute `%s`" % request["attribute"])
         return {"value": tree}, sent
+
+    def score(self, request, buffers):
+        """Ask the model once for each call."""
+        if self._score is None:
+            self._score = _import_beside("model_score").Scorer(self._model, _describe_error)
+        return self._score.score(request, buffers)
 
     def ping(self, request, buffers):
         """Answer."""
         return {}, []
 
 
-def serve(channel):
+def serve(frames):
     """Answer requests until the socket closes."""
     holder = Holder()
     ready = {"op": "ready", "prefix": sys.prefix, "python": sys.version.split()[0], "pid": os.getpid()}
-    channel.send(dict(ready, lock_digest=_find_digest()))
-    deeds = {"load": holder.load, "call": holder.call, "get": holder.get, "ping": holder.ping}
+    frames.send(dict(ready, lock_digest=_find_digest()))
+    deeds = {name: getattr(holder, name) for name in ("load", "call", "get", "score", "ping")}
     while True:
-        request, buffers = channel.receive()
+        request, buffers = frames.receive()
         try:
             answer, sent = deeds[request["op"]](request, buffers)
         except BaseException as error:  # a model's `sys.exit` is no more than its error
             answer, sent = {"error": _describe_error(error)}, []
-        channel.send(dict(answer, id=request.get("id")), sent)
+        buffers = None
+        answer = dict(answer, id=request.get("id"), free=frames.release())
+        frames.send(answer, sent, memory=request.get("op") != "score")  # a server's loop takes no descriptors
+        sent = None
 
 
 def main():
     """Keep standard output for nobody, and answer until nobody asks."""
     os.dup2(2, 1)
-    channel = Channel(int(sys.argv[1]))
-    threading.Thread(target=_end_with, args=(channel, os.getppid()), daemon=True).start()
+    connection = socket.socket(fileno=int(sys.argv[1]))
+    threading.Thread(target=_end_with, args=(connection, os.getppid()), daemon=True).start()
     try:
-        serve(channel)
+        serve(channel.Channel(connection, asks=False))
     except (EOFError, OSError):
         os._exit(0)  # threads of the model's would wait
 

@@ -6,20 +6,19 @@ Most runs use the caller's own: what locks and restores is imported where that i
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 
 from repro.environments.lookup import Environment
 from repro.environments.machine import Machine
 from repro.environments.snapshot import write_lock
-from repro.errors import ReproError, UsageError
+from repro.errors import UsageError
 from repro.formats.lockfile import FILE_NAME
 from repro.projects.env_manager import Choice, EnvManager, LockedEnvironment, LooseEnvironment
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from repro.environments.lock import LockRequest
-    from repro.environments.loose import LooseLock
     from repro.formats.wanted import Required
 
 
@@ -102,52 +101,32 @@ def _restore(machine: Machine, lock: Path, request: EnvironmentRequest) -> Envir
 
 def _find_importer(environment: Environment, request: EnvironmentRequest) -> str | None:
     """Return what imports `pkg_resources` in vain: the project's script, else what is installed."""
-    from repro.environments.pkg_resources import MODULE, find_importer, has_pkg_resources
+    from repro.environments.pkg_resources import MODULE, find_importer
     from repro.projects.undeclared import find_undeclared
 
-    if has_pkg_resources(environment.path):
-        return None
     own = request.script and find_undeclared(request.root, request.script, has=lambda name: name != MODULE)
     return own[0].file if own else find_importer(environment.path)
-
-
-def _add_pkg_resources(
-    machine: Machine, locked: LooseLock, asked: LockRequest, importer: str, say: Callable[[str], None]
-) -> LooseLock:
-    """Lock again with a setuptools that has `pkg_resources`, and remember that for these files."""
-    from repro.environments.loose import lock_once, remember
-    from repro.environments.pkg_resources import MODULE, REQUIRED
-
-    try:
-        better = lock_once(machine, replace(asked, more=(*asked.more, REQUIRED)))
-    except ReproError as error:
-        say(f"warning: `{importer}` imports `{MODULE}`, which no lock of these files has: {error.message}")
-        return locked
-    say(f"warning: `{importer}` imports `{MODULE}`, which nothing asks for: `{REQUIRED.text}` is added to the lock")
-    remember(locked.path, better.snapshot)
-    return replace(locked, snapshot=better.snapshot)
 
 
 def _make_loose(
     machine: Machine, file: Path, request: EnvironmentRequest, say: Callable[[str], None]
 ) -> MadeEnvironment:
-    from repro.environments.loose import lock_once
+    from repro.environments.loose_restore import restore_loose
 
-    asked = _make_lock_request(file, request)
-    locked = lock_once(machine, asked)
-    for note in locked.notes:
-        say(f"warning: {note}")
-    environment = _restore(machine, locked.path, request)
-    is_new = locked.is_new or not environment.reused
-    if is_new and (importer := _find_importer(environment, request)):
-        locked = _add_pkg_resources(machine, locked, asked, importer, say)
-        environment = _restore(machine, locked.path, request)
+    made = restore_loose(
+        machine,
+        _make_lock_request(file, request),
+        lambda lock: _restore(machine, lock, request),
+        say,
+        find_user=lambda environment: _find_importer(environment, request),
+    )
+    locked = made.locked
     if request.write_lock:
         write_lock(locked.snapshot, request.root / FILE_NAME)
     elif locked.is_new:
         count = len(locked.snapshot.distributions)
         say(f"`{file.name}` is locked: {count} distributions; `--write-lock` makes that the project's {FILE_NAME}")
-    return MadeEnvironment(environment=environment, lock=locked.path)
+    return MadeEnvironment(environment=made.environment, lock=locked.path)
 
 
 def make_environment(

@@ -5,11 +5,13 @@ from __future__ import annotations
 import argparse
 import os
 import re
+import shlex
 from pathlib import Path
 
 from repro import settings
 from repro.cli import console
-from repro.cli.options import add_cache, add_python, make_machine, make_parser
+from repro.cli.model_options import add_model, add_model_options, make_load_request
+from repro.cli.options import add_cache, make_machine, make_parser
 from repro.errors import ExitCode, ReproError, UsageError
 
 _EXAMPLES = """\
@@ -50,14 +52,12 @@ def _make_parser() -> argparse.ArgumentParser:
     parser = make_parser(
         "serve", "Serve a model over HTTP: MLflow's scoring protocol, in the right environment.", _EXAMPLES
     )
-    parser.add_argument("model", metavar="MODEL", help="the model: a directory with an MLmodel")
+    add_model(parser)
     parser.add_argument("--host", default="127.0.0.1", metavar="ADDRESS", help="where to listen (default: 127.0.0.1)")
     parser.add_argument(
         "-p", "--port", type=int, default=5000, metavar="N", help="0 is one that is free (default: 5000)"
     )
     parser.add_argument("--workers", type=int, default=1, metavar="N", help="processes with the model (default: 1)")
-    parser.add_argument("--restore", action="store_true", help="in the model's own environment (REPRO_RESTORE)")
-    parser.add_argument("--offline", action="store_true", help="restore from the cache alone")
     parser.add_argument(
         "--timeout", type=float, default=60.0, metavar="SECONDS", help="the most that a request may take (default: 60)"
     )
@@ -72,7 +72,7 @@ def _make_parser() -> argparse.ArgumentParser:
         "--allowed-host", action="append", default=[], metavar="NAME",
         help="one more name that clients may call it by, e.g. that of a proxy (repeatable)",
     )  # fmt: skip
-    add_python(parser, "the interpreter that has the model's packages; with --restore the base to restore on")
+    add_model_options(parser)
     add_cache(parser)
     return parser
 
@@ -89,7 +89,7 @@ def run(arguments: list[str]) -> int:
     """Serve until ctrl-C or SIGTERM."""
     given = _make_parser().parse_args(arguments)
     try:
-        from repro.models.serving.serve import ServeRequest, make_server
+        from repro.models.serving.serve import make_server
         from repro.models.serving.server import Reporter, ServeOptions
     except ImportError as error:
         raise ReproError(
@@ -107,17 +107,13 @@ def run(arguments: list[str]) -> int:
         most_waiting=given.max_waiting,
         allowed_hosts=tuple(given.allowed_host),
     )
-    request = ServeRequest(
-        model=Path(given.model),
-        restore=given.restore or settings.wants_restore(settings.own_environment()),
-        python=given.python,
-        offline=given.offline,
-    )
+    machine = make_machine(given)
+    request = make_load_request(given, machine, command=f"repro serve {shlex.quote(given.model)} --restore")
     report = Reporter(
         started=lambda url: _announce(url, as_json=given.json),
         complain=console.note,
         request=console.note if given.verbose else None,
     )
-    make_server(make_machine(given), request, options, report).run()
+    make_server(machine, request, options, report).run()
     console.note("the server ends")
     return ExitCode.DONE

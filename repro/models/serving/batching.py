@@ -17,7 +17,8 @@ from dataclasses import dataclass
 
 from repro.formats.scoring import TIMEOUT_TEXT, Array, Frame, Input, ScoringError, count_rows, find_kind, join_inputs
 from repro.models.serving.metrics import Metrics
-from repro.models.serving.served import Scorer, WorkerLostError
+from repro.models.serving.served import Scorer
+from repro.models.worker_process import WorkerLostError
 
 BUDGET_S = 0.05
 _TRIALS = 4

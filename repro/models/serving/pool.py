@@ -11,7 +11,7 @@ from typing import Protocol
 from repro.errors import ReproError
 from repro.formats.scoring import Input
 from repro.models.serving.metrics import Metrics
-from repro.models.serving.served import WorkerLostError
+from repro.models.worker_process import WorkerLostError
 
 _LONGEST_PAUSE_S = 10.0
 

@@ -45,7 +45,3 @@ class Scorer(Protocol):
         self, inputs: Sequence[Input], params: Mapping[str, object] | None
     ) -> Sequence[object | Exception]:
         """Ask the model once for each input, in one go by one worker. Raises WorkerLostError."""
-
-
-class WorkerLostError(Exception):
-    """The worker that had the calls has ended, or was ended."""

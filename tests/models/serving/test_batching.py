@@ -10,7 +10,7 @@ import pytest
 from repro.formats.scoring import Array, Input, ScoringError, make_array, unpack
 from repro.models.serving.batching import Batcher
 from repro.models.serving.metrics import Metrics
-from repro.models.serving.served import WorkerLostError
+from repro.models.worker_process import WorkerLostError
 
 
 class Model:

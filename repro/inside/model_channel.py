@@ -1,0 +1,237 @@
+"""Send and receive frames over a socket: what a process that holds a model and the one that asks it say to each other.
+
+A frame is `RPM1`, the length of its header (u32, little-endian), the header (JSON, with `buffers`, their lengths), and
+the buffers. Where they are large and Linux has memfd_create(2), they lie in memory that both map instead: the header
+says `memory`, with where each begins, and the descriptor comes with the frame's first byte. That memory cannot shrink
+under who reads it, and who writes into what it has read has pages of its own. Fresh pages are what costs most, so an
+answer that says `free`, because nobody holds what was read, lets the asker write into the same ones again; an answer's
+memory is sealed, for the asker trusts nobody to leave it alone. Python 3.8, standard library.
+"""
+
+import fcntl
+import json
+import mmap
+import os
+import socket
+import struct
+
+MAGIC = b"RPM1"
+MOST_HEADER_BYTES = 512 << 20
+MOST_BUFFER_BYTES = 64 << 30
+_LEAST_MEMORY_BYTES = 1 << 20
+_LEAST_APART_BYTES = 64 << 10
+_ALIGNMENT = 64
+_DESCRIPTOR = struct.calcsize("i")
+_CLOEXEC = getattr(socket, "MSG_CMSG_CLOEXEC", 0)
+_MOST_SPARE_BYTES = 256 << 20
+
+
+def pack_header(header):
+    """Return the beginning of a frame: its header, a dictionary, as JSON and how long that is."""
+    text = json.dumps(header).encode()
+    return MAGIC + struct.pack("<I", len(text)) + text
+
+
+def read_length(head):
+    """Return how long a frame's header is. Raises ValueError for eight bytes that begin no frame."""
+    length = struct.unpack("<I", head[4:])[0]
+    if head[:4] != MAGIC or length > MOST_HEADER_BYTES:
+        raise ValueError("it is no frame")
+    return length
+
+
+def read_header(text):
+    """Return a frame's header, whose `buffers` are lengths that can be. Raises ValueError."""
+    header = json.loads(bytes(text).decode())
+    lengths = header.get("buffers") if isinstance(header, dict) else None
+    if not isinstance(lengths, list) or not all(type(each) is int and each >= 0 for each in lengths):
+        raise ValueError("it does not say how long its buffers are")
+    if sum(lengths) > MOST_BUFFER_BYTES:
+        raise ValueError("it promises %d bytes" % sum(lengths))
+    return header
+
+
+def _lay_out(buffers):
+    """Return where each buffer begins, and how long all are."""
+    places, end = [], 0
+    for each in buffers:
+        places.append(end)
+        end += -(-len(each) // _ALIGNMENT) * _ALIGNMENT
+    return places, end
+
+
+class _Memory:
+    """Memory that is sent: its descriptor and its size, which no seal lets change any more. Raises OSError."""
+
+    def __init__(self, size):
+        self.size = size
+        self.descriptor = os.memfd_create("repro-model", os.MFD_CLOEXEC | os.MFD_ALLOW_SEALING)
+        try:
+            os.truncate(self.descriptor, size)
+            self.seal(fcntl.F_SEAL_SHRINK | fcntl.F_SEAL_GROW)
+        except BaseException:
+            self.close()
+            raise
+
+    def seal(self, seals):
+        """Forbid what the seals name, whoever would do it."""
+        fcntl.fcntl(self.descriptor, fcntl.F_ADD_SEALS, seals)
+
+    def fill(self, buffers, places):
+        """Write each buffer to its place. Raises OSError."""
+        for place, each in zip(places, buffers):
+            left, at = memoryview(each), place
+            while left:
+                count = os.pwrite(self.descriptor, left, at)
+                left, at = left[count:], at + count
+
+    def close(self):
+        """Let go of it."""
+        os.close(self.descriptor)
+
+
+def _map(descriptor, seals, places, lengths):
+    """Return memory that the other side has filled. Raises ValueError where it may not be used."""
+    if fcntl.fcntl(descriptor, fcntl.F_GET_SEALS) & seals != seals:
+        raise ValueError("its memory may change")
+    size = os.fstat(descriptor).st_size
+    fits = len(places) == len(lengths) and all(
+        type(place) is int and 0 <= place <= size - length for place, length in zip(places, lengths)
+    )
+    if not fits:
+        raise ValueError("its memory is smaller than its buffers")
+    return mmap.mmap(descriptor, size, flags=mmap.MAP_PRIVATE, prot=mmap.PROT_READ | mmap.PROT_WRITE)
+
+
+class Channel:
+    """Frames over a connected Unix socket; one side `asks`, the other answers."""
+
+    def __init__(self, connection, asks):
+        self.socket = connection
+        self._asks = asks
+        self._views = []  # of what was received last, and what they are views of
+        self._lent = None
+        self._spare = None
+
+    def _read(self, length):
+        buffer = bytearray(length)  # one that may be written: some models need that of an array
+        view, done = memoryview(buffer), 0
+        while done < length:
+            count = self.socket.recv_into(view[done:])
+            if not count:
+                raise EOFError
+            done += count
+        return buffer
+
+    def _read_head(self):
+        """Return the first eight bytes of a frame, and the descriptors that have come with them."""
+        head, descriptors = b"", []
+        while len(head) < 8:
+            part, beside, _, _ = self.socket.recvmsg(8 - len(head), socket.CMSG_SPACE(_DESCRIPTOR), _CLOEXEC)
+            for level, kind, content in beside:
+                if level == socket.SOL_SOCKET and kind == socket.SCM_RIGHTS:
+                    count = len(content) // _DESCRIPTOR
+                    descriptors.extend(struct.unpack("%di" % count, content[: count * _DESCRIPTOR]))
+            if not part:
+                _close(descriptors)
+                raise EOFError
+            head += part
+        return head, descriptors
+
+    def receive(self):
+        """Return a header and its buffers. Raises EOFError, OSError, and ValueError for what is no frame."""
+        head, descriptors = self._read_head()
+        self._views = []
+        try:
+            header = read_header(self._read(read_length(head)))
+            lengths, places = header["buffers"], header.get("memory")
+            if places is None:
+                return header, [self._read(length) for length in lengths]
+            if len(descriptors) != 1 or not isinstance(places, list):
+                raise ValueError("it has no memory")
+            seals = fcntl.F_SEAL_SHRINK | (fcntl.F_SEAL_WRITE if self._asks else 0)
+            mapped = _map(descriptors[0], seals, places, lengths)
+        finally:
+            _close(descriptors)
+        whole = memoryview(mapped)
+        views = [whole[place : place + length] for place, length in zip(places, lengths)]
+        self._views = [*views, whole, mapped]
+        return header, views
+
+    def release(self):
+        """Give back the memory that was received last, and tell whether there was any and nobody holds it."""
+        views, self._views = self._views, []
+        try:
+            for each in views[:-1]:
+                each.release()
+            for each in views[-1:]:
+                each.close()
+        except BufferError:  # an array lies in it
+            return False
+        return bool(views)
+
+    def send(self, header, buffers=(), memory=True):
+        """Send a frame; `memory` says whether the other side takes a descriptor. Raises OSError."""
+        lengths = [len(each) for each in buffers]
+        if memory and sum(lengths) >= _LEAST_MEMORY_BYTES and self._send_memory(header, buffers, lengths):
+            return
+        beginning = pack_header(dict(header, buffers=lengths))
+        if sum(lengths) < _LEAST_APART_BYTES:
+            self.socket.sendall(b"".join([beginning] + [bytes(each) for each in buffers]))
+            return
+        self.socket.sendall(beginning)
+        for each in buffers:
+            self.socket.sendall(each)
+
+    def _fill_memory(self, buffers, places, size):
+        """Return memory that holds the buffers: that which was given back where they fit. Raises OSError."""
+        spare, self._spare = self._spare, None
+        if spare and not spare.size / 4 <= size <= spare.size:
+            spare.close()
+            spare = None
+        filled = spare or _Memory(size)
+        try:
+            filled.fill(buffers, places)
+            if not self._asks:
+                filled.seal(fcntl.F_SEAL_WRITE)
+        except BaseException:
+            filled.close()
+            raise
+        return filled
+
+    def _send_memory(self, header, buffers, lengths):
+        """Tell whether the frame could be sent with its buffers in memory."""
+        places, size = _lay_out(buffers)
+        try:
+            filled = self._fill_memory(buffers, places, size)
+        except (OSError, AttributeError):  # no room for it, or no Linux
+            return False
+        self.give_back(False)
+        self._lent = filled
+        beginning = pack_header(dict(header, buffers=lengths, memory=places))
+        beside = [(socket.SOL_SOCKET, socket.SCM_RIGHTS, struct.pack("i", filled.descriptor))]
+        self.socket.sendall(beginning[self.socket.sendmsg([beginning], beside) :])
+        return True
+
+    def give_back(self, is_free):
+        """Take back the memory that was sent last, to be written again where it `is_free`."""
+        lent, self._lent = self._lent, None
+        if lent is None:
+            return
+        if is_free and self._spare is None and lent.size <= _MOST_SPARE_BYTES:
+            self._spare = lent
+        else:
+            lent.close()
+
+    def close(self):
+        """Close the socket, and give back all memory."""
+        self.socket.close()
+        self.give_back(False)
+        if self._spare is not None:
+            self._spare.close()
+            self._spare = None
+
+
+def _close(descriptors):
+    for each in descriptors:
+        os.close(each)

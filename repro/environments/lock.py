@@ -198,6 +198,25 @@ def _resolve(machine: Machine, request: LockRequest, wanted: Wanted) -> Locked:
     return Locked(snapshot=snapshot, python=candidate.path, notes=(*wanted.notes, *notes, *odd, *more_notes))
 
 
+def _resolve_what_fits(machine: Machine, request: LockRequest, wanted: Wanted) -> Locked:
+    """Resolve, without the build dependencies where they exclude the others: MLflow installs them first, then over."""
+    try:
+        return _resolve(machine, request, wanted)
+    except ReproError:
+        others = tuple(each for each in wanted.required if not each.for_builds)
+        if len(others) in (0, len(wanted.required)):
+            raise
+        dropped = ", ".join(f"`{each.text}`" for each in wanted.required if each.for_builds)
+        try:
+            locked = _resolve(machine, request, replace(wanted, required=others))
+        except ReproError:
+            pass
+        else:
+            note = f"the build dependencies {dropped} exclude the dependencies, and are left out"
+            return replace(locked, notes=(*locked.notes, note))
+        raise
+
+
 def _name_foreign_indexes(snapshot: Snapshot, indexes: Indexes) -> Snapshot:
     """Return a snapshot whose entries name only indexes that are neither the default nor the user's own first."""
     usual = {clean_url(url).rstrip("/") for url in (find_default_index(), *indexes.urls[:1])}
@@ -256,7 +275,7 @@ def lock_requirements(machine: Machine, request: LockRequest) -> Locked:
         raise UsageError("none of these files has extras or groups", hint="name `pyproject.toml`")
     wanted = read_request(machine, request)
     try:
-        return _resolve(machine, request, wanted)
+        return _resolve_what_fits(machine, request, wanted)
     except ReproError as error:
         details = (hide_variables(line, wanted, machine.environ) for line in error.details)
         error.details = tuple(details)

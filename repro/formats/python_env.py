@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 
 from repro.formats.fields import dump_mapping, load_mapping, read_text
 from repro.formats.loose_requirements import read_lines
@@ -40,15 +41,16 @@ def parse_python_env(text: str, *, where: str) -> Wanted:
     """
     content = load_mapping(text, where=where)
     faults = [f"{where}: unknown key `{key}`; it may have {', '.join(_KEYS)}" for key in content if key not in _KEYS]
-    lists = [
+    build, others = (
         read_requirement_list(content.get(key), text=text, where=where, key=key, faults=faults) for key in _KEYS[1:]
-    ]
+    )
+    build = replace(build, required=tuple(replace(each, for_builds=True) for each in build.required))
     unplaced: list[str] = []
     version = read_text(content, "python", place="", faults=unplaced)
     place = Place(file=where, line=find_line(text, f"python: {version}") or find_line(text, str(version)))
     pythons = read_python_version(version, place=place, faults=faults) if version else ()
     faults += [f"{where}: {fault}" for fault in unplaced]
-    return merge([*lists, Wanted(pythons=pythons, faults=tuple(faults))])
+    return merge([build, others, Wanted(pythons=pythons, faults=tuple(faults))])
 
 
 def format_python_env(*, python: str | None, pins: Sequence[str]) -> str:

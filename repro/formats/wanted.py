@@ -30,12 +30,16 @@ def find_line(text: str, item: str) -> int | None:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Required:
-    """One requirement (PEP 508), `${NAME}` in it not yet replaced; `hashes` are the files allowed, any where empty."""
+    """One requirement (PEP 508), `${NAME}` in it not yet replaced; `hashes` are the files allowed, any where empty.
+
+    One that is `for_builds` gives way where it excludes the others.
+    """
 
     name: str
     text: str
     place: Place
     hashes: tuple[str, ...] = ()
+    for_builds: bool = False
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -12,12 +12,16 @@ import sys
 
 
 class Model:
-    """A model: `predict` as MLflow's python_function has it, and `native`, whose other methods are called by name."""
+    """A model: `predict` as MLflow's python_function has it, and `native`, whose other methods are called by name.
 
-    def __init__(self, native, predict=None, flavor=""):
+    One that is `tabular` knows tables and arrays only, and is given a DataFrame of a dictionary or of several.
+    """
+
+    def __init__(self, native, predict=None, tabular=False):
         self.native = native
-        self.flavor = flavor
+        self.flavor = ""
         self._predict = predict or native.predict
+        self._is_tabular = tabular
         self._takes_params = _takes_params(self._predict)
 
     @property
@@ -28,6 +32,8 @@ class Model:
 
     def predict(self, data, params=None, **options):
         """Ask the model; `params` go to what takes them, `options` are its own."""
+        if self._is_tabular:
+            data = _make_table(data)
         if params is not None and self._takes_params:
             return self._predict(data, params=params, **options)
         return self._predict(data, **options)
@@ -44,6 +50,14 @@ def _takes_params(function):
         return False
 
 
+def _make_table(data):
+    is_many = isinstance(data, list) and data and all(isinstance(each, dict) for each in data)
+    if not is_many and type(data) is not dict:
+        return data
+    pandas = importlib.import_module("pandas")
+    return pandas.DataFrame(data)
+
+
 def _load_sklearn(directory, flavor, function):
     path = os.path.join(directory, flavor["pickled_model"])
     serialization = flavor.get("serialization_format", "pickle")
@@ -54,7 +68,7 @@ def _load_sklearn(directory, flavor, function):
         with open(path, "rb") as file:
             native = loader.load(file)
     named = function.get("predict_fn") or "predict"
-    return Model(native, getattr(native, named, None) or getattr(native, "transform", None))
+    return Model(native, getattr(native, named, None) or getattr(native, "transform", None), tabular=True)
 
 
 def _load_xgboost(directory, flavor, function):
@@ -66,13 +80,13 @@ def _load_xgboost(directory, flavor, function):
     native = getattr(importlib.import_module(module), name)()
     native.load_model(path)
     if isinstance(native, xgboost.Booster):
-        return Model(native, lambda data, **options: native.predict(xgboost.DMatrix(data), **options))
-    return Model(native)
+        return Model(native, lambda data, **options: native.predict(xgboost.DMatrix(data), **options), tabular=True)
+    return Model(native, tabular=True)
 
 
 def _load_lightgbm(directory, flavor, function):
     lightgbm = importlib.import_module("lightgbm")
-    return Model(lightgbm.Booster(model_file=os.path.join(directory, flavor["data"])))
+    return Model(lightgbm.Booster(model_file=os.path.join(directory, flavor["data"])), tabular=True)
 
 
 def _load_function(directory, flavor, function):

@@ -59,7 +59,11 @@ def _find_digest():
 
 
 def _describe_error(error):
-    text = "".join(traceback.format_exception(type(error), error, error.__traceback__))
+    """Return an exception as a value; its traceback begins where the model does."""
+    trace = error.__traceback__
+    while trace and trace.tb_next and os.path.dirname(trace.tb_frame.f_code.co_filename) == _HERE:
+        trace = trace.tb_next
+    text = "".join(traceback.format_exception(type(error), error, trace))
     kind = type(error)
     name = kind.__name__ if kind.__module__ == "builtins" else "%s.%s" % (kind.__module__, kind.__name__)
     return {"type": name, "message": str(error), "traceback": text}

@@ -11,6 +11,7 @@ if TYPE_CHECKING:
     from repro.errors import SnapshotNotRestoredWarning as SnapshotNotRestoredWarning
     from repro.errors import TrackingError as TrackingError
     from repro.face import load_model as load_model
+    from repro.face import predict as predict
     from repro.face import restore as restore
     from repro.face import restore_or_warn as restore_or_warn
     from repro.face import run as run
@@ -69,7 +70,9 @@ __version__ = "0.1.0"
 _HOMES = {
     "repro.environments.lookup": ("Environment",),
     "repro.errors": ("ReproError", "SnapshotNotFoundError", "SnapshotNotRestoredWarning", "TrackingError"),
-    "repro.face": ("load_model", "restore", "restore_or_warn", "run", "serve", "snapshot", "source", "sweep"),
+    "repro.face": (
+        "load_model", "predict", "restore", "restore_or_warn", "run", "serve", "snapshot", "source", "sweep",
+    ),
     "repro.notebook": ("load_ipython_extension",),
     "repro.projects.parameters": ("param",),
     "repro.tracking.active_experiment": ("get_tracking_uri", "set_experiment", "set_tracking_uri"),

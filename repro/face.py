@@ -6,6 +6,7 @@ import os
 import sys
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
 from repro import settings
 from repro.environments.linked import FILE_NAME as LINK_NAME
@@ -16,6 +17,7 @@ from repro.environments.restore import Request, restore_environment
 from repro.environments.satisfy import restore_or_warn as _restore_or_warn
 from repro.environments.snapshot import select_ring, take_for, write_lock
 from repro.errors import UsageError
+from repro.files import write_atomically
 from repro.formats.lockfile import Snapshot
 from repro.projects.request import RunRequest
 from repro.projects.result import RunResult
@@ -384,6 +386,57 @@ def load_model(
         command=f"repro.load_model({os.fspath(uri)!r}, restore=True)",
     )
     return load(machine, request, _note)
+
+
+def predict(
+    model: str | os.PathLike[str],
+    input_path: str | os.PathLike[str] | None = None,
+    output_path: str | os.PathLike[str] | None = None,
+    *,
+    data: object = None,
+    params: Mapping[str, object] | None = None,
+    content_type: str | None = None,
+    restore: bool | None = None,
+    policy: str | None = None,
+    run_id: str | None = None,
+    python: str | None = None,
+    cache: str | os.PathLike[str] | None = None,
+) -> Any:
+    """Return what a model answers to `data`, or to a file (JSON, CSV or Parquet, by its ending or `content_type`).
+
+    With `output_path` a file's answer is written there instead. `model`, `run_id`, `restore` and `policy` are as for
+    `load_model`. Raises UsageError where not exactly one of `input_path` and `data` is given, else as `load_model`.
+    """
+    if (input_path is None) == (data is None):
+        raise UsageError("give either a file, `input_path`, or `data`")
+    if data is not None:
+        if output_path is not None:
+            raise UsageError("`output_path` is for the answer to a file, and `data` was given")
+        with load_model(model, restore=restore, policy=policy, run_id=run_id, python=python, cache=cache) as loaded:
+            return loaded.predict(data, params=dict(params) if params else None)
+    from repro.models.predict import Question, predict_file
+    from repro.models.score_file import find_type, format_answer, read_input
+
+    given, output = os.fspath(input_path or ""), os.fspath(output_path) if output_path else None
+    answer_type = find_type(output)
+    question = Question(
+        content=read_input(given),
+        type=find_type(given, content_type),
+        where=f"`{given}`",
+        answer_type=answer_type,
+        params=params,
+    )
+    machine = _make_machine(cache)
+    command = f"repro.predict({os.fspath(model)!r}, ..., restore=True)"
+    request = _make_load_request(
+        machine, model, restore=restore, policy=policy, run_id=run_id, python=python or settings.own_python(),
+        command=command,
+    )  # fmt: skip
+    answer = predict_file(machine, request, question, _note)
+    if output is None:
+        return answer
+    write_atomically(output, format_answer(answer, answer_type))
+    return None
 
 
 def serve(

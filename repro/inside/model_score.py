@@ -1,8 +1,9 @@
 """Ask a model what a server or `repro predict` has been asked: tables and arrays as they lie in memory, or as JSON.
 
-    score  {calls: [tree, ...], params}     -> {answers: [{array}, {json} or {error}, ...]}
+    score  {calls: [tree, ...], params, form}     -> {answers: [{array}, {json}, {parquet} or {error}, ...]}
 
-Nothing that comes from here has to be unpickled. Python 3.8, standard library, and the model's numpy and pandas.
+With `form` parquet an answer is a Parquet file, which pandas writes. Nothing that comes from here has to be unpickled.
+Python 3.8, standard library, and the model's numpy and pandas.
 """
 
 import base64
@@ -152,11 +153,33 @@ def find_names(model):
     return list(names)
 
 
-class Scorer:
-    """Ask one model; `describe_error` makes a value of an exception."""
+def format_table(value, buffers):
+    """Return the tree of an answer as a Parquet file, with `prediction` for what has no names."""
+    import pandas
 
-    def __init__(self, model, describe_error):
+    if not isinstance(value, pandas.DataFrame):
+        if isinstance(value, pandas.Series) and value.name is not None:
+            value = value.to_frame()
+        else:
+            value = pandas.DataFrame(value)
+        if list(value.columns) == [0]:
+            value.columns = ["prediction"]
+    value.columns = [str(name) for name in value.columns]
+    content = io.BytesIO()
+    value.to_parquet(content, index=False)
+    buffers.append(content.getvalue())
+    return {"parquet": len(buffers) - 1}
+
+
+class Scorer:
+    """Ask one model.
+
+    `conform` makes what a Parquet file holds into what the model takes, `describe_error` a value of an exception.
+    """
+
+    def __init__(self, model, conform, describe_error):
         self._model = model
+        self._conform = conform
         self._describe_error = describe_error
         self._names = find_names(model.native)
 
@@ -165,12 +188,13 @@ class Scorer:
             block = _make_block(tree, buffers)
             if block is not None and block.dtype.kind == "f":
                 return block
-        return make_input(tree, buffers)
+        value = make_input(tree, buffers)
+        return self._conform(value) if tree["kind"] == "parquet" else value
 
-    def _ask(self, tree, buffers, params, sent):
-        before = len(sent)
+    def _ask(self, tree, buffers, request, sent):
+        before, write = len(sent), format_table if request.get("form") == "parquet" else format_answer
         try:
-            return format_answer(self._model.predict(self._make_input(tree, buffers), params=params), sent)
+            return write(self._model.predict(self._make_input(tree, buffers), params=request.get("params")), sent)
         except BaseException as error:  # a model's `sys.exit` is no more than its error
             del sent[before:]
             return {"error": self._describe_error(error)}
@@ -178,5 +202,5 @@ class Scorer:
     def score(self, request, buffers):
         """Ask the model once for each call."""
         sent = []
-        answers = [self._ask(tree, buffers, request.get("params"), sent) for tree in request["calls"]]
+        answers = [self._ask(tree, buffers, request, sent) for tree in request["calls"]]
         return {"answers": answers}, sent

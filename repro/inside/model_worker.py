@@ -122,7 +122,8 @@ class Holder:
     def score(self, request, buffers):
         """Ask the model once for each call."""
         if self._score is None:
-            self._score = _import_beside("model_score").Scorer(self._model, _describe_error)
+            conform = lambda data: enforce.conform(data, self._signature)  # noqa: E731
+            self._score = _import_beside("model_score").Scorer(self._model, conform, _describe_error)
         return self._score.score(request, buffers)
 
     def ping(self, request, buffers):

@@ -14,7 +14,6 @@ from repro.environments.machine import Machine
 from repro.environments.restore import Request, restore_environment
 from repro.environments.satisfy import format_warning, look_here
 from repro.errors import ModelError, SnapshotNotRestoredWarning
-from repro.formats.direct_url import Index
 from repro.formats.lockfile import Distribution, Interpreter, Snapshot
 from repro.models.directory import ModelDirectory
 from repro.snapshots.drift import Drift, compare
@@ -96,9 +95,9 @@ def _read_pins(file: Path, machine: Machine, here: Interpreter) -> Snapshot:
     for each in wanted.required:
         required = Requirement(each.text)
         exact = [one.version for one in required.specifier if one.operator == "==" and not one.version.endswith(".*")]
-        if exact and (required.marker is None or required.marker.evaluate()):
+        if exact and not each.for_builds and (required.marker is None or required.marker.evaluate()):
             name = canonicalize_name(required.name)
-            pins[name] = Distribution(name=name, version=exact[0], source=Index())
+            pins[name] = Distribution(name=name, version=exact[0])
     version = next((wish.version for wish in wanted.pythons if wish.version), here.version)
     is_alike = version.split(".")[:2] == here.version.split(".")[:2]  # MLflow names a patch, and takes any
     python = here if is_alike else replace(here, version=version, abi="")
@@ -123,7 +122,9 @@ def find_drift(machine: Machine, directory: ModelDirectory, python: str | None =
     here = look_here(machine, python) if python else scan_here(_EMPTY)
     pinned = _read_pins(file, machine, _of(here))
     names = {each.name for each in pinned.distributions}
-    alike = tuple(replace(each, source=Index()) for each in here.distributions if each.name in names)
+    alike = tuple(
+        Distribution(name=each.name, version=each.version) for each in here.distributions if each.name in names
+    )
     return file, compare(pinned, replace(here, distributions=alike)).without_added()
 
 

@@ -64,6 +64,8 @@ def read_answer(tree: Mapping[str, Any], buffers: Buffers) -> object | Exception
             "Encountered an unexpected error while evaluating the model. Verify that the input is compatible with the "
             f"model for inference. {error['type']}: {error['message']}"[:4000]
         )
+    if "parquet" in tree:
+        return bytes(buffers[tree["parquet"]])
     if "array" in tree:
         return _read_array(tree["array"], buffers)
     return cast("object", json.loads(buffers[tree["json"]]))

@@ -13,6 +13,7 @@ _RUN = (
     "--offline --timeout --no-snapshot --no-observe --python --cache"
 )
 _PROJECT = f"--entry-point --param --version --no-restore {_RUN}"
+_MODEL = "--restore --policy --run-id --flavor --offline --as-of --python --cache"
 _OPTIONS = {
     "snapshot": "--output --check --prove --deep --strict --refresh --used --allow-missing --engine "
     f"{_INDEXES} "
@@ -29,8 +30,9 @@ _OPTIONS = {
     "exec": f"--param {_RUN} --json --verbose --help",
     "watch": f"--param {_RUN} --json --verbose --help",
     "params": "--json --verbose --help",
-    "serve": "--host --port --workers --restore --offline --timeout --token --token-file --no-batching --max-body "
-    "--max-waiting --allowed-host --python --cache --json --verbose --help",
+    "predict": f"--model --input --output --type --env {_MODEL} --json --verbose --help",
+    "serve": "--host --port --workers --timeout --token --token-file --no-batching --max-body --max-waiting "
+    f"--allowed-host {_MODEL} --json --verbose --help",
     "server": "--store --host --port --token --token-file --allowed-host --json --verbose --help",
     "ui": "--mlflow --store --host --port --workers --no-browser --offline --cache --json --verbose --help",
     "mlflow": f"install list path uninstall --as-of --offline --store {_INDEXES} --python --cache --json --verbose "

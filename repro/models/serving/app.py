@@ -25,9 +25,9 @@ from repro.formats.scoring import (
     parse_content_type,
     read_csv,
 )
+from repro.models.conform import conform_input, conform_params
 from repro.models.serving import metrics as metrics_module
 from repro.models.serving.batching import Batcher
-from repro.models.serving.conform import conform_input, conform_params
 from repro.models.serving.door import Door
 from repro.models.serving.metrics import Metrics
 from repro.models.serving.openapi import describe_api, describe_old_api

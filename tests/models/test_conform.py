@@ -9,7 +9,7 @@ import pytest
 
 from repro.formats.scoring import Array, Frame, ScoringBody, ScoringError, parse_body, read_csv, unpack
 from repro.formats.signature import Signature, parse_signature
-from repro.models.serving.conform import conform_input, conform_params
+from repro.models.conform import conform_input, conform_params
 
 WINE = [{"name": "a", "type": "double"}, {"name": "b", "type": "long"}]
 

@@ -1,0 +1,72 @@
+"""Ask a model about a file: what `repro predict` does, in the model's own environment or in the one that is here."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING
+
+from repro import settings
+from repro.environments.machine import Machine
+from repro.formats.signature import Signature
+from repro.models.conform import conform_input, conform_params
+from repro.models.environment import restore_for
+from repro.models.load import LoadRequest, mind_drift, open_model, plan_worker
+from repro.models.score_file import FileType, parse_input
+from repro.models.scored import encode_input, read_answer
+from repro.models.trust import refuse_code
+from repro.models.worker import Worker, start_worker
+
+if TYPE_CHECKING:
+    from repro.formats.scoring import ScoringBody
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Question:
+    """The content of a file and its type, how messages call it, and what the answer is to be written as."""
+
+    content: bytes
+    type: FileType
+    where: str
+    answer_type: FileType = FileType.JSON
+    params: Mapping[str, object] | None = None
+    variables: Mapping[str, str] | None = None
+
+
+def _start(machine: Machine, request: LoadRequest, say: Callable[[str], None]) -> tuple[Worker, Signature | None]:
+    directory = open_model(request.uri, flavor=request.flavor, run_id=request.run_id).directory
+    refuse_code(directory, request.flavor, environ=machine.environ)
+    python = settings.choose_python(request.wish.python, machine.environ)
+    environment = None
+    if mind_drift(machine, directory, request, python=python):
+        environment = restore_for(machine, directory, request.wish, say)
+    plan = plan_worker(directory, python, flavor=request.flavor, environment=environment, environ=machine.environ)
+    return start_worker(plan), directory.model.signature
+
+
+def _ask(worker: Worker, body: ScoringBody, signature: Signature | None, answer_type: FileType) -> object:
+    input_ = conform_input(body, signature, wants_frame=bool(worker.facts["wants_frame"]))
+    params = conform_params(body.params, signature.params if signature else None)
+    buffers: list[bytes] = []
+    fields = {"calls": [encode_input(input_, buffers)], "params": params, "form": answer_type.value}
+    header, received = worker.ask("score", fields, buffers)
+    answer = read_answer(header["answers"][0], received)
+    if isinstance(answer, Exception):
+        raise answer
+    return answer
+
+
+def predict_file(machine: Machine, request: LoadRequest, question: Question, say: Callable[[str], None]) -> object:
+    """Return the model's answer to a file, as JSON can say it; bytes where it is to be Parquet.
+
+    Raises ModelError, UsageError, TrackingError and what restoring raises.
+    """
+    machine = replace(machine, environ={**machine.environ, **(question.variables or {})})
+    worker, signature = _start(machine, request, say)
+    try:
+        names = tuple(each.name for each in (signature.params if signature else None) or ())
+        body = parse_input(question.content, question.type, where=question.where, known_params=names)
+        params = {**(body.params or {}), **(question.params or {})}
+        return _ask(worker, replace(body, params=params), signature, question.answer_type)
+    finally:
+        worker.close()

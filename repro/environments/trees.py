@@ -209,8 +209,6 @@ class _Destination:
 
         name = os.fspath(path)
         _check_member(name, self._wheel)
-        if "/__pycache__/" in f"/{name}":
-            return RecordEntry(name, None, None)  # bytecode is this machine's own
         place = f"{_ROOMS[scheme]}/{name}"
         size, sha256 = self._write(place, stream, 0o555 if is_executable or scheme == "scripts" else 0o444)
         return RecordEntry(name, Hash("sha256", sha256), size)
@@ -270,14 +268,13 @@ def _unpack(wheel: Path, target: Path, home: Path) -> Tree:
 
     import installer
     from installer.exceptions import InstallerError
-    from installer.sources import WheelFile
 
-    from repro.environments.wheel_zip import WheelZip
+    from repro.environments.wheel_zip import Wheel, WheelZip
 
     destination = _Destination(target, wheel.name)
     try:
         with WheelZip(wheel) as content:
-            source = WheelFile(content)
+            source = Wheel(content)
             record = source.read_dist_info("RECORD")
             name, version = _read_identity(source.read_dist_info("METADATA"))
             installer.install(source, destination, additional_metadata={})  # type: ignore[arg-type]

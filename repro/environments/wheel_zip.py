@@ -9,7 +9,10 @@ import io
 import os
 import zipfile
 import zlib
+from collections.abc import Iterator
 from typing import IO, Any
+
+from installer.sources import WheelContentElement, WheelFile
 
 _LARGE_BYTES = 16 << 20
 _HEADER_BYTES = 30
@@ -42,6 +45,16 @@ class WheelZip(zipfile.ZipFile):
         if len(content) != info.file_size or zlib.crc32(content) != info.CRC:
             raise zipfile.BadZipFile(f"Bad CRC-32 for file {info.filename!r}")
         return content
+
+
+class Wheel(WheelFile):
+    """A wheel without bytecode, which is each machine's own; installer would warn of each such file."""
+
+    def get_contents(self) -> Iterator[WheelContentElement]:
+        """Yield the files that are installed."""
+        for element in super().get_contents():
+            if "__pycache__" not in element[0][0].split("/")[:-1]:
+                yield element
 
 
 def _check_header(head: bytes, info: zipfile.ZipInfo, begin: int) -> None:

@@ -5,6 +5,7 @@ that is wanted or None. A flavor's own files are read with its library alone whe
 its python_function says, whose loader of MLflow's needs MLflow. Python 3.8, standard library and the model's own.
 """
 
+import functools
 import importlib
 import inspect
 import os
@@ -40,7 +41,10 @@ class Model:
 
     def find(self, name):
         """Return an attribute of the model. Raises AttributeError."""
-        return self.predict if name == "predict" else getattr(self.native, name)
+        if name == "predict":
+            return self.predict
+        found = getattr(self.native, name)
+        return _take_tables(found) if self._is_tabular and callable(found) else found
 
 
 def _takes_params(function):
@@ -56,6 +60,14 @@ def _make_table(data):
         return data
     pandas = importlib.import_module("pandas")
     return pandas.DataFrame(data)
+
+
+def _take_tables(method):
+    @functools.wraps(method)
+    def asked(*args, **kwargs):
+        return method(*map(_make_table, args[:1]), *args[1:], **kwargs)
+
+    return asked
 
 
 def _load_sklearn(directory, flavor, function):

@@ -53,7 +53,7 @@ class LocalModel:
     def __getattr__(self, name: str) -> Any:
         if name.startswith("_") or "_model" not in self.__dict__:
             raise AttributeError(name)
-        return getattr(self._model.native, name)
+        return self._model.find(name)
 
     def close(self) -> None:
         """Do nothing: there is no process to end."""

@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from repro.environments.wheel_zip import WheelZip
+from repro.environments.wheel_zip import Wheel, WheelZip
 
 NAMES = st.text(st.characters(blacklist_categories=("Cs", "Cc"), blacklist_characters="/\\:"), min_size=1, max_size=12)
 
@@ -69,3 +69,14 @@ def test_a_member_that_inflates_to_more_than_the_directory_says_is_refused(tmp_p
     path.write_bytes(content.replace(size, (7).to_bytes(4, "little")))
     with WheelZip(path) as file, pytest.raises(zipfile.BadZipFile):
         file.read("bomb")
+
+
+def test_bytecode_in_a_wheel_is_not_installed(tmp_path: Path) -> None:
+    names = ["pack/__init__.py", "pack/__pycache__/x.cpython-310.pyc", "pack-1.0.dist-info/METADATA"]
+    members = {
+        **dict.fromkeys(names, b""),
+        "pack-1.0.dist-info/RECORD": "".join(f"{name},,\n" for name in names).encode(),
+    }
+    write_zip(tmp_path / "pack-1.0-py3-none-any.whl", members)
+    with WheelZip(tmp_path / "pack-1.0-py3-none-any.whl") as file:
+        assert [each[0][0] for each in Wheel(file).get_contents()] == [names[0], names[2], "pack-1.0.dist-info/RECORD"]

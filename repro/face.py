@@ -429,10 +429,10 @@ def predict(
     machine = _make_machine(cache)
     command = f"repro.predict({os.fspath(model)!r}, ..., restore=True)"
     request = _make_load_request(
-        machine, model, restore=restore, policy=policy, run_id=run_id, python=python or settings.own_python(),
+        machine, model, restore=restore, policy=policy, run_id=run_id, python=python,
         command=command,
     )  # fmt: skip
-    answer = predict_file(machine, request, question, _note)
+    answer = predict_file(machine, request, question, _note, here=settings.own_python())
     if output is None:
         return answer
     write_atomically(output, format_answer(answer, answer_type))

@@ -33,10 +33,12 @@ class Question:
     variables: Mapping[str, str] | None = None
 
 
-def _start(machine: Machine, request: LoadRequest, say: Callable[[str], None]) -> tuple[Worker, Signature | None]:
+def _start(
+    machine: Machine, request: LoadRequest, here: str | None, say: Callable[[str], None]
+) -> tuple[Worker, Signature | None]:
     directory = open_model(request.uri, flavor=request.flavor, run_id=request.run_id).directory
     refuse_code(directory, request.flavor, environ=machine.environ)
-    python = settings.choose_python(request.wish.python, machine.environ)
+    python = request.wish.python or here or settings.choose_python(None, machine.environ)
     environment = None
     if mind_drift(machine, directory, request, python=python):
         environment = restore_for(machine, directory, request.wish, say)
@@ -56,13 +58,15 @@ def _ask(worker: Worker, body: ScoringBody, signature: Signature | None, answer_
     return answer
 
 
-def predict_file(machine: Machine, request: LoadRequest, question: Question, say: Callable[[str], None]) -> object:
+def predict_file(
+    machine: Machine, request: LoadRequest, question: Question, say: Callable[[str], None], *, here: str | None = None
+) -> object:
     """Return the model's answer to a file, as JSON can say it; bytes where it is to be Parquet.
 
-    Raises ModelError, UsageError, TrackingError and what restoring raises.
+    One that is not restored is asked in the environment of `here`, else in the active one. Raises ModelError, UsageError, TrackingError and what restoring raises.
     """
     machine = replace(machine, environ={**machine.environ, **(question.variables or {})})
-    worker, signature = _start(machine, request, say)
+    worker, signature = _start(machine, request, here, say)
     try:
         names = tuple(each.name for each in (signature.params if signature else None) or ())
         body = parse_input(question.content, question.type, where=question.where, known_params=names)

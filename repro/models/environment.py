@@ -9,6 +9,7 @@ from dataclasses import dataclass, replace
 from datetime import datetime, timedelta, timezone
 from pathlib import Path
 
+from repro import settings
 from repro.environments.lookup import Environment
 from repro.environments.machine import Machine
 from repro.environments.restore import Request, restore_environment
@@ -68,18 +69,20 @@ def restore_for(
 
     Raises ModelError for a model that names none, and what locking and restoring raise.
     """
+    python = settings.locate_python(wish.python, machine.environ) if wish.python else None
+
+    def restore(path: Path) -> Environment:
+        return restore_environment(machine, Request(lock=path, python=python, offline=wish.offline))
+
     if lock := directory.lock:
-        return restore_environment(machine, Request(lock=lock, python=wish.python, offline=wish.offline))
+        return restore(lock)
     file = directory.loose_file
     if file is None:
         raise _refuse_nameless(directory)
     from repro.environments.lock import LockRequest
     from repro.environments.loose_restore import restore_loose
 
-    def restore(path: Path) -> Environment:
-        return restore_environment(machine, Request(lock=path, python=wish.python, offline=wish.offline))
-
-    asked = LockRequest(files=(file,), python=wish.python, before=_find_day(directory, wish), of_period=True)
+    asked = LockRequest(files=(file,), python=python, before=_find_day(directory, wish), of_period=True)
     return restore_loose(machine, asked, restore, say).environment
 
 

@@ -38,7 +38,7 @@ def _start(
 ) -> tuple[Worker, Signature | None]:
     directory = open_model(request.uri, flavor=request.flavor, run_id=request.run_id).directory
     refuse_code(directory, request.flavor, environ=machine.environ)
-    python = request.wish.python or here or settings.choose_python(None, machine.environ)
+    python = settings.choose_python(request.wish.python or here, machine.environ)
     environment = None
     if mind_drift(machine, directory, request, python=python):
         environment = restore_for(machine, directory, request.wish, say)
@@ -63,7 +63,8 @@ def predict_file(
 ) -> object:
     """Return the model's answer to a file, as JSON can say it; bytes where it is to be Parquet.
 
-    One that is not restored is asked in the environment of `here`, else in the active one. Raises ModelError, UsageError, TrackingError and what restoring raises.
+    One that is not restored is asked in the environment of `here`, else in the active one. Raises ModelError,
+    UsageError, TrackingError and what restoring raises.
     """
     machine = replace(machine, environ={**machine.environ, **(question.variables or {})})
     worker, signature = _start(machine, request, here, say)

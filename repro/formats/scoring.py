@@ -11,7 +11,7 @@ import io
 import math
 from array import array
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import chain
 from typing import Any, cast
 
@@ -55,11 +55,15 @@ class ScoringError(ModelError):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Array:
-    """An array in C order: `dtype` is numpy's text of it; the values are bytes, and of OBJECT and TEXT a flat list."""
+    """An array in C order: `dtype` is numpy's text of it; the values are bytes, and of OBJECT and TEXT a flat list.
+
+    One with `names` is a table whose columns have one type.
+    """
 
     dtype: str
     shape: tuple[int, ...]
     values: bytes | list[object]
+    names: tuple[str, ...] | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -358,7 +362,7 @@ def count_rows(value: Input) -> int:
 def find_kind(value: Input) -> object:
     """Return what inputs share that can be joined into one, a value for a dict's key; None for one that cannot."""
     if isinstance(value, Array):
-        return (value.dtype, value.shape[1:]) if value.shape and isinstance(value.values, bytes) else None
+        return (value.dtype, value.shape[1:], value.names) if value.shape and isinstance(value.values, bytes) else None
     if not isinstance(value, Frame) or value.index is not None:
         return None
     parts: list[object] = []
@@ -373,7 +377,7 @@ def find_kind(value: Input) -> object:
 def _join_arrays(arrays: Sequence[Array]) -> Array:
     first = arrays[0]
     shape = (sum(each.shape[0] for each in arrays), *first.shape[1:])
-    return Array(dtype=first.dtype, shape=shape, values=b"".join(cast("bytes", each.values) for each in arrays))
+    return replace(first, shape=shape, values=b"".join(cast("bytes", each.values) for each in arrays))
 
 
 def _join_frames(frames: Sequence[Frame]) -> Frame:

@@ -181,6 +181,13 @@ def _is_as_said(column, field):
     return dtype is not None and str(column.dtype) == dtype
 
 
+def _is_all_as_said(frame, names, fields):
+    """Tell whether a table is what the signature says, without looking at columns one by one."""
+    if list(frame.columns) != names:
+        return False
+    return all(_DTYPES.get(field["type"]) == dtype.name for field, dtype in zip(fields, frame.dtypes.tolist()))
+
+
 def _conform_table(data, fields, pandas):
     names = [field["name"] for field in fields]
     sparse = _find("scipy.sparse") if type(data).__module__.startswith("scipy.") else None
@@ -190,6 +197,8 @@ def _conform_table(data, fields, pandas):
         return data
     is_typed = isinstance(data, (pandas.DataFrame, pandas.Series)) or hasattr(data, "dtype")
     frame = _make_frame(data, names, pandas)
+    if _is_all_as_said(frame, names, fields):
+        return frame
     missing = [field["name"] for field in fields if field["name"] not in frame.columns and _is_required(field)]
     if missing:
         raise SchemaError("the input has no column %s; it has %s" % (_list(missing), _list(list(frame.columns))))

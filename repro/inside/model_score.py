@@ -78,9 +78,27 @@ def _make_frame(tree, buffers):
     return pandas.DataFrame(content, columns=names, index=index)
 
 
+def _make_named(tree, buffers):
+    """Return a DataFrame of rows whose columns have one type; a dictionary of columns where there is no pandas."""
+    pandas = _import("pandas")
+    if pandas is None:
+        rows = _make_array(tree, buffers)
+        return {name: list(column) for name, column in zip(tree["names"], zip(*rows))}
+    return pandas.DataFrame(_lay_by_column(tree, buffers), columns=tree["names"], copy=False)
+
+
+def _lay_by_column(tree, buffers):
+    """Return an array whose columns lie in one piece each, as in a DataFrame: sums of its rows are the same bits."""
+    import numpy
+
+    return numpy.asfortranarray(_make_array(tree, buffers))
+
+
 def make_input(tree, buffers):
     """Return what the model is given."""
     kind = tree["kind"]
+    if "names" in tree:
+        return _make_named(tree, buffers)
     if kind == "array":
         return _make_array(tree, buffers)
     if kind == "frame":
@@ -188,6 +206,8 @@ class Scorer:
             block = _make_block(tree, buffers)
             if block is not None and block.dtype.kind == "f":
                 return block
+        if self._names and tree.get("names") == self._names and tree["dtype"][1] == "f":
+            return _lay_by_column(tree, buffers)
         value = make_input(tree, buffers)
         return self._conform(value) if tree["kind"] == "parquet" else value
 

@@ -36,6 +36,13 @@ from repro.formats.scoring import (
 from repro.formats.signature import Column, Parameter, Schema, Signature, Tensor
 
 _DTYPES = {"double": "<f8", "float": "<f4", "long": "<i8", "integer": "<i4", "boolean": "|b1"}
+_PLAIN_KINDS: Mapping[str, set[type]] = {
+    "<f8": {int, float},
+    "<f4": {int, float},
+    "<i8": {int},
+    "<i4": {int},
+    "|b1": {bool},
+}
 _RANKS = {"|b1": 0, "<i4": 1, "<i8": 2, "<f4": 3, "<f8": 4}
 _EPOCH = datetime(1970, 1, 1)
 _TEXT_TYPES = ("string", "binary", "datetime")
@@ -235,7 +242,32 @@ def _name_by_position(table: RawTable, columns: Sequence[Column]) -> Frame:
     return Frame(columns=tuple(typed), rows=table.rows, index=table.index)
 
 
+def _pack_rows(body: ScoringBody, columns: Sequence[Column]) -> Array | None:
+    """Return rows of numbers that are just what the signature says, in one go; None for a body that takes more care."""
+    content = body.content
+    types = {column.type for column in columns}
+    dtype = _DTYPES.get(types.pop()) if len(types) == 1 else None
+    if dtype is None or body.format != "dataframe_split" or not isinstance(content, dict) or len(content) != 2:
+        return None
+    names = [column.name for column in columns]
+    rows = content.get("data")
+    if content.get("columns") != names or not isinstance(rows, list) or not rows:
+        return None
+    if not all(type(row) is list and len(row) == len(names) for row in rows):
+        return None
+    flat = [*chain.from_iterable(rows)]
+    if not set(map(type, flat)) <= _PLAIN_KINDS[dtype]:
+        return None
+    try:
+        values = pack(flat, dtype)
+    except OverflowError:
+        return None
+    return Array(dtype=dtype, shape=(len(rows), len(names)), values=values, names=tuple(map(str, names)))
+
+
 def _conform_columns(body: ScoringBody, columns: Sequence[Column]) -> Input:
+    if (rows := _pack_rows(body, columns)) is not None:
+        return rows
     table = read_table(body) or find_columns(body)
     has_names = any(column.name is not None for column in columns)
     if table is None:
@@ -288,7 +320,11 @@ def conform_input(body: ScoringBody, signature: Signature | None, *, wants_frame
         value = _conform_columns(body, [each for each in schema if isinstance(each, Column)])
     if isinstance(value, Array) and value.shape and count_rows(value) == 0:
         raise ScoringError("the input has no rows")
-    return unwrap_frame(value) if isinstance(value, Frame) and not wants_frame else value
+    if wants_frame:
+        return value
+    if isinstance(value, Array) and value.names:
+        return replace(value, names=None)
+    return unwrap_frame(value) if isinstance(value, Frame) else value
 
 
 _CHECKS: Mapping[str, Callable[[object], bool]] = {

@@ -34,7 +34,8 @@ def _encode_column(column: FrameColumn, buffers: list[bytes]) -> dict[str, objec
 def encode_input(value: Input, buffers: list[bytes]) -> dict[str, object]:
     """Return an input as a worker reads it; what belongs beside it is added to `buffers`."""
     if isinstance(value, Array):
-        return {"kind": "array", "shape": value.shape, **_encode_values(value.values, value.dtype, buffers)}
+        named = {} if value.names is None else {"names": value.names}
+        return {"kind": "array", "shape": value.shape, **named, **_encode_values(value.values, value.dtype, buffers)}
     if isinstance(value, Frame):
         columns = [_encode_column(column, buffers) for column in value.columns]
         index = {} if value.index is None else {"index": value.index}

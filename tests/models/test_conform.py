@@ -123,3 +123,25 @@ def test_parameters_have_defaults_and_types_and_unknown_ones_are_left_out() -> N
     for wrong in ({"k": "x"}, {"w": 0.5}, {"w": ["x"]}):
         with pytest.raises(ScoringError, match="the parameter `"):
             conform_params(wrong, known)
+
+
+@pytest.mark.parametrize("type_", ["double", "float", "long", "integer", "boolean"])
+@pytest.mark.parametrize("rows", [[[1, 2]], [[0.5, -1.0], [3, 4e300]], [[True, False]], [[None, 1.0]], [[1 << 70, 0]]])
+def test_rows_packed_in_one_go_are_those_packed_column_by_column(type_: str, rows: list[list[object]]) -> None:
+    columns = [{"name": name, "type": type_} for name in "ab"]
+    split = {"columns": ["a", "b"], "data": rows}
+
+    def read(content: object) -> object:
+        try:
+            value = conform_input(parse_body(content), sign(columns), wants_frame=True)
+        except ScoringError as error:
+            return error.message
+        if isinstance(value, Array):
+            assert value.names == ("a", "b")
+            flat = unpack(value.values, value.dtype)
+            return value.dtype, [repr(flat[at::2]) for at in range(2)]
+        assert isinstance(value, Frame)
+        return value.columns[0].dtype, [repr(unpack(each.values, each.dtype)) for each in value.columns]
+
+    slowly = {"dataframe_split": {"columns": ["b", "a"], "data": [row[::-1] for row in rows]}}
+    assert read({"dataframe_split": split}) == read(slowly)

@@ -36,13 +36,10 @@ from repro.formats.scoring import (
 from repro.formats.signature import Column, Parameter, Schema, Signature, Tensor
 
 _DTYPES = {"double": "<f8", "float": "<f4", "long": "<i8", "integer": "<i4", "boolean": "|b1"}
+_INTS, _NUMBERS = {int}, {int, float}
 _PLAIN_KINDS: Mapping[str, set[type]] = {
-    "<f8": {int, float},
-    "<f4": {int, float},
-    "<i8": {int},
-    "<i4": {int},
-    "|b1": {bool},
-}
+    "<f8": _NUMBERS, "<f4": _NUMBERS, "<i8": _INTS, "<i4": _INTS, "|b1": {bool},
+}  # fmt: skip
 _RANKS = {"|b1": 0, "<i4": 1, "<i8": 2, "<f4": 3, "<f8": 4}
 _EPOCH = datetime(1970, 1, 1)
 _TEXT_TYPES = ("string", "binary", "datetime")

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 from conftest import LocalIndex
-from tiny import make_model
+from tiny_models import make_model
 
 import repro
 from repro.errors import ModelError, RestoreError, SnapshotNotRestoredWarning, UsageError

@@ -13,7 +13,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from tiny import is_alive, make_model, make_plan, wait_until
+from tiny_models import is_alive, make_model, make_plan, wait_until
 
 from repro.environments.lookup import Environment
 from repro.errors import ModelError
@@ -144,7 +144,7 @@ CALLER = """
 import sys
 sys.path[:0] = {paths!r}
 from pathlib import Path
-from tiny import make_plan
+from tiny_models import make_plan
 from repro.models.worker import start_worker
 worker = start_worker(make_plan(Path({directory!r})))
 {more}

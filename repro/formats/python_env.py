@@ -6,7 +6,6 @@ import re
 from collections.abc import Mapping, Sequence
 
 from repro.formats.fields import dump_mapping, load_mapping, read_text
-from repro.formats.loose_requirements import read_lines
 from repro.formats.wanted import Place, PythonWish, Wanted, find_line, merge
 
 FILE_NAME = "python_env.yaml"
@@ -27,6 +26,8 @@ def read_python_version(text: str, *, place: Place, faults: list[str]) -> tuple[
 
 def read_requirement_list(value: object, *, text: str, where: str, key: str, faults: list[str]) -> Wanted:
     """Return what a YAML list of requirement lines asks for."""
+    from repro.formats.loose_requirements import read_lines  # needs packaging, which who writes a file may not have
+
     if not isinstance(value, list | None) or not all(isinstance(each, str) for each in value or ()):
         faults.append(f"{where}: `{key}` is not a list of requirements")
         return Wanted()

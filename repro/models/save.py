@@ -13,6 +13,7 @@ It is written beside its place and moved there last.
 
 from __future__ import annotations
 
+import copy
 import importlib.util
 import json
 import os
@@ -24,7 +25,7 @@ from datetime import datetime, timezone
 from pathlib import Path
 from typing import Any
 
-from repro.errors import ModelError, ProjectError
+from repro.errors import ModelError, ProjectError, ReproError
 from repro.files import new_nonce, remove_tree, replace_directory, write_atomically
 from repro.formats.conda_env import FILE_NAME as CONDA_ENV
 from repro.formats.conda_env import format_conda_env
@@ -38,7 +39,7 @@ from repro.models import code_files
 from repro.models.digests import compute_digests
 from repro.models.example import FILE_NAME as EXAMPLE
 from repro.models.example import SERVING_FILE_NAME, EncodedExample, encode_example, split_example
-from repro.models.flavors import Saved, choose_flavor
+from repro.models.flavors import Saved, choose_flavor, name_class
 from repro.models.infer import infer_signature
 from repro.models.needs import Needs, find_needs, find_unshipped
 
@@ -93,7 +94,7 @@ def _load_again(directory: Path, loader: Path) -> Any:
 
 def _answer(model: Any, example: object) -> object:
     """Return what a model answers to its input example, None where it cannot, which is said."""
-    value, params = split_example(example)
+    value, params = split_example(copy.deepcopy(example))  # a model may change what it is asked
     try:
         return model.predict(value, params=dict(params)) if params else model.predict(value)
     except Exception as error:  # any library's
@@ -171,12 +172,24 @@ def _say_what_is_missing(saved: Saved, code_paths: Sequence[str | os.PathLike[st
         )
 
 
+def _save_data(model: object, directory: Path, wish: Wish) -> tuple[str, Saved]:
+    """Write the model's own files and return its flavor's name, and what that says of them."""
+    name, flavor = choose_flavor(model, wish.flavor)
+    try:
+        return name, flavor.save(model, directory, split_example(wish.input_example)[0])
+    except ReproError:
+        raise
+    except Exception as error:  # any library's
+        raise ModelError(
+            f"the flavor `{name}` cannot save a `{name_class(model)}` ({type(error).__name__}: {error})"
+        ) from error
+
+
 def write_model(
     model: object, directory: Path, wish: Wish, *, run_id: str | None, artifact_path: str | None
 ) -> MLModel:
     """Write a model into an empty directory and return its description. Raises ModelError and UsageError."""
-    name, flavor = choose_flavor(model, wish.flavor)
-    saved = flavor.save(model, directory, split_example(wish.input_example)[0])
+    name, saved = _save_data(model, directory, wish)
     _write(directory, FLAVOR, json.dumps({"flavor": name, **saved.keys}, sort_keys=True, indent=2) + "\n")
     loader_module = code_files.copy_loader(saved.loader, directory, name)
     code_files.copy_code(wish.code_paths, directory)
@@ -257,7 +270,10 @@ def save_model(
     try:
         temporary.mkdir(parents=True)
         write_model(model, temporary, wish, run_id=None, artifact_path=None)
-        replace_directory(temporary, place)
+        if overwrite:
+            replace_directory(temporary, place)
+        else:
+            temporary.rename(place)  # fails where another has come meanwhile
     except OSError as error:
         raise ModelError(f"the model cannot be saved in `{place}` ({error.strerror or error})") from error
     finally:

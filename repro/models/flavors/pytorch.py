@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import io
+import logging
 import warnings
 from collections.abc import Callable
+from contextlib import redirect_stderr, redirect_stdout
 from pathlib import Path
 from typing import Any, cast
 
@@ -71,13 +74,18 @@ def _pickle(module: Any, path: Path) -> None:
 
 
 def _try(write: Callable[..., None], path: Path, *args: object) -> bool:
+    """Write in one way and say whether that could be done; what torch says of it goes nowhere."""
+    before = logging.root.manager.disable
+    logging.disable(logging.CRITICAL)
     try:
-        with warnings.catch_warnings():
+        with warnings.catch_warnings(), redirect_stdout(io.StringIO()), redirect_stderr(io.StringIO()):
             warnings.simplefilter("ignore")
             write(*args[:1], path, *args[1:])
     except Exception:  # torch raises anything for what it cannot trace
         path.unlink(missing_ok=True)
         return False
+    finally:
+        logging.disable(before)
     return True
 
 

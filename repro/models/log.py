@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import tempfile
+import warnings
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -101,9 +102,12 @@ def log_model(
     )
     place = _check_artifact_path(artifact_path)
     with tempfile.TemporaryDirectory(prefix="repro-model-") as directory:
-        described = write_model(model, Path(directory), wish, run_id=run.run_id, artifact_path=place)
+        written = write_model(model, Path(directory), wish, run_id=run.run_id, artifact_path=place)
         run.client.log_artifacts(run.run_id, directory, place)
+    described = written.model
     _keep_history(run, described)
+    for note in written.notes:
+        warnings.warn(note, UserWarning, stacklevel=2)
     return ModelInfo(
         uri=f"runs:/{run.run_id}/{place}",
         run_id=run.run_id,

@@ -60,8 +60,12 @@ class Wish:
     metadata: Mapping[str, object] | None = None
 
 
-def _warn(text: str) -> None:
-    warnings.warn(text, UserWarning, stacklevel=2)
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Written:
+    """A model that was written: its description, and what its maker should be warned of."""
+
+    model: MLModel
+    notes: tuple[str, ...]
 
 
 def _read_signature(given: object) -> Signature | None:
@@ -92,23 +96,23 @@ def _load_again(directory: Path, loader: Path) -> Any:
         ) from error
 
 
-def _answer(model: Any, example: object) -> object:
-    """Return what a model answers to its input example, None where it cannot, which is said."""
+def _answer(model: Any, example: object, notes: list[str]) -> object:
+    """Return what a model answers to its input example, None where it cannot, which is noted."""
     value, params = split_example(copy.deepcopy(example))  # a model may change what it is asked
     try:
         return model.predict(value, params=dict(params)) if params else model.predict(value)
     except Exception as error:  # any library's
-        _warn(f"the model cannot predict its own input example ({type(error).__name__}: {error})")
+        notes.append(f"the model cannot predict its own input example ({type(error).__name__}: {error})")
         return None
 
 
-def _infer(example: object, answer: object) -> Signature | None:
-    """Return the signature that an example and its answer show; what has none is left out, and that is said."""
+def _infer(example: object, answer: object, notes: list[str]) -> Signature | None:
+    """Return the signature that an example and its answer show; an input that has none is noted."""
     value, params = split_example(example)
     try:
         signature = infer_signature(value, params=params)
     except ModelError as error:
-        _warn(f"the model is saved without a signature: {error.message}")
+        notes.append(f"the model is saved without a signature: {error.message}")
         return None
     try:
         return replace(signature, outputs=infer_signature(None, answer).outputs)
@@ -116,25 +120,25 @@ def _infer(example: object, answer: object) -> Signature | None:
         return signature
 
 
-def _sign(directory: Path, saved: Saved, wish: Wish) -> Signature | None:
+def _sign(directory: Path, saved: Saved, wish: Wish, notes: list[str]) -> Signature | None:
     given = None if wish.signature in (None, False) else _read_signature(wish.signature)
     if wish.input_example is None:
         return given
-    answer = _answer(_load_again(directory, saved.loader), wish.input_example)
-    return given if given or wish.signature is False else _infer(wish.input_example, answer)
+    answer = _answer(_load_again(directory, saved.loader), wish.input_example, notes)
+    return given if given or wish.signature is False else _infer(wish.input_example, answer, notes)
 
 
 def _write(directory: Path, name: str, text: str) -> None:
     (directory / name).write_text(text, encoding="utf-8")
 
 
-def _write_example(directory: Path, example: object) -> EncodedExample | None:
+def _write_example(directory: Path, example: object, notes: list[str]) -> EncodedExample | None:
     if example is None:
         return None
     try:
         encoded = encode_example(example)
     except ModelError as error:
-        _warn(f"the model is saved without its input example: {error.message}")
+        notes.append(f"the model is saved without its input example: {error.message}")
         return None
     _write(directory, EXAMPLE, encoded.text + "\n")
     _write(directory, SERVING_FILE_NAME, encoded.serving_text + "\n")
@@ -164,12 +168,12 @@ def _make_flavors(name: str, saved: Saved, *, loader_module: str, python: str | 
     return {name: {**saved.keys, "code": code_files.DIRECTORY}, PYTHON_FUNCTION: function}
 
 
-def _say_what_is_missing(saved: Saved, code_paths: Sequence[str | os.PathLike[str]]) -> None:
-    for module, path in find_unshipped(saved.modules, code_paths):
-        _warn(
-            f"the model needs the module `{module}`, which is not installed: "
-            f"it is found elsewhere with `code_paths=[{path!r}]` alone"
-        )
+def _note_what_is_missing(saved: Saved, code_paths: Sequence[str | os.PathLike[str]]) -> list[str]:
+    return [
+        f"the model needs the module `{module}`, which is not installed: "
+        f"it is found elsewhere with `code_paths=[{path!r}]` alone"
+        for module, path in find_unshipped(saved.modules, code_paths)
+    ]
 
 
 def _save_data(model: object, directory: Path, wish: Wish) -> tuple[str, Saved]:
@@ -187,17 +191,18 @@ def _save_data(model: object, directory: Path, wish: Wish) -> tuple[str, Saved]:
 
 def write_model(
     model: object, directory: Path, wish: Wish, *, run_id: str | None, artifact_path: str | None
-) -> MLModel:
-    """Write a model into an empty directory and return its description. Raises ModelError and UsageError."""
+) -> Written:
+    """Write a model into an empty directory. Raises ModelError and UsageError."""
+    notes: list[str] = []
     name, saved = _save_data(model, directory, wish)
     _write(directory, FLAVOR, json.dumps({"flavor": name, **saved.keys}, sort_keys=True, indent=2) + "\n")
     loader_module = code_files.copy_loader(saved.loader, directory, name)
     code_files.copy_code(wish.code_paths, directory)
-    signature = _sign(directory, saved, wish)
-    example = _write_example(directory, wish.input_example)
+    signature = _sign(directory, saved, wish, notes)
+    example = _write_example(directory, wish.input_example, notes)
     needs = find_needs(modules=saved.needs, dependencies=wish.dependencies, whole=wish.snapshot)
     _write_environment(directory, needs, whole=wish.snapshot)
-    _say_what_is_missing(saved, wish.code_paths)
+    notes += _note_what_is_missing(saved, wish.code_paths)
     digests = compute_digests(directory)
     described = MLModel(
         flavors=_make_flavors(name, saved, loader_module=loader_module, python=needs.python),
@@ -219,7 +224,7 @@ def write_model(
         write_atomically(directory / FILE_NAME, format_mlmodel(described))
     except ProjectError as error:
         raise ModelError(f"the model cannot be described: {error.message}", hint=error.hint) from error
-    return described
+    return Written(model=described, notes=tuple(notes))
 
 
 def _check_place(path: Path, *, overwrite: bool) -> None:
@@ -269,7 +274,7 @@ def save_model(
     temporary = place.with_name(f".{new_nonce()}.tmp")
     try:
         temporary.mkdir(parents=True)
-        write_model(model, temporary, wish, run_id=None, artifact_path=None)
+        written = write_model(model, temporary, wish, run_id=None, artifact_path=None)
         if overwrite:
             replace_directory(temporary, place)
         else:
@@ -278,4 +283,6 @@ def save_model(
         raise ModelError(f"the model cannot be saved in `{place}` ({error.strerror or error})") from error
     finally:
         remove_tree(temporary)
+    for note in written.notes:
+        warnings.warn(note, UserWarning, stacklevel=2)
     return Path(path)

@@ -84,7 +84,7 @@ def test_what_is_neither_file_nor_directory_is_refused(model: Path, tmp_path: Pa
 
 
 def test_a_path_that_is_not_there_is_refused(model: Path) -> None:
-    with pytest.raises(ModelError, match="`absent.py`, of `code_paths`, is not there"):
+    with pytest.raises(ModelError, match=r"`absent\.py`, of `code_paths`, is not there"):
         copy_code(["absent.py"], model)
 
 

@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from repro.models.crate import crate as crate
     from repro.models.crate import is_crate as is_crate
     from repro.models.infer import infer_signature as infer_signature
+    from repro.models.log import ModelInfo as ModelInfo
     from repro.models.log import log_model as log_model
     from repro.models.save import save_model as save_model
     from repro.notebook import load_ipython_extension as load_ipython_extension
@@ -78,7 +79,7 @@ _HOMES = {
     "repro.face": ("restore", "restore_or_warn", "run", "snapshot", "source", "sweep"),
     "repro.models.crate": ("crate", "is_crate"),
     "repro.models.infer": ("infer_signature",),
-    "repro.models.log": ("log_model",),
+    "repro.models.log": ("ModelInfo", "log_model"),
     "repro.models.save": ("save_model",),
     "repro.notebook": ("load_ipython_extension",),
     "repro.projects.parameters": ("param",),

@@ -22,7 +22,7 @@ def _walk_code(code: CodeType) -> Iterator[CodeType]:
     """Yield a function's code and that of the functions, classes and comprehensions in it."""
     yield code
     for constant in code.co_consts:
-        if isinstance(constant, CodeType):
+        if isinstance(constant, CodeType) and constant.co_name != "__annotate__":  # Python 3.14 asks it on request
             yield from _walk_code(constant)
 
 

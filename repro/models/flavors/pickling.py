@@ -10,6 +10,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from types import ModuleType
+from typing import BinaryIO
 
 from repro.errors import ModelError
 from repro.models.flavors import name_class
@@ -42,12 +43,12 @@ def require_cloudpickle(why: str) -> ModuleType:
     return module
 
 
-def list_modules(pickled: bytes) -> frozenset[str]:
+def list_modules(pickled: bytes | BinaryIO) -> frozenset[str]:
     """Return the modules that a pickle names, and so imports when it is read."""
     return frozenset(name for name in _iterate_modules(pickled) if name)
 
 
-def _iterate_modules(pickled: bytes) -> Iterator[str]:
+def _iterate_modules(pickled: bytes | BinaryIO) -> Iterator[str]:
     import pickletools
 
     texts: list[str] = []
@@ -74,8 +75,9 @@ def dump(model: object, path: Path) -> Pickled:
     if module is None and type(model).__module__ == "__main__":
         require_cloudpickle(f"`{type(model).__qualname__}` is defined in the script: to save it")
     try:
-        pickled = (module or pickle).dumps(model, protocol=pickle.DEFAULT_PROTOCOL)
+        with open(path, "wb") as file:
+            (module or pickle).dump(model, file, protocol=pickle.DEFAULT_PROTOCOL)
     except Exception as error:  # a reducer may raise anything
         raise ModelError(f"a `{name_class(model)}` cannot be pickled: {error}") from error
-    path.write_bytes(pickled)
-    return Pickled(serialization="cloudpickle" if module else "pickle", modules=list_modules(pickled))
+    with open(path, "rb") as file:
+        return Pickled(serialization="cloudpickle" if module else "pickle", modules=list_modules(file))

@@ -50,9 +50,9 @@ def _export(module: Any, path: Path, example: object) -> None:
     torch.export.load(path)
 
 
-def _name_pickler(path: Path, name: str) -> None:
-    """Say what reads a file, where MLflow looks for it."""
-    path.with_name("pickle_module_info.txt").write_text(name)
+def _name_pickler(path: Path) -> None:
+    """Say where MLflow looks for it what reads a file: what cloudpickle has written, pickle reads."""
+    path.with_name("pickle_module_info.txt").write_text("pickle")
 
 
 def _script(module: Any, path: Path) -> None:
@@ -61,7 +61,7 @@ def _script(module: Any, path: Path) -> None:
 
     scripted = module if isinstance(module, torch.jit.ScriptModule) else torch.jit.script(module)
     torch.jit.save(scripted, path)
-    _name_pickler(path, "pickle")
+    _name_pickler(path)
 
 
 def _pickle(module: Any, path: Path) -> None:
@@ -70,7 +70,7 @@ def _pickle(module: Any, path: Path) -> None:
 
     cloudpickle = require_cloudpickle("a module that is neither exported nor scripted")
     torch.save(module, path, pickle_module=cloudpickle)
-    _name_pickler(path, cloudpickle.__name__)
+    _name_pickler(path)
 
 
 def _try(write: Callable[..., None], path: Path, *args: object) -> bool:

@@ -10,7 +10,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from repro.errors import TrackingError
+from repro.errors import ModelError, TrackingError
 from repro.formats.mlmodel import MLModel
 from repro.formats.signature import Signature
 from repro.models.save import Wish, write_model
@@ -101,9 +101,12 @@ def log_model(
         metadata=metadata,
     )
     place = _check_artifact_path(artifact_path)
-    with tempfile.TemporaryDirectory(prefix="repro-model-") as directory:
-        written = write_model(model, Path(directory), wish, run_id=run.run_id, artifact_path=place)
-        run.client.log_artifacts(run.run_id, directory, place)
+    try:
+        with tempfile.TemporaryDirectory(prefix="repro-model-") as directory:
+            written = write_model(model, Path(directory), wish, run_id=run.run_id, artifact_path=place)
+            run.client.log_artifacts(run.run_id, directory, place)
+    except OSError as error:
+        raise ModelError(f"the model cannot be logged ({error.strerror or error})") from error
     described = written.model
     _keep_history(run, described)
     for note in written.notes:

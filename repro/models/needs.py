@@ -87,9 +87,17 @@ def _take_whole() -> Snapshot | None:
     return _take_as_command_does(tuple((path, os.stat(path).st_mtime_ns) for path in find_site_directories()))
 
 
+def _find_file(module: str) -> str | None:
+    """Return the file of an imported module, None for one that has none; no lazy one is asked, which would import."""
+    try:
+        path = vars(sys.modules.get(module)).get("__file__")
+    except TypeError:  # what a library has put there in a module's place
+        return None
+    return os.path.abspath(path) if isinstance(path, str) else None
+
+
 def _list_imported() -> frozenset[str]:
-    files = (getattr(module, "__file__", None) for module in list(sys.modules.values()))
-    return frozenset(os.path.abspath(path) for path in files if isinstance(path, str))
+    return frozenset(path for path in map(_find_file, list(sys.modules)) if path)
 
 
 def _find_origins(modules: Sequence[str]) -> frozenset[str]:
@@ -146,12 +154,6 @@ def _choose_snapshot(here: Taken) -> Snapshot:
 
 def _lies_in_standard_library(path: str) -> bool:
     return path.startswith((os.path.dirname(os.__file__) + os.sep, sys.base_prefix + os.sep))
-
-
-def _find_file(module: str) -> str | None:
-    """Return the file of an imported module, None for one that has none."""
-    path = getattr(sys.modules.get(module), "__file__", None)
-    return os.path.abspath(path) if isinstance(path, str) else None
 
 
 def _is_shipped(module: str, code_paths: Sequence[str | os.PathLike[str]]) -> bool:

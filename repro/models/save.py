@@ -180,7 +180,9 @@ def _save_data(model: object, directory: Path, wish: Wish) -> tuple[str, Saved]:
     """Write the model's own files and return its flavor's name, and what that says of them."""
     name, flavor = choose_flavor(model, wish.flavor)
     try:
-        return name, flavor.save(model, directory, split_example(wish.input_example)[0])
+        saved = flavor.save(model, directory, split_example(wish.input_example)[0])
+        _write(directory, FLAVOR, json.dumps({"flavor": name, **saved.keys}, sort_keys=True, indent=2) + "\n")
+        return name, saved
     except ReproError:
         raise
     except Exception as error:  # any library's
@@ -195,7 +197,6 @@ def write_model(
     """Write a model into an empty directory. Raises ModelError and UsageError."""
     notes: list[str] = []
     name, saved = _save_data(model, directory, wish)
-    _write(directory, FLAVOR, json.dumps({"flavor": name, **saved.keys}, sort_keys=True, indent=2) + "\n")
     loader_module = code_files.copy_loader(saved.loader, directory, name)
     code_files.copy_code(wish.code_paths, directory)
     signature = _sign(directory, saved, wish, notes)

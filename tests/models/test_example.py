@@ -9,9 +9,13 @@ from pathlib import Path
 
 import pytest
 from conftest import REPOSITORY, TestEnvironment
+from hypothesis import given
+from hypothesis import strategies as st
 
 from repro.errors import ModelError
+from repro.formats.signature import format_schema, parse_schema
 from repro.models.example import encode_example
+from repro.models.infer import infer_schema
 
 CASES: dict[str, tuple[object, str, object, object]] = {
     "rows": (
@@ -92,3 +96,24 @@ def test_frames_and_arrays_are_written_as_mlflow_writes_them(mlflow: TestEnviron
     )
     assert done.returncode == 0, done.stderr
     assert done.stdout == ""
+
+
+TREES = st.recursive(
+    st.none() | st.booleans() | st.integers(-(1 << 53), 1 << 53) | st.floats(allow_infinity=False) | st.text(),
+    lambda inner: st.lists(inner, max_size=4) | st.dictionaries(st.text(max_size=4), inner, max_size=4),
+    max_leaves=12,
+)
+
+
+@given(TREES)
+def test_whatever_json_can_hold_is_an_example_and_has_a_signature_or_a_reason(value: object) -> None:
+    encoded = encode_example(value)
+    assert isinstance(json.loads(encoded.serving_text), dict)
+    if encoded.entry.type == "dataframe":
+        table = json.loads(encoded.text)
+        assert all(len(row) == len(table.get("columns", row)) for row in table["data"])
+    try:
+        schema = infer_schema(value)
+    except ModelError:
+        return
+    assert parse_schema(format_schema(schema), where="here") == schema

@@ -149,6 +149,19 @@ def test_a_flavor_that_there_is_not_is_named_with_those_there_are() -> None:
     assert "sklearn, python_object" in str(caught.value.hint)
 
 
+def test_a_flavor_that_cannot_be_imported_is_named_and_may_be_passed_over(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    info = tmp_path / "site" / "broken-1.dist-info"
+    info.mkdir(parents=True)
+    (info / "METADATA").write_text("Metadata-Version: 2.1\nName: broken\nVersion: 1\n")
+    (info / "entry_points.txt").write_text("[repro.flavors]\nbroken = no_such_module_at_all\n")
+    monkeypatch.syspath_prepend(tmp_path / "site")
+    with pytest.raises(repro.ModelError, match=r"the flavor `broken` \(no_such_module_at_all\) cannot be imported"):
+        repro.save_model(Doubler())
+    assert (save(flavor="python_object") / "MLmodel").is_file()
+
+
 def test_a_flavor_that_does_not_fit_the_model_says_so() -> None:
     with pytest.raises(repro.ModelError, match=r"the flavor `xgboost` cannot save a `test_save\.Doubler`"):
         repro.save_model(Doubler(), flavor="xgboost")

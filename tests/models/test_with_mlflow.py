@@ -77,6 +77,8 @@ single = numbers.astype("float32")
 logistic = LogisticRegression().fit(single, classes)
 graph = to_onnx(logistic, single, options={"zipmap": False}, target_opset=18)
 save("onnx", graph, logistic.predict(single))
+import mlflow
+save("signed", line, line.predict(frame), signature=mlflow.models.infer_signature(frame, line.predict(frame)))
 """
 SAVE_END = """
 repro.set_experiment("models")

@@ -82,7 +82,10 @@ def _iterate_added() -> Iterator[tuple[str, Flavor]]:
         try:
             yield entry.name, entry.load()
         except Exception as error:
-            raise ModelError(f"the flavor `{entry.name}` ({entry.value}) cannot be imported: {error}") from error
+            raise ModelError(
+                f"the flavor `{entry.name}` ({entry.value}) cannot be imported: {error}",
+                hint="name the model's own flavor with `flavor=`, or uninstall what brings that one",
+            ) from error
 
 
 def _iterate_flavors() -> Iterator[tuple[str, Flavor]]:
@@ -95,6 +98,8 @@ def _iterate_flavors() -> Iterator[tuple[str, Flavor]]:
 
 def choose_flavor(model: object, wanted: str | None) -> tuple[str, Flavor]:
     """Return the name and the flavor that a model is saved as. Raises ModelError where there is none."""
+    if wanted in _MODULES:
+        return wanted, _load_builtin(wanted)
     names = []
     for name, flavor in _iterate_flavors():
         names.append(name)

@@ -54,7 +54,7 @@ def parse_python_env(text: str, *, where: str) -> Wanted:
 
 def format_python_env(*, python: str | None, pins: Sequence[str]) -> str:
     """Return the python_env.yaml for exact pins, as MLflow writes and reads it."""
-    build = [pin for pin in pins if re.match(r"(pip|setuptools|wheel)[=@ ]", pin)]
+    build = [pin for pin in pins if re.match(r"(pip|setuptools|wheel)([=@ ]|$)", pin)]
     content: Mapping[str, object] = {
         "python": python,
         "build_dependencies": build,

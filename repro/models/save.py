@@ -150,7 +150,8 @@ def _write_environment(directory: Path, needs: Needs, *, whole: bool) -> None:
     urls = [f"--extra-index-url {url}" for url in needs.snapshot.index_urls]
     left_out = [f"# no index has it: {pin}" for pin in needs.left_out]
     _write(directory, REQUIREMENTS, "".join(f"{line}\n" for line in (*left_out, *urls, *needs.pins)))
-    python_pins = [*needs.tools, f"-r {REQUIREMENTS}"]
+    tools = needs.tools or ("pip",)  # MLflow installs with the environment's own
+    python_pins = [*tools, f"-r {REQUIREMENTS}"]
     _write(directory, PYTHON_ENV, format_python_env(python=needs.python, pins=python_pins))
     conda_pins = list(dict.fromkeys((*needs.tools, *urls, *needs.pins)))
     _write(directory, CONDA_ENV, format_conda_env(python=needs.python, pins=conda_pins))

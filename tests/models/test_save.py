@@ -292,6 +292,10 @@ def test_a_distribution_brings_a_flavor_and_its_loader_goes_along(boxes: TestEnv
         "beta==2.0",
         "boxes==1.0",
     ]
+    assert read(saved / "python_env.yaml").startswith(
+        "build_dependencies:\n- pip\ndependencies:\n- -r requirements.txt\n"
+    )
+    assert "  - boxes==1.0\n" in read(saved / "conda.yaml")
     assert not any("hunter2" in read(path) for path in saved.rglob("*") if path.is_file())
 
 

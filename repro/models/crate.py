@@ -70,9 +70,13 @@ def _check_names(function: FunctionType, known: Mapping[str, object], *, role: s
         )
 
 
-def _is_own(value: object) -> bool:
-    """Tell whether a datum is a function of the script, which goes along by value."""
-    return isinstance(value, FunctionType) and value.__module__ == "__main__"
+def _find_own(data: Mapping[str, object]) -> dict[str, FunctionType]:
+    """Return those data that are functions of the script, which go along by value."""
+    return {
+        name: value
+        for name, value in data.items()
+        if isinstance(value, FunctionType) and value.__module__ == "__main__"
+    }
 
 
 def _rebind(function: FunctionType, namespace: dict[str, object]) -> FunctionType:
@@ -101,9 +105,8 @@ class Crate:
         self.data = dict(data)
         namespace: dict[str, object] = {"__builtins__": builtins, "__name__": "crate"}
         namespace |= {function.__name__: None, **data}
-        for name, value in data.items():
-            if _is_own(value):
-                namespace[name] = _rebind(value, namespace)  # type: ignore[arg-type]
+        for name, value in _find_own(data).items():
+            namespace[name] = _rebind(value, namespace)
         self._bare = _rebind(function, {**dict.fromkeys(function.__code__.co_freevars), "__builtins__": builtins})
         self._function = _rebind(function, namespace)
         if function.__name__ not in data:  # it may call itself
@@ -144,7 +147,7 @@ class Crate:
 def crate(function: object, /, **data: object) -> Crate:
     """Return a function and just the data it needs, by the names that it knows them by.
 
-    Raises UsageError for what is no function, and for one that takes other names from outside.
+    Raises UsageError for what is no function, for one that takes other names from outside, and for data of no use.
     """
     if not isinstance(function, FunctionType):
         raise UsageError(
@@ -154,9 +157,12 @@ def crate(function: object, /, **data: object) -> Crate:
     role = "the lambda" if function.__name__ == "<lambda>" else f"the function `{function.__name__}`"
     known = {function.__name__: function, **data}
     _check_names(function, known, role=role)
-    for name, value in data.items():
-        if _is_own(value):
-            _check_names(value, known, role=f"the function `{name}` of the crate")  # type: ignore[arg-type]
+    own = _find_own(data)
+    for name, value in own.items():
+        _check_names(value, known, role=f"the function `{name}` of the crate")
+    used = {name for each in (function, *own.values()) for name in _find_outer_names(each)}
+    if unused := [f"`{name}`" for name in data if name not in used]:
+        raise UsageError(f"{role} does not use what it was given: {', '.join(unused)}")
     return Crate(function, data)
 
 

@@ -152,10 +152,6 @@ def _choose_snapshot(here: Taken) -> Snapshot:
     return mark_used(snapshot, frozenset())
 
 
-def _lies_in_standard_library(path: str) -> bool:
-    return path.startswith((os.path.dirname(os.__file__) + os.sep, sys.base_prefix + os.sep))
-
-
 def _is_shipped(module: str, code_paths: Sequence[str | os.PathLike[str]]) -> bool:
     names = (os.path.basename(os.path.abspath(path)) for path in code_paths)
     return module.partition(".")[0] in {name.partition(".")[0] for name in names}
@@ -164,12 +160,13 @@ def _is_shipped(module: str, code_paths: Sequence[str | os.PathLike[str]]) -> bo
 def find_unshipped(modules: Iterable[str], code_paths: Sequence[str | os.PathLike[str]]) -> tuple[tuple[str, str], ...]:
     """Return those of a model's modules that are of no distribution, and their files: nobody else has them."""
     founds = take_now().found
+    installed = tuple(f"{place}{os.sep}" for place in (os.path.dirname(os.__file__), *find_roots(founds)))
     unshipped = {}
     for module in sorted({name.partition(".")[0] for name in modules} - {"__main__", _OWN}):
         path = _find_file(module)
-        if path is None or _is_shipped(module, code_paths) or _find_used(founds, frozenset({path})):
+        if path is None or path.startswith(installed) or _is_shipped(module, code_paths):
             continue
-        if not _lies_in_standard_library(path):
+        if not _find_used(founds, frozenset({path})):  # a working copy's files lie elsewhere
             is_package = os.path.basename(path).startswith("__init__.")
             unshipped[module] = os.path.relpath(os.path.dirname(path) if is_package else path)
     return tuple(unshipped.items())

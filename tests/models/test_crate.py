@@ -63,6 +63,11 @@ def test_names_of_an_inner_function_and_of_a_class_inside_count() -> None:
     assert "`FACTOR`, `refuse`" in refuse(outer).message
 
 
+def test_data_of_no_use_are_refused_by_name() -> None:
+    error = refuse(lambda x: x * FACTOR, FACTOR=3, factor=2, model=None)
+    assert error.message == "the lambda does not use what it was given: `factor`, `model`"
+
+
 @pytest.mark.parametrize("thing", [5, print, int, partial(print, 1), "text", None])
 def test_what_is_no_function_is_refused(thing: object) -> None:
     error = refuse(thing)

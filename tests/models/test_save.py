@@ -8,6 +8,7 @@ from __future__ import annotations
 import json
 import os
 import subprocess
+import threading
 from pathlib import Path
 
 import pytest
@@ -212,6 +213,29 @@ def test_a_directory_takes_the_place_of_another_whole(tmp_path: Path) -> None:
     assert not (tmp_path / "new").exists()
 
 
+def test_a_directory_that_is_replaced_is_there_at_every_moment(tmp_path: Path) -> None:
+    target = tmp_path / "old"
+    target.mkdir()
+    (target / "file").write_text("")
+    gone, done = [], threading.Event()
+
+    def watch() -> None:
+        while not done.is_set():
+            if not target.is_dir():
+                gone.append(1)
+
+    watcher = threading.Thread(target=watch)
+    watcher.start()
+    for number in range(200):
+        (tmp_path / "new").mkdir()
+        (tmp_path / "new" / "file").write_text(str(number))
+        replace_directory(tmp_path / "new", target)
+    done.set()
+    watcher.join()
+    assert not gone
+    assert (target / "file").read_text() == "199"
+
+
 MODEL = """
 class Model:
     def predict(self, data, params=None):
@@ -292,9 +316,7 @@ def test_a_distribution_brings_a_flavor_and_its_loader_goes_along(boxes: TestEnv
         "beta==2.0",
         "boxes==1.0",
     ]
-    assert read(saved / "python_env.yaml").startswith(
-        "build_dependencies:\n- pip\ndependencies:\n- -r requirements.txt\n"
-    )
+    assert "build_dependencies:\n- pip\ndependencies:\n- -r requirements.txt\n" in read(saved / "python_env.yaml")
     assert "  - boxes==1.0\n" in read(saved / "conda.yaml")
     assert not any("hunter2" in read(path) for path in saved.rglob("*") if path.is_file())
 

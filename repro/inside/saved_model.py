@@ -14,6 +14,7 @@ class _Model:
     """A model with MLflow's `predict(data, params)`; what it cannot do itself, the native one does."""
 
     def __init__(self, native, predict):
+        self.input = None
         self._native = native
         self._predict = predict
         self._takes_params = _takes_params(predict)
@@ -23,7 +24,12 @@ class _Model:
         return self._native
 
     def predict(self, data, params=None):
-        """Ask the model; `params` go to what takes them."""
+        """Ask the model; `params` go to what takes them.
+
+        A table that MLflow has made of a list or a series becomes that again.
+        """
+        if self.input and _is_frame(data) and data.shape[1] == 1:
+            data = data.iloc[:, 0] if self.input == "series" else data.iloc[:, 0].tolist()
         if not params:
             return self._predict(data)
         return self._predict(data, params=params) if self._takes_params else self._predict(data, **params)
@@ -191,4 +197,6 @@ def _load_pyfunc(directory):
     """Return the model in a directory, with `predict` and `get_raw_model`."""
     with open(os.path.join(directory, "flavor.json"), encoding="utf-8") as file:
         flavor = json.load(file)
-    return _LOADERS[flavor["flavor"]](directory, flavor)
+    model = _LOADERS[flavor["flavor"]](directory, flavor)
+    model.input = flavor.get("input")
+    return model

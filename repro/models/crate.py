@@ -54,7 +54,8 @@ def _find_value(function: FunctionType, name: str) -> object:
 def _explain(function: FunctionType, name: str) -> str:
     value = _find_value(function, name)
     if isinstance(value, ModuleType):
-        return f"`{name}` is a module: import it inside, `import {value.__name__}`"
+        alias = "" if value.__name__ == name else f" as {name}"
+        return f"`{name}` is a module: import it inside, `import {value.__name__}{alias}`, or give it, `{name}={name}`"
     if value is None and name not in function.__globals__:
         return f"`{name}` is not defined"
     return f"`{name}` is a {type(value).__name__} outside of it: give it, `{name}={name}`"

@@ -190,6 +190,15 @@ def find_matrix(value: object) -> tuple[str, tuple[int, ...]] | None:
     return ("int64" if all(type(cell) is int for cell in cells) else "float64"), (-1, len(value[0]))
 
 
+def name_plain_input(value: object) -> str | None:
+    """Return `list` or `series` for what MLflow would make a table of one column without a name of; else None."""
+    if is_kind(value, "pandas", "Series"):
+        return "series"
+    if isinstance(value, list) and find_matrix(value) is None and list_columns(value) is None:
+        return "list"
+    return None
+
+
 def infer_schema(value: object, *, where: str = "the data") -> Schema:
     """Return the columns or tensors of a value. Raises ModelError for what no schema has a word for."""
     value = as_array(value)

@@ -40,7 +40,7 @@ from repro.models.digests import compute_digests
 from repro.models.example import FILE_NAME as EXAMPLE
 from repro.models.example import SERVING_FILE_NAME, EncodedExample, encode_example, split_example
 from repro.models.flavors import Saved, choose_flavor, name_class
-from repro.models.infer import infer_signature
+from repro.models.infer import infer_signature, name_plain_input
 from repro.models.needs import Needs, find_needs, find_unshipped
 
 REQUIREMENTS = "requirements.txt"
@@ -80,15 +80,20 @@ def _read_signature(given: object) -> Signature | None:
     )
 
 
-def _load_again(directory: Path, loader: Path) -> Any:
-    """Return the model as its loader reads it. Raises ModelError for one that it cannot read."""
-    spec = importlib.util.spec_from_file_location("repro_saved_model", loader)
-    assert spec is not None
-    assert spec.loader is not None
+def _import_file(path: Path) -> Any:
+    """Return a file as a module that nobody else gets."""
+    spec = importlib.util.spec_from_file_location("repro_saved_model", path)
+    if spec is None or spec.loader is None:
+        raise ImportError(f"`{path}` is no Python file")
     module = importlib.util.module_from_spec(spec)
     spec.loader.exec_module(module)
+    return module
+
+
+def _load_again(directory: Path, loader: Path) -> Any:
+    """Return the model as its loader reads it. Raises ModelError for one that it cannot read."""
     try:
-        return module._load_pyfunc(str(directory))
+        return _import_file(loader)._load_pyfunc(str(directory))
     except Exception as error:  # any library's
         raise ModelError(
             f"what was saved cannot be loaded again ({type(error).__name__}: {error})",
@@ -181,7 +186,10 @@ def _save_data(model: object, directory: Path, wish: Wish) -> tuple[str, Saved]:
     """Write the model's own files and return its flavor's name, and what that says of them."""
     name, flavor = choose_flavor(model, wish.flavor)
     try:
-        saved = flavor.save(model, directory, split_example(wish.input_example)[0])
+        example = split_example(wish.input_example)[0]
+        saved = flavor.save(model, directory, example)
+        if kind := name_plain_input(example):
+            saved = replace(saved, keys={**saved.keys, "input": kind})
         _write(directory, FLAVOR, json.dumps({"flavor": name, **saved.keys}, sort_keys=True, indent=2) + "\n")
         return name, saved
     except ReproError:

@@ -34,7 +34,9 @@ def test_a_module_is_to_be_imported_inside() -> None:
 
     error = refuse(load)
     assert error.message == "the function `load` takes from outside what it was not given: `parser`"
-    assert error.details == ("`parser` is a module: import it inside, `import json`",)
+    assert error.details == (
+        "`parser` is a module: import it inside, `import json as parser`, or give it, `parser=parser`",
+    )
 
 
 def test_what_a_closure_holds_and_what_is_not_there_are_refused_together() -> None:

@@ -25,6 +25,7 @@ import sys; sys.path.insert(0, sys.argv[1])
 import pickle, warnings
 import numpy as np, pandas as pd
 from sklearn.ensemble import RandomForestClassifier
+from sklearn.feature_extraction.text import TfidfVectorizer
 from sklearn.linear_model import LinearRegression
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import FunctionTransformer, StandardScaler
@@ -58,6 +59,10 @@ save("object", Times(), frame["a"] * 2, (frame.head(3), {"by": 2}))
 save("array", LinearRegression().fit(numbers, numbers[:, 0]), [], numbers[:2])
 wanted["array"] = LinearRegression().fit(numbers, numbers[:, 0]).predict(numbers)
 save("numbered", LinearRegression().fit(numbers, numbers[:, 0]), wanted["array"], pd.DataFrame(numbers[:2]))
+words = ["red wine", "white wine"] * 10
+text = make_pipeline(TfidfVectorizer(), LinearRegression()).fit(words, range(20))
+save("words", text, text.predict(words), words[:2])
+save("series", text, text.predict(words), pd.Series(words[:2], name="word"))
 save("bare", line, line.predict(frame), input_example=None, snapshot=False)
 """
 BOOSTERS = """
@@ -104,7 +109,9 @@ with open("wanted.pkl", "rb") as file:
     frame, numbers, wanted = pickle.load(file)
 for name, expected in wanted.items():
     model = mlflow.pyfunc.load_model(name)
-    data = {"array": numbers, "numbered": pd.DataFrame(numbers)}.get(name, frame)
+    words = ["red wine", "white wine"] * 10
+    data = {"array": numbers, "numbered": pd.DataFrame(numbers), "words": words,
+            "series": pd.DataFrame({"word": words})}.get(name, frame)
     answer = model.predict(data)
     answer = answer["label"] if name == "onnx" else answer
     # MLflow lays a frame out anew, and a sum of other order may differ in its last bit.

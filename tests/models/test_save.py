@@ -304,7 +304,7 @@ def test_a_distribution_brings_a_flavor_and_its_loader_goes_along(boxes: TestEnv
     assert (done.returncode, done.stderr) == (0, "")
     saved = Path("saved")
     model = parse_mlmodel(read(saved / "MLmodel"))
-    assert model.flavors["box"] == {"text": "in a box", "code": "code"}
+    assert model.flavors["box"] == {"text": "in a box", "code": "code", "input": "list"}
     loader_module = model.flavors["python_function"]["loader_module"]
     assert read(saved / "code" / f"{loader_module}.py") == LOADER
     assert model.signature == Signature(inputs=(Column(type="string"),), outputs=(Column(type="string"),))

@@ -8,11 +8,12 @@ from __future__ import annotations
 import json
 import os
 import subprocess
+import sysconfig
 import threading
 from pathlib import Path
 
 import pytest
-from conftest import LocalIndex, TestEnvironment
+from conftest import REPOSITORY, LocalIndex, TestEnvironment
 from lending import lend
 
 import repro
@@ -334,6 +335,16 @@ def test_saving_needs_nothing_but_repro_and_yaml(environment: TestEnvironment, c
     ]
     assert read(saved / "code" / "model.py") == MODEL
     assert not any(b"hunter2" in path.read_bytes() for path in saved.rglob("*") if path.is_file())
+
+
+def test_where_all_of_repro_is_there_the_lock_is_that_of_a_snapshot(environment: TestEnvironment, cache: Path) -> None:
+    Path("model.py").write_text(MODEL)
+    more = f"import sys\nsys.path += {[str(REPOSITORY), sysconfig.get_path('purelib')]!r}\nfrom model import Model\n"
+    done = run(environment, more + SCRIPT + "repro.snapshot('lock')\n", MLFLOW_SNAPSHOT_CACHE=str(cache), PYTHONPATH="")
+    assert done.stderr == ""
+    assert read(Path("saved", "requirements-lock.txt")) == read(Path("lock"))
+    lock = parse_snapshot(read(Path("lock")), where="lock")
+    assert [(each.name, bool(each.hashes)) for each in lock.distributions] == [("alpha", True), ("beta", True)]
 
 
 def test_without_cloudpickle_a_class_of_the_script_is_refused_with_what_mends_it(

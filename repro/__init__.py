@@ -6,6 +6,7 @@ Every name is imported when it is first used, so that `import repro` costs a tra
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from repro.environments.lookup import Environment as Environment
+    from repro.errors import ModelError as ModelError
     from repro.errors import ReproError as ReproError
     from repro.errors import SnapshotNotFoundError as SnapshotNotFoundError
     from repro.errors import SnapshotNotRestoredWarning as SnapshotNotRestoredWarning
@@ -19,6 +20,12 @@ if TYPE_CHECKING:
     from repro.face import snapshot as snapshot
     from repro.face import source as source
     from repro.face import sweep as sweep
+    from repro.models.crate import crate as crate
+    from repro.models.crate import is_crate as is_crate
+    from repro.models.infer import infer_signature as infer_signature
+    from repro.models.log import ModelInfo as ModelInfo
+    from repro.models.log import log_model as log_model
+    from repro.models.save import save_model as save_model
     from repro.notebook import load_ipython_extension as load_ipython_extension
     from repro.projects.parameters import param as param
     from repro.tracking.active_experiment import get_tracking_uri as get_tracking_uri
@@ -69,10 +76,16 @@ __version__ = "0.1.0"
 
 _HOMES = {
     "repro.environments.lookup": ("Environment",),
-    "repro.errors": ("ReproError", "SnapshotNotFoundError", "SnapshotNotRestoredWarning", "TrackingError"),
+    "repro.errors": (
+        "ModelError", "ReproError", "SnapshotNotFoundError", "SnapshotNotRestoredWarning", "TrackingError",
+    ),
     "repro.face": (
         "load_model", "predict", "restore", "restore_or_warn", "run", "serve", "snapshot", "source", "sweep",
     ),
+    "repro.models.crate": ("crate", "is_crate"),
+    "repro.models.infer": ("infer_signature",),
+    "repro.models.log": ("ModelInfo", "log_model"),
+    "repro.models.save": ("save_model",),
     "repro.notebook": ("load_ipython_extension",),
     "repro.projects.parameters": ("param",),
     "repro.tracking.active_experiment": ("get_tracking_uri", "set_experiment", "set_tracking_uri"),

@@ -99,6 +99,35 @@ def write_atomically(
         raise
 
 
+def _exchange(one: str, other: str) -> bool:
+    """Let two paths change places in one step (Linux' renameat2), and say whether that could be done."""
+    import ctypes
+
+    here, exchange = -100, 2  # AT_FDCWD and RENAME_EXCHANGE of <linux/fs.h>
+    try:
+        rename = ctypes.CDLL(None, use_errno=True).renameat2
+    except (OSError, AttributeError):
+        return False
+    return int(rename(here, os.fsencode(one), here, os.fsencode(other), exchange)) == 0
+
+
+def replace_directory(source: str | os.PathLike[str], target: str | os.PathLike[str]) -> None:
+    """Move a directory to where another may be, whose content goes away; both lie in one directory.
+
+    In one step where the system can do that, else the place is empty for a moment. Raises OSError.
+    """
+    new, old = os.fspath(source), os.fspath(target)
+    if not os.path.isdir(old) or not os.listdir(old):
+        os.replace(new, old)
+        return
+    if not _exchange(new, old):
+        aside = f"{new}.old"
+        os.rename(old, aside)
+        os.rename(new, old)
+        new = aside
+    remove_tree(new)
+
+
 def unlink(path: str) -> None:
     """Remove a file where that is possible; one that is gone is fine."""
     try:

@@ -405,8 +405,11 @@ def cli(cache: Path) -> Cli:
     return Cli(cache)
 
 
-def make_once(name: str, *requirements: str, python: str = sys.executable) -> TestEnvironment:
-    """Make an environment from the real index, with dependencies, for all tests of this and later sessions."""
+def make_once(name: str, *requirements: str, python: str = sys.executable, with_pip: bool = False) -> TestEnvironment:
+    """Make an environment from the real index, with dependencies, for all tests of this and later sessions.
+
+    It is made `with_pip` where pip's own configuration may have files at hand that are too large to download.
+    """
     import filelock
 
     path = TEST_HOME / name
@@ -416,8 +419,11 @@ def make_once(name: str, *requirements: str, python: str = sys.executable) -> Te
             return _reopen(path)
         shutil.rmtree(path, ignore_errors=True)
         made = TestEnvironment(path, python=python)
+        if with_pip:
+            made.install("pip")
+        installer = [made.python, "-m", "pip", "install"] if with_pip else [get_uv(), "pip", "install"]
         subprocess.run(
-            [get_uv(), "pip", "install", "--quiet", "--python", made.python, *requirements],
+            [*installer, "--quiet", "--python", made.python, *requirements],
             check=True, env={**os.environ, "UV_CACHE_DIR": str(TEST_HOME / "uv-cache")},
         )  # fmt: skip
         (path / "complete").touch()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import re
 import shlex
 import subprocess
@@ -11,6 +12,7 @@ from pathlib import Path
 import pytest
 from conftest import REPOSITORY, Cli, TestEnvironment
 from layout import make_run, write_experiment, write_run
+from lending import lend
 
 from repro.formats.run_meta import RunStatus
 from repro.tracking.entities import Dataset, RunQuery
@@ -71,3 +73,21 @@ def test_the_script_of_the_tracking_page_runs(tmp_path: Path) -> None:
     done = subprocess.run([sys.executable, "script.py"], cwd=tmp_path, capture_output=True, text=True, check=True)
     run_id, alpha = done.stdout.split()
     assert (len(run_id), alpha) == (32, "0.5")
+
+
+@pytest.mark.index
+def test_the_script_of_the_models_page_runs(science: TestEnvironment, tmp_path: Path) -> None:
+    (code,) = re.findall(
+        r"^## Saving\n\n```python\n(.*?)^```", (REPOSITORY / "docs" / "models.md").read_text(), re.M | re.S
+    )
+    (tmp_path / "script.py").write_text(code)
+    environ = {**os.environ, **lend(science), "MLFLOW_SNAPSHOT_CACHE": str(tmp_path / "cache")}
+    done = subprocess.run(
+        [science.python, "script.py"], cwd=tmp_path, env=environ, capture_output=True, text=True, check=False
+    )
+    assert (done.returncode, done.stderr) == (0, "")
+    uri, crate, *_ = done.stdout.splitlines()
+    (model,) = tmp_path.glob(f"mlruns/0/{uri.split('/')[1]}/artifacts/model")
+    for directory in (tmp_path / "flowers", tmp_path / "likely", model):
+        assert {"MLmodel", "requirements-lock.txt", "code"} <= {path.name for path in directory.iterdir()}
+    assert crate.startswith("<crate ")

@@ -6,10 +6,10 @@ import re
 from collections.abc import Iterator, Sequence
 
 from repro.formats.fields import dump_mapping, load_mapping
-from repro.formats.loose_requirements import read_lines
 from repro.formats.python_env import read_requirement_list
 from repro.formats.wanted import Place, PythonWish, Wanted, find_line, merge
 
+FILE_NAME = "conda.yaml"
 # Packages of conda's channels that an index has too; the others' names are the same there.
 _RENAMED = {
     "pytorch": "torch",
@@ -67,6 +67,8 @@ def _read_match(version: str) -> str | None:
 
 def _read_package(name: str, version: str, place: Place) -> Wanted | None:
     """Return the wish for a package of conda that an index has too, None for any other."""
+    from repro.formats.loose_requirements import read_lines
+
     name = _RENAMED.get(name, name)
     specifier = _read_match(version) if version else ""
     return None if name not in _OF_INDEX or specifier is None else read_lines([(place, name + specifier)])
@@ -74,6 +76,8 @@ def _read_package(name: str, version: str, place: Place) -> Wanted | None:
 
 def _read_tool(name: str, version: str, place: Place) -> Wanted:
     """Return the wish for pip, setuptools or wheel, which MLflow takes from an index too where it makes the place."""
+    from repro.formats.loose_requirements import read_lines
+
     text = re.sub(r"\s", "", version)
     pinned = re.fullmatch(r"=([^=<>]+)(=[A-Za-z0-9_*]+)?", text)
     return read_lines([(place, f"{name}=={pinned[1]}" if pinned else name + text)])

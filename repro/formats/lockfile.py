@@ -260,6 +260,17 @@ def format_requirement(distribution: Distribution) -> str:
     return " \\\n    --hash=".join([pin, *distribution.hashes])
 
 
+def format_pin(distribution: Distribution) -> str:
+    """Return a requirement without hashes: a version, a URL, or a commit."""
+    match distribution.source:
+        case Vcs() as vcs if not distribution.kept:
+            return f"{distribution.name} @ {vcs.format_url()}"
+        case Archive(url=url) if not distribution.kept:
+            return f"{distribution.name} @ {url}"
+        case _:
+            return f"{distribution.name}=={distribution.version}"
+
+
 def _format_header(snapshot: Snapshot) -> Iterator[str]:
     yield f"# {FILE_NAME}: the exact packages of one Python environment, kept by repro"
     yield f"# Restore it with `repro restore`; stock tools: pip install --no-deps -r {FILE_NAME}"

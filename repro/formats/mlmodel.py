@@ -30,10 +30,10 @@ class Example:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class OwnPart:
-    """What repro itself notes of a model: its lock, the lock's digest, and the sha256 of each other file."""
+    """What repro itself notes of a model: its lock and the lock's digest, where it has one, and each file's sha256."""
 
-    lock: str
-    digest: str
+    lock: str | None = None
+    digest: str | None = None
     files: Mapping[str, str] = field(default_factory=dict)
 
 
@@ -109,11 +109,12 @@ def _parse_own(content: Mapping[str, object] | None, where: str) -> OwnPart | No
     if content is None:
         return None
     files = _get_mapping(content, "files", where) or {}
-    if not isinstance(content.get("lock"), str) or not isinstance(content.get("digest"), str):
+    lock, digest = _get_text(content, "lock"), _get_text(content, "digest")
+    if (lock is None) != (digest is None):
         raise ModelError(f"{where}: `repro` does not name a lock and its digest")
     return OwnPart(
-        lock=str(content["lock"]),
-        digest=str(content["digest"]),
+        lock=lock,
+        digest=digest,
         files={name: str(value) for name, value in files.items()},
     )
 
@@ -160,8 +161,8 @@ def format_mlmodel(model: MLModel) -> str:
     if model.example:
         content["saved_input_example_info"] = _format_example(model.example)
     if model.own:
-        own = model.own
-        content["repro"] = {"lock": own.lock, "digest": own.digest, "files": dict(own.files)}
+        locked = {"lock": model.own.lock, "digest": model.own.digest} if model.own.lock else {}
+        content["repro"] = {**locked, "files": dict(model.own.files)}
     return dump_mapping(content)
 
 

@@ -7,7 +7,6 @@ from collections.abc import Mapping, Sequence
 from dataclasses import replace
 
 from repro.formats.fields import dump_mapping, load_mapping, read_text
-from repro.formats.loose_requirements import read_lines
 from repro.formats.wanted import Place, PythonWish, Wanted, find_line, merge
 
 FILE_NAME = "python_env.yaml"
@@ -28,6 +27,8 @@ def read_python_version(text: str, *, place: Place, faults: list[str]) -> tuple[
 
 def read_requirement_list(value: object, *, text: str, where: str, key: str, faults: list[str]) -> Wanted:
     """Return what a YAML list of requirement lines asks for."""
+    from repro.formats.loose_requirements import read_lines  # needs packaging, which who writes a file may not have
+
     if not isinstance(value, list | None) or not all(isinstance(each, str) for each in value or ()):
         faults.append(f"{where}: `{key}` is not a list of requirements")
         return Wanted()
@@ -55,7 +56,7 @@ def parse_python_env(text: str, *, where: str) -> Wanted:
 
 def format_python_env(*, python: str | None, pins: Sequence[str]) -> str:
     """Return the python_env.yaml for exact pins, as MLflow writes and reads it."""
-    build = [pin for pin in pins if re.match(r"(pip|setuptools|wheel)[=@ ]", pin)]
+    build = [pin for pin in pins if re.match(r"(pip|setuptools|wheel)([=@ ]|$)", pin)]
     content: Mapping[str, object] = {
         "python": python,
         "build_dependencies": build,

@@ -9,8 +9,15 @@ from packaging.markers import Marker, UndefinedComparison, UndefinedEnvironmentN
 from packaging.requirements import InvalidRequirement, Requirement
 
 from repro.errors import InvalidSnapshotError
-from repro.formats.direct_url import Archive, Vcs
-from repro.formats.lockfile import Distribution, Interpreter, Snapshot, canonicalize_name, format_requirement, is_hash
+from repro.formats.lockfile import (
+    Distribution,
+    Interpreter,
+    Snapshot,
+    canonicalize_name,
+    format_pin,
+    format_requirement,
+    is_hash,
+)
 from repro.formats.target import make_target
 
 
@@ -105,17 +112,7 @@ def parse_pinned_requirements(
 
 def format_pins(snapshot: Snapshot) -> tuple[str, ...]:
     """Return a requirement without hashes for each distribution: a version, a URL, or a commit."""
-    return tuple(_format_pin(each) for each in snapshot.distributions)
-
-
-def _format_pin(distribution: Distribution) -> str:
-    match distribution.source:
-        case Vcs() as vcs if not distribution.kept:
-            return f"{distribution.name} @ {vcs.format_url()}"
-        case Archive(url=url) if not distribution.kept:
-            return f"{distribution.name} @ {url}"
-        case _:
-            return f"{distribution.name}=={distribution.version}"
+    return tuple(format_pin(each) for each in snapshot.distributions)
 
 
 def format_requirements(snapshot: Snapshot, *, find_links: str | None = None) -> str:

@@ -37,6 +37,7 @@ channel = _import_beside("model_channel")
 codec = _import_beside("model_codec")
 enforce = _import_beside("model_enforce")
 loader = _import_beside("model_loader")
+saved_model = _import_beside("saved_model")
 
 
 def _end_with(connection, parent):
@@ -87,7 +88,7 @@ class Holder:
     def load(self, request, buffers):
         """Load a model."""
         description = request["description"]
-        self._model = loader.load(request["directory"], description)
+        self._model = loader.load(request["directory"], description, saved_model)
         self._signature = description.get("signature")
         native = type(self._model.native)
         facts = {"class": "%s.%s" % (native.__module__, native.__qualname__), "flavor": self._model.flavor}

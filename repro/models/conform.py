@@ -36,7 +36,8 @@ from repro.formats.scoring import (
 from repro.formats.signature import Column, Parameter, Schema, Signature, Tensor
 
 _DTYPES = {"double": "<f8", "float": "<f4", "long": "<i8", "integer": "<i4", "boolean": "|b1"}
-_INTS, _NUMBERS = {int}, {int, float}
+_INTS: set[type] = {int}
+_NUMBERS: set[type] = {int, float}
 _PLAIN_KINDS: Mapping[str, set[type]] = {
     "<f8": _NUMBERS, "<f4": _NUMBERS, "<i8": _INTS, "<i4": _INTS, "|b1": {bool},
 }  # fmt: skip

@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-import hashlib
 import json
 import os
-from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -13,8 +11,8 @@ from repro.errors import ModelError
 from repro.formats.lockfile import FILE_NAME as LOCK_NAME
 from repro.formats.mlmodel import FILE_NAME, MLModel, parse_mlmodel
 from repro.formats.signature import Signature, format_signature
+from repro.models.digests import find_altered
 
-_CHUNK_BYTES = 1 << 20
 _LOOSE_NAMES = ("python_env.yaml", "conda.yaml", "requirements.txt")
 
 
@@ -29,7 +27,8 @@ class ModelDirectory:
     @property
     def lock(self) -> Path | None:
         """Its lock, where it has one."""
-        path = self._locate(self.model.own.lock if self.model.own else LOCK_NAME)
+        own = self.model.own
+        path = self._locate(own.lock if own and own.lock else LOCK_NAME)
         return path if path.is_file() else None
 
     @property
@@ -62,42 +61,20 @@ def read_directory(path: Path, *, name: str | None = None) -> ModelDirectory:
     return ModelDirectory(path=path.resolve(), name=name or path.resolve().name, model=model)
 
 
-def _compute_sha256(path: Path) -> str:
-    digest = hashlib.sha256()
-    with open(path, "rb", buffering=0) as file:
-        while chunk := file.read(_CHUNK_BYTES):
-            digest.update(chunk)
-    return digest.hexdigest()
-
-
-def find_changes(directory: Path, files: Mapping[str, str]) -> tuple[str, ...]:
-    """Return a sentence for each file that is not what its sha256 says, or not there. Raises ModelError."""
-    found = []
-    for name, expected in sorted(files.items()):
-        path = locate(directory, name)
-        try:
-            digest = _compute_sha256(path)
-        except OSError as error:
-            found.append(f"{name} cannot be read ({error.strerror})")
-            continue
-        if digest != expected.removeprefix("sha256:"):
-            found.append(f"{name} has other bytes")
-    return tuple(found)
-
-
 def check_files(directory: ModelDirectory) -> None:
     """Hold the files against the digests that were noted when the model was saved. Raises ModelError for a changed one.
 
     A model without digests, as MLflow's, is taken as it is.
     """
     own = directory.model.own
-    if own is None or not own.files:
-        return
-    if changes := find_changes(directory.path, own.files):
+    altered = find_altered(directory.path, own.files) if own else None
+    if altered:
+        count = len(altered.changed) + len(altered.missing)
+        changed = (f"{name} has other bytes" for name in altered.changed)
         raise ModelError(
-            f"`{directory.name}` is not the model that was saved: {len(changes)} of its files differ",
+            f"`{directory.name}` is not the model that was saved: {count} of its files differ",
             hint="take it again from where it was saved; `repro.save_model` notes what is meant to be new",
-            details=changes,
+            details=(*changed, *(f"{name} is not there" for name in altered.missing)),
         )
 
 

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 from repro.errors import ModelError
 from repro.formats.signature import Signature
-from repro.inside import model_enforce, model_loader
+from repro.inside import model_enforce, model_loader, saved_model
 from repro.models.directory import ModelDirectory, describe, format_schema
 
 if TYPE_CHECKING:
@@ -70,7 +70,7 @@ class LocalModel:
 def load_here(directory: ModelDirectory, flavor: str | None = None) -> LocalModel:
     """Load a model in this process. Raises ModelError with what its library says."""
     try:
-        model = model_loader.load(str(directory.path), describe(directory.model, flavor))
+        model = model_loader.load(str(directory.path), describe(directory.model, flavor), saved_model)
     except Exception as error:
         said = " ".join(f"{type(error).__name__}: {error}".split())[:2000]
         raise ModelError(

@@ -106,7 +106,8 @@ def _take(directories: tuple[tuple[str, int], ...]) -> Taken:
     )
 
 
-def _take_now() -> Taken:
+def take_now() -> Taken:
+    """Return the snapshot of our environment, taken anew where its directories have changed."""
     return _take(tuple((path, os.stat(path).st_mtime_ns) for path in find_site_directories()))
 
 
@@ -137,7 +138,7 @@ class OwnRecord:
         with _noting_errors(self._store, self._run_id):
             if self._is_outermost and settings.wants_observation(self._environ):
                 self.observation = Observation(self._environ)
-            self._taken = _take_now()
+            self._taken = take_now()
             snapshot = self._taken.snapshot
             write_text(self._store, self._run_id, FILE_NAME, format_once(snapshot))
             tags = make_snapshot_tags(snapshot) | _describe_environment(sys.prefix)

@@ -104,8 +104,9 @@ def test_what_mlflow_wrote_is_written_as_it_was_read(text: str) -> None:
     assert parse_mlmodel(format_mlmodel(model)) == model
 
 
-def test_what_repro_notes_stands_beside_what_mlflow_knows() -> None:
-    own = OwnPart(lock="requirements-lock.txt", digest="sha256:ab", files={"model.skops": "sha256:cd"})
+@pytest.mark.parametrize("lock", [{"lock": "requirements-lock.txt", "digest": "sha256:ab"}, {}])
+def test_what_repro_notes_stands_beside_what_mlflow_knows(lock: dict[str, str]) -> None:
+    own = OwnPart(**lock, files={"model.skops": "sha256:cd"})
     model = replace(parse_mlmodel(NEW), own=own, metadata={"task": "wine"}, run_id="1" * 32)
     assert parse_mlmodel(format_mlmodel(model)) == model
 

@@ -15,7 +15,7 @@ from tiny_models import make_model
 import repro
 from repro.errors import ModelError, RestoreError, SnapshotNotRestoredWarning, UsageError
 from repro.models import environment
-from repro.models.directory import find_changes, read_directory
+from repro.models.directory import read_directory
 from repro.models.local import LocalModel
 from repro.models.remote import RestoredModel
 
@@ -140,21 +140,19 @@ def test_a_changed_file_is_an_error(tmp_path: Path, cache: Path) -> None:
 
     path = make_model(tmp_path / "noted")
     name = "code/loader_of_noted.py"
-    digest = hashlib.sha256((path / name).read_bytes()).hexdigest()
+    digest = f"sha256:{hashlib.sha256((path / name).read_bytes()).hexdigest()}"
     content = json.loads((path / "MLmodel").read_text())
     content["repro"] = {"lock": "requirements-lock.txt", "digest": "sha256:0", "files": {name: digest, "gone": digest}}
     (path / "MLmodel").write_text(json.dumps(content))
     with pytest.raises(ModelError, match="1 of its files differ") as caught:
         repro.load_model(path, cache=cache)
-    assert caught.value.details == ("gone cannot be read (No such file or directory)",)
+    assert caught.value.details == ("gone is not there",)
     (path / "gone").write_bytes((path / name).read_bytes())
     assert repro.load_model(path, cache=cache).add(1) == 2
     (path / name).write_text((path / name).read_text() + "\n")
     with pytest.raises(ModelError) as changed:
         repro.load_model(path, cache=cache)
     assert changed.value.details == (f"{name} has other bytes",)
-    with pytest.raises(ModelError, match="which is not in the model's directory"):
-        find_changes(path, {"../outside": digest})
 
 
 def test_what_is_missing_is_said_in_one_sentence(tmp_path: Path, cache: Path) -> None:

@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import subprocess
-import sys
 from pathlib import Path
 
 import pytest
 from conftest import REPOSITORY
+from lending import find_pythons
 
 SCRIPT = """\
 import os, sys
@@ -37,17 +37,6 @@ assert isinstance(open_store("http://127.0.0.1:9", cwd=Path.cwd()), RestStore)
 import repro.tracking.copy, repro.tracking.rest.sync, repro.tracking.server
 print(sorted({"packaging", "yaml", "rich", "filelock", "virtualenv"} & set(sys.modules)))
 """
-
-
-def find_pythons() -> list[object]:
-    """Return our Python, and those beside it that can run the light half."""
-    others = sorted(Path(sys.base_prefix).parent.glob("3.1[0-9].*/bin/python"))
-    marked = [
-        pytest.param(str(path), marks=pytest.mark.interpreters, id=path.parents[1].name)
-        for path in others
-        if not path.is_relative_to(sys.base_prefix)
-    ]
-    return [pytest.param(sys.executable, id="ours"), *marked]
 
 
 @pytest.mark.parametrize("python", find_pythons())

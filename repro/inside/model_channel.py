@@ -28,7 +28,7 @@ _MOST_SPARE_BYTES = 256 << 20
 
 def pack_header(header):
     """Return the beginning of a frame: its header, a dictionary, as JSON and how long that is."""
-    text = json.dumps(header).encode()
+    text = json.dumps(header, ensure_ascii=False).encode("utf-8", "surrogatepass")
     return MAGIC + struct.pack("<I", len(text)) + text
 
 
@@ -42,7 +42,10 @@ def read_length(head):
 
 def read_header(text):
     """Return a frame's header, whose `buffers` are lengths that can be. Raises ValueError."""
-    header = json.loads(bytes(text).decode())
+    try:
+        header = json.loads(bytes(text).decode("utf-8", "surrogatepass"))
+    except RecursionError:
+        raise ValueError("its header holds others too deep") from None
     lengths = header.get("buffers") if isinstance(header, dict) else None
     if not isinstance(lengths, list) or not all(type(each) is int and each >= 0 for each in lengths):
         raise ValueError("it does not say how long its buffers are")

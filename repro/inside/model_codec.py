@@ -522,7 +522,10 @@ class _Decoder:
         return bytes(self._get_buffer(tree))
 
     def _read_dict(self, tree):
-        return dict(self.decode_list(_get(tree, "v", list)))
+        pairs = _get(tree, "v", list)
+        if not all(type(pair) is list and len(pair) == 2 for pair in pairs):
+            raise ValueError("a dictionary has other things than pairs")
+        return dict(map(self.decode_list, pairs))
 
     def _read_date(self, tree):
         return datetime.date.fromisoformat(_get(tree, "v", str))

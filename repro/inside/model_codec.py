@@ -8,7 +8,7 @@ and arrays, pandas' Index, Series, DataFrame and their scalars, and scipy's spar
 coo. Anything else, a class derived from one of these too, is a TypeError that names its type. Three are taken for what
 they hold: an OrderedDict and a defaultdict for a dict, a bytearray for bytes.
 
-What comes back is exact, or a ValueError says what the libraries here cannot hold. Their own classes may be others:
+What comes back is exact, or a CannotHoldError says what the libraries here lack. Their own classes may be others:
 pandas before 2 keeps moments in nanoseconds and an index of numbers in 64 bits, pandas before 3 knows no `str` columns
 (they are of objects), and a zone is of the library that it came from or else of one that is here. Which NaN a float of
 Python's is, is not kept.
@@ -35,6 +35,10 @@ _MOST_AXES = 64
 _MOST_EMPTY = 1 << 20
 _MOST_COLUMNS = 1 << 24
 _MOST_RANGE = 1 << 28
+
+
+class CannotHoldError(ValueError):
+    """A value is as it should be, and the libraries here have none that equals it."""
 
 
 def _find(name):
@@ -74,8 +78,8 @@ def _describe_zone(zone):
     if type(zone) is datetime.timezone:
         return ["datetime", zone.utcoffset(None).total_seconds(), *zone.__getinitargs__()[1:]]
     name = offset = None
-    if library == "zoneinfo":
-        name = zone.key
+    if library in ("zoneinfo", "backports"):
+        library, name = "zoneinfo", zone.key
     elif library == "pytz":
         name = zone.zone if zone.zone != "UTC" else None
         offset = zone.utcoffset(None) if name is None else None
@@ -128,7 +132,7 @@ def _make_zone(described):
             return zone
     if name == "UTC":
         return datetime.timezone.utc
-    raise ValueError("the time zone `%s` is not known here" % name)
+    raise CannotHoldError("the time zone `%s` is not known here" % name)
 
 
 def _place(moment, zone, fold):
@@ -396,7 +400,7 @@ def _nest(flat, shape, order="C"):
     if not shape:
         return flat[0]
     if 0 in shape and math.prod(filter(None, shape)) > _MOST_EMPTY:
-        raise ValueError("an array of the shape `%.80r` needs numpy" % (shape,))
+        raise CannotHoldError("an array of the shape `%.80r` needs numpy" % (shape,))
     if len(shape) == 1:
         return flat
     if order == "F":
@@ -423,7 +427,7 @@ def _read_plainly(name, content):
         return [complex(*parts[at : at + 2]) for at in range(0, len(parts), 2)]
     code = _CODES.get(kind + str(size))
     if code is None:
-        raise ValueError("an array of the dtype `%s` needs numpy" % name)
+        raise CannotHoldError("an array of the dtype `%s` needs numpy" % name)
     values = list(struct.unpack("%s%d%s" % (order, len(content) // size, code), content))
     return [_read_moment(dtype, each) for each in values] if kind in "Mm" else values
 
@@ -435,14 +439,14 @@ def _read_moment(dtype, number):
     unit, number = dtype[5], number * int(dtype[4] or 1)
     count, rest = divmod(number * _MICROSECONDS.get(unit, 1), _PER_MICROSECOND.get(unit, 1))
     if rest or (unit not in _MICROSECONDS and unit not in _PER_MICROSECOND):
-        raise ValueError(
+        raise CannotHoldError(
             "%d of the dtype `%s` is no whole number of microseconds: it needs pandas" % (number, dtype[0])
         )
     try:
         span = datetime.timedelta(microseconds=count)
         return _EPOCH + span if dtype[2] == "M" else span
     except OverflowError:
-        raise ValueError(
+        raise CannotHoldError(
             "%d of the dtype `%s` is out of Python's years: it needs pandas" % (number, dtype[0])
         ) from None
 
@@ -541,7 +545,7 @@ class _Decoder:
         for each in placed:
             if each.utcoffset().total_seconds() == tree["offset"]:
                 return each
-        raise ValueError("`%s` in the time zone `%s` is another moment here" % (moment, tree["tz"][1]))
+        raise CannotHoldError("`%s` in the time zone `%s` is another moment here" % (moment, tree["tz"][1]))
 
     def _read_scalar(self, tree):
         if tree["dtype"] in ("U", "S"):
@@ -599,12 +603,14 @@ class _Decoder:
         if format_ not in ("csr", "csc", "coo") or len(shape) != 2:
             raise ValueError("`%.80r` is no format of a sparse matrix of two axes" % (format_,))
         if sparse is None:
-            raise ValueError("a sparse matrix needs scipy")
+            raise CannotHoldError("a sparse matrix needs scipy")
         _check_shape(shape)
         parts = [self._read_row(each) for each in _get(tree, "v", list)]
         make = getattr(sparse, "%s_%s" % (format_, "array" if tree["array"] else "matrix"), None)
         if make is None:
-            raise ValueError("a sparse %s needs %s" % ("array" if tree["array"] else "matrix", "scipy 1.8 or later"))
+            raise CannotHoldError(
+                "a sparse %s needs %s" % ("array" if tree["array"] else "matrix", "scipy 1.8 or later")
+            )
         data, first, second = parts
         if data.dtype.kind not in "biufc" or first.dtype.kind not in "iu" or second.dtype.kind not in "iu":
             raise ValueError("a sparse matrix has values or indices that are no numbers")
@@ -641,14 +647,14 @@ class _Decoder:
         columns = self.read_array(tree["block"]) if "block" in tree else map(self._read_values, _get(tree, "v", list))
         found = dict(zip(names, columns))
         if len(found) != len(names):
-            raise ValueError("a table whose columns have no names of their own needs pandas")
+            raise CannotHoldError("a table whose columns have no names of their own needs pandas")
         return found
 
     def _read_column(self, tree, index, name):
         try:
             return self._make_series(tree, index)
-        except ValueError as error:
-            raise ValueError("the column `%.80s`: %s" % (name, error)) from error
+        except CannotHoldError as error:
+            raise CannotHoldError("the column `%.80s`: %s" % (name, error)) from error
 
     def _hold(self, make, values, **options):
         """Return pandas' own of values, all of them. Raises ValueError where it has not the range for moments."""
@@ -664,7 +670,7 @@ class _Decoder:
                 return found
         except (ValueError, OverflowError) as error:
             why = ": %s" % error
-        raise ValueError("pandas here cannot hold what is of the dtype `%s`%s" % (dtype, why))
+        raise CannotHoldError("pandas here cannot hold what is of the dtype `%s`%s" % (dtype, why))
 
     def _make_series(self, tree, index, name=None):
         """Return a Series whose dtype pandas does not guess."""
@@ -723,7 +729,7 @@ class _Decoder:
             except (AttributeError, ImportError, TypeError, ValueError):
                 continue
         if is_na:
-            raise ValueError("pandas here has no column of the dtype `string`")
+            raise CannotHoldError("pandas here has no column of the dtype `string`")
         found = self.numpy.empty(len(texts), dtype=object)
         found[:] = [float("nan") if each is None else each for each in texts]
         return found
@@ -739,7 +745,7 @@ class _Decoder:
         kind = "Boolean" if name == "boolean" else "Floating" if name.startswith("Float") else "Integer"
         make = getattr(self.pandas.arrays, kind + "Array", None)
         if make is None:
-            raise ValueError("pandas here has no column of the dtype `%s`" % name)
+            raise CannotHoldError("pandas here has no column of the dtype `%s`" % name)
         found = make(values, mask)
         if str(found.dtype) != name:
             raise ValueError("a column of the dtype `%s` has other values" % name)
@@ -847,7 +853,7 @@ _OF_PANDAS = frozenset(_PANDAS.values())
 def decode(tree, buffers):
     """Return the value of a tree and its buffers.
 
-    Raises ValueError for what `encode` does not write, whatever it is, and for what the libraries here cannot hold.
+    Raises ValueError for what `encode` does not write, whatever it is, and CannotHoldError, which is one too.
     """
     try:
         return _Decoder(buffers).decode(tree)

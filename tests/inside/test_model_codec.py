@@ -50,30 +50,24 @@ def ask(environment: TestEnvironment, *args: str | Path) -> dict[str, object]:
     return said
 
 
+def make_values(environment: TestEnvironment, directory: Path) -> Path:
+    """Write every value as an environment sends it, and see that it reads the same."""
+    said = ask(environment, "make", directory)
+    assert said["checked"] == len(list(directory.iterdir())) > 70
+    assert said["other"].keys() == AS_WHAT_THEY_HOLD, said["other"]
+    return directory
+
+
 @pytest.fixture(scope="module")
 def new_values(science: TestEnvironment, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Every value as new libraries send it."""
-    path = tmp_path_factory.mktemp("new")
-    ask(science, "make", path)
-    return path
+    return make_values(science, tmp_path_factory.mktemp("new"))
 
 
 @pytest.fixture(scope="module")
 def old_values(old_tables: TestEnvironment, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Every value as old libraries send it."""
-    path = tmp_path_factory.mktemp("old")
-    ask(old_tables, "make", path)
-    return path
-
-
-@pytest.mark.index
-def test_every_value_comes_back_exactly_from_the_same_libraries(
-    science: TestEnvironment, old_tables: TestEnvironment, new_values: Path, old_values: Path
-) -> None:
-    for environment, directory in ((science, new_values), (old_tables, old_values)):
-        said = ask(environment, "check", directory)
-        assert said["checked"] == len(list(directory.iterdir()))
-        assert said["other"].keys() == AS_WHAT_THEY_HOLD, said["other"]
+    return make_values(old_tables, tmp_path_factory.mktemp("old"))
 
 
 FAR = "pandas here cannot hold what is of the dtype "
@@ -98,7 +92,7 @@ OF_NEW_LIBRARIES = {
 
 
 @pytest.mark.index
-def test_values_of_new_libraries_come_back_from_old_ones(
+def test_values_of_new_libraries_come_back_exactly_from_old_ones(
     science: TestEnvironment, old_tables: TestEnvironment, new_values: Path, back: Path
 ) -> None:
     assert ask(old_tables, "echo", new_values, back) == NOT_IN_NANOSECONDS
@@ -108,7 +102,7 @@ def test_values_of_new_libraries_come_back_from_old_ones(
 
 
 @pytest.mark.index
-def test_values_of_old_libraries_come_back_from_new_ones(
+def test_values_of_old_libraries_come_back_exactly_from_new_ones(
     science: TestEnvironment, old_tables: TestEnvironment, old_values: Path, back: Path
 ) -> None:
     refused = ask(science, "echo", old_values, back)
@@ -157,8 +151,8 @@ def test_changed_trees_end_in_value_errors_and_ask_for_no_memory(
     science: TestEnvironment, old_tables: TestEnvironment
 ) -> None:
     for environment in (science, old_tables):
-        said = ask(environment, "harm", "3000")
-        assert 500 < said["read"] < 2500
+        said = ask(environment, "harm", "2000")
+        assert 400 < said["read"] < 1600
         assert said["longest_error"] < 1000
         assert said["peak_mib"] < 400
 

@@ -14,6 +14,7 @@ import mmap
 import os
 import socket
 import struct
+import weakref
 
 MAGIC = b"RPM1"
 MOST_HEADER_BYTES = 512 << 20
@@ -24,11 +25,15 @@ _ALIGNMENT = 64
 _DESCRIPTOR = struct.calcsize("i")
 _CLOEXEC = getattr(socket, "MSG_CMSG_CLOEXEC", 0)
 _MOST_SPARE_BYTES = 256 << 20
+_MOST_AHEAD_BYTES = 16 << 20
+_MOST_MAPPED = 64
 
 
 def pack_header(header):
-    """Return the beginning of a frame: its header, a dictionary, as JSON and how long that is."""
-    text = json.dumps(header).encode()
+    """Return the beginning of a frame: its header, a dictionary, as JSON and how long that is. Raises ValueError."""
+    text = json.dumps(header, ensure_ascii=False).encode("utf-8", "surrogatepass")
+    if len(text) > MOST_HEADER_BYTES:
+        raise ValueError("it has %d bytes of text, and may have %d" % (len(text), MOST_HEADER_BYTES))
     return MAGIC + struct.pack("<I", len(text)) + text
 
 
@@ -42,7 +47,10 @@ def read_length(head):
 
 def read_header(text):
     """Return a frame's header, whose `buffers` are lengths that can be. Raises ValueError."""
-    header = json.loads(bytes(text).decode())
+    try:
+        header = json.loads(bytes(text).decode("utf-8", "surrogatepass"))
+    except RecursionError:
+        raise ValueError("its header holds others too deep") from None
     lengths = header.get("buffers") if isinstance(header, dict) else None
     if not isinstance(lengths, list) or not all(type(each) is int and each >= 0 for each in lengths):
         raise ValueError("it does not say how long its buffers are")
@@ -90,17 +98,27 @@ class _Memory:
         os.close(self.descriptor)
 
 
-def _map(descriptor, seals, places, lengths):
-    """Return memory that the other side has filled. Raises ValueError where it may not be used."""
+def _check_memory(descriptor, seals, places, lengths):
+    """Return how much of the memory that the other side has filled is used. Raises ValueError where it may not be."""
     if fcntl.fcntl(descriptor, fcntl.F_GET_SEALS) & seals != seals:
         raise ValueError("its memory may change")
     size = os.fstat(descriptor).st_size
-    fits = len(places) == len(lengths) and all(
-        type(place) is int and 0 <= place <= size - length for place, length in zip(places, lengths)
-    )
-    if not fits:
+    ends = [
+        place + length for place, length in zip(places, lengths) if type(place) is int and 0 <= place <= size - length
+    ]
+    if not len(ends) == len(places) == len(lengths) or not any(ends):
         raise ValueError("its memory is smaller than its buffers")
-    return mmap.mmap(descriptor, size, flags=mmap.MAP_PRIVATE, prot=mmap.PROT_READ | mmap.PROT_WRITE)
+    return max(ends)
+
+
+def _copy(descriptor, place, length):
+    """Return what lies in memory. Raises OSError."""
+    buffer = bytearray(length)
+    with memoryview(buffer) as view:
+        done = 0
+        while done < length:
+            done += os.preadv(descriptor, [view[done:]], place + done)
+    return buffer
 
 
 class Channel:
@@ -110,22 +128,26 @@ class Channel:
         self.socket = connection
         self._asks = asks
         self._views = []  # of what was received last, and what they are views of
+        self._mapped = weakref.WeakSet()
         self._lent = None
         self._spare = None
 
     def _read(self, length):
-        buffer = bytearray(length)  # one that may be written: some models need that of an array
-        view, done = memoryview(buffer), 0
+        """Return so many bytes; they are no more than promised, so that memory is taken as they come."""
+        buffer, done = bytearray(min(length, _MOST_AHEAD_BYTES)), 0  # it may be written: some models need that
         while done < length:
-            count = self.socket.recv_into(view[done:])
+            if done == len(buffer):
+                buffer.extend(bytes(min(length - done, done)))
+            with memoryview(buffer) as view:
+                count = self.socket.recv_into(view[done:])
             if not count:
                 raise EOFError
             done += count
         return buffer
 
-    def _read_head(self):
-        """Return the first eight bytes of a frame, and the descriptors that have come with them."""
-        head, descriptors = b"", []
+    def _read_head(self, descriptors):
+        """Return the first eight bytes of a frame, and add the descriptors that have come with them."""
+        head = b""
         while len(head) < 8:
             part, beside, _, _ = self.socket.recvmsg(8 - len(head), socket.CMSG_SPACE(_DESCRIPTOR), _CLOEXEC)
             for level, kind, content in beside:
@@ -133,30 +155,36 @@ class Channel:
                     count = len(content) // _DESCRIPTOR
                     descriptors.extend(struct.unpack("%di" % count, content[: count * _DESCRIPTOR]))
             if not part:
-                _close(descriptors)
                 raise EOFError
             head += part
-        return head, descriptors
+        return head
 
     def receive(self):
         """Return a header and its buffers. Raises EOFError, OSError, and ValueError for what is no frame."""
-        head, descriptors = self._read_head()
-        self._views = []
+        descriptors, self._views = [], []
         try:
-            header = read_header(self._read(read_length(head)))
+            header = read_header(self._read(read_length(self._read_head(descriptors))))
             lengths, places = header["buffers"], header.get("memory")
             if places is None:
                 return header, [self._read(length) for length in lengths]
             if len(descriptors) != 1 or not isinstance(places, list):
                 raise ValueError("it has no memory")
-            seals = fcntl.F_SEAL_SHRINK | (fcntl.F_SEAL_WRITE if self._asks else 0)
-            mapped = _map(descriptors[0], seals, places, lengths)
+            return header, self._open_memory(descriptors[0], places, lengths)
         finally:
             _close(descriptors)
+
+    def _open_memory(self, descriptor, places, lengths):
+        """Return the buffers that lie in memory of the other side's."""
+        seals = fcntl.F_SEAL_SHRINK | (fcntl.F_SEAL_WRITE if self._asks else 0)
+        size = _check_memory(descriptor, seals, places, lengths)
+        if len(self._mapped) >= _MOST_MAPPED:  # Python keeps a descriptor for each, and there are but so many
+            return [_copy(descriptor, place, length) for place, length in zip(places, lengths)]
+        mapped = mmap.mmap(descriptor, size, flags=mmap.MAP_PRIVATE, prot=mmap.PROT_READ | mmap.PROT_WRITE)
+        self._mapped.add(mapped)
         whole = memoryview(mapped)
         views = [whole[place : place + length] for place, length in zip(places, lengths)]
         self._views = [*views, whole, mapped]
-        return header, views
+        return views
 
     def release(self):
         """Give back the memory that was received last, and tell whether there was any and nobody holds it."""
@@ -211,6 +239,8 @@ class Channel:
         beginning = pack_header(dict(header, buffers=lengths, memory=places))
         beside = [(socket.SOL_SOCKET, socket.SCM_RIGHTS, struct.pack("i", filled.descriptor))]
         self.socket.sendall(beginning[self.socket.sendmsg([beginning], beside) :])
+        if not self._asks:  # only an asker writes into it again
+            self.give_back(False)
         return True
 
     def give_back(self, is_free):
@@ -226,6 +256,7 @@ class Channel:
     def close(self):
         """Close the socket, and give back all memory."""
         self.socket.close()
+        self.release()
         self.give_back(False)
         if self._spare is not None:
             self._spare.close()

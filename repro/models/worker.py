@@ -169,9 +169,16 @@ class Worker:
         return header, received
 
     def decode(self, header: Mapping[str, Any], buffers: Buffers) -> object:
-        """Return the value of an answer. Raises WorkerLostError for what nobody of us has written."""
+        """Return the value of an answer.
+
+        Raises ModelError for one that the libraries here cannot hold, WorkerLostError for what none of us has written.
+        """
         try:
             return model_codec.decode(header["value"], buffers)
+        except model_codec.CannotHoldError as error:
+            raise ModelError(
+                f"the answer of the model `{self._plan.name}` cannot be held by the libraries here: {error}"
+            ) from None
         except (KeyError, ValueError, RecursionError, MemoryError) as error:
             raise self._lose(error) from error
 

@@ -27,7 +27,7 @@ from repro.files import hold_shared, remove_tree
 from repro.formats.lockfile import FILE_NAME as LOCK_NAME
 from repro.formats.mlmodel import FILE_NAME
 from repro.tracking.entities import Artifact
-from repro.tracking.model_files import fetch_served, list_served, read_served
+from repro.tracking.model_files import fetch_served, list_served, name_served, read_served
 from repro.tracking.model_store import ServedFiles
 
 Listed = tuple[Artifact, ...]
@@ -41,16 +41,16 @@ def _compute_key(files: ServedFiles, listed: Listed) -> str:
     """Return what names the files as they are now."""
     digest = hashlib.sha256(f"{files.name}\0".encode())
     for each in listed:
-        name = each.path[len(files.path) :].strip("/")
+        name = name_served(files, each)
         digest.update(f"{name}\0{each.size_bytes}\0".encode())
         if name in _TELLING and (each.size_bytes or 0) <= _MOST_TELLING_BYTES:
             digest.update(hashlib.sha256(read_served(files, each.path)).digest())
     return digest.hexdigest()
 
 
-def _is_whole(directory: Path, listed: Listed) -> bool:
+def _is_whole(files: ServedFiles, listed: Listed, place: Path) -> bool:
     try:
-        return all(each.size_bytes in (None, os.stat(directory / each.path).st_size) for each in listed)
+        return all(each.size_bytes in (None, os.stat(place / name_served(files, each)).st_size) for each in listed)
     except OSError:
         return False
 
@@ -85,9 +85,9 @@ def _make_room() -> Path:
     return Path(directory)
 
 
-def _publish(directory: Path, place: Path, listed: Listed) -> None:
+def _publish(directory: Path, files: ServedFiles, listed: Listed, place: Path) -> None:
     """Move what was downloaded into place; where another process was faster, its files are as good. Raises OSError."""
-    if place.is_dir() and not _is_whole(place, listed):
+    if place.is_dir() and not _is_whole(files, listed, place):
         remove_tree(place)
     try:
         os.rename(directory, place)
@@ -103,7 +103,7 @@ def _keep(store: Store, files: ServedFiles, listed: Listed, place: Path, name: s
         directory.mkdir()
         fetch_served(files, listed, directory)
         try:
-            _publish(directory, place, listed)
+            _publish(directory, files, listed, place)
         except OSError as error:
             raise ModelError(f"`{place}` cannot be written ({error.strerror})") from error
 
@@ -116,11 +116,11 @@ def bring_model(
     Raises ModelError where it is none, RestoreError for a store that is not ours to trust, and TrackingError.
     """
     listed = list_served(files)
-    names = [each.path[len(files.path) :].strip("/") for each in listed]
-    if FILE_NAME not in names:
+    names = [name_served(files, each) for each in listed]
+    if FILE_NAME not in names or listed[0].path == files.path:
         raise ModelError(
             f"`{name}` is no model: it has no `{FILE_NAME}`" + ("" if names else ", nor any other file"),
-            hint=f"it has {', '.join(f'`{each}`' for each in names[:5])}" if any(names) else None,
+            hint=f"it has {', '.join(f'`{each}`' for each in names[:5])}" if names else None,
         )
     if store is not None:
         with suppress(UnwritableStoreError):
@@ -128,18 +128,19 @@ def bring_model(
     _say_size(name, listed, report)
     room = _make_room()
     _check_space(str(room), name, listed)
-    return fetch_served(files, listed, room)
+    fetch_served(files, listed, room)
+    return room
 
 
 def _bring_into(store: Store, files: ServedFiles, listed: Listed, name: str, report: Callable[[str], None]) -> Path:
     key = _compute_key(files, listed)
     place = Path(store.room("models", key))
-    if store.is_writable() or not _is_whole(place, listed):
+    if store.is_writable() or not _is_whole(files, listed, place):
         store.prepare()
         _hold_for_this_process(store.room("flocks", f"model-{key[:16]}.lock"))
-    if not _is_whole(place, listed):
+    if not _is_whole(files, listed, place):
         _say_size(name, listed, report)
         _keep(store, files, listed, place, name)
     elif store.is_writable():
         os.utime(place)
-    return place / files.path
+    return place

@@ -27,7 +27,7 @@ from repro.tracking.registration import find_storage, make_version, note_version
 from repro.tracking.registry import Registry
 
 _OWN = re.compile(
-    r"(?:.*/)?[\w\-]+/(?:models/(?P<model>[\w\-]+)|(?P<run>[\w\-]+))/artifacts(?:/(?P<path>.*))?", re.ASCII
+    r"(?:.*/)?(?!models/)[\w\-]+/(?:models/(?P<model>[\w\-]+)|(?P<run>[\w\-]+))/artifacts(?:/(?P<path>.*))?", re.ASCII
 )
 
 

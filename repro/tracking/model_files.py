@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import posixpath
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 
 from repro.errors import TrackingError
@@ -13,10 +13,6 @@ from repro.tracking.model_store import Files, HeldFiles, ServedFiles
 from repro.tracking.rest.artifacts import download_file, walk_files
 
 _MOST_FILES = 100_000
-
-
-def _say_nothing(path: str) -> None:
-    pass
 
 
 def _walk(files: ServedFiles) -> Iterator[Artifact]:
@@ -50,23 +46,26 @@ def read_served(files: ServedFiles, path: str) -> bytes:
     return target.getvalue()
 
 
-def fetch_served(
-    files: ServedFiles, listed: tuple[Artifact, ...], target_dir: Path, on_file: Callable[[str], None] = _say_nothing
-) -> Path:
-    """Download what was listed below a directory, and return where it is: a file, or a directory.
+def name_served(files: ServedFiles, artifact: Artifact) -> str:
+    """Return the path of a file below the directory that is handed out; of a single file its name."""
+    if artifact.path == files.path:
+        return posixpath.basename(files.path)
+    return artifact.path[len(files.path) :].lstrip("/")
+
+
+def fetch_served(files: ServedFiles, listed: tuple[Artifact, ...], target_dir: Path) -> None:
+    """Download what was listed into a directory.
 
     Raises TrackingError, also for a file that has another size than it was listed with.
     """
     for each in listed:
-        on_file(each.path)
-        path = download_file(files.place, each.path, target_dir)
+        path = download_file(files.place, each.path, target_dir, name_served(files, each))
         size_bytes = os.stat(path).st_size
         if each.size_bytes is not None and size_bytes != each.size_bytes:
             raise TrackingError(
                 f"`{each.path}` has {size_bytes} bytes, and the server lists {each.size_bytes}",
                 hint="it was changed while it was downloaded: try again",
             )
-    return target_dir / files.path
 
 
 def bring_files(files: Files, target_dir: Path | None) -> Path:
@@ -84,5 +83,8 @@ def bring_files(files: Files, target_dir: Path | None) -> Path:
         if target_dir is None:
             return files.path
         return ArtifactFiles(files.path.parent).copy_to(files.path.name, target_dir)
-    target_dir = target_dir or Path(tempfile.mkdtemp(prefix="repro-artifacts-"))
-    return fetch_served(files, list_served(files), target_dir)
+    listed = list_served(files)
+    target = (target_dir or Path(tempfile.mkdtemp(prefix="repro-artifacts-"))) / files.path
+    is_single = len(listed) == 1 and listed[0].path == files.path
+    fetch_served(files, listed, target.parent if is_single else target)
+    return target

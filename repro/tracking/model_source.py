@@ -10,6 +10,7 @@ file:///...  /...         ->  files on this machine
 from __future__ import annotations
 
 import re
+from collections.abc import Mapping
 from dataclasses import dataclass
 from urllib.parse import urlsplit
 
@@ -38,8 +39,10 @@ def parse_run_uri(uri: str) -> tuple[str, str] | None:
     return (match[1], match[2] or "") if match else None
 
 
-def _list_names(names: list[str]) -> str:
-    shown = ", ".join(f"`{each}`" for each in names[:_MOST_NAMED])
+def _list_names(names: list[str], notes: Mapping[str, str] | None = None) -> str:
+    """Return names in backticks, each with the note that there is on it; many are cut."""
+    of = notes or {}
+    shown = ", ".join(f"`{each}`" + (f" ({of[each]})" if each in of else "") for each in names[:_MOST_NAMED])
     return shown + (f" and {len(names) - _MOST_NAMED} more" if len(names) > _MOST_NAMED else "")
 
 
@@ -53,10 +56,11 @@ def _describe_model(registry: ModelStore, name: str) -> str:
     aliases = registry.get_model(name).aliases
     query = ModelQuery(filter=f"name = '{name}'", order_by=("version_number DESC",), max_results=100)
     versions = list(registry.search_versions(query)) if "'" not in name else []
-    numbers = [f"{each.version}" + ("" if each.stage == "None" else f" ({each.stage})") for each in versions]
-    named = [f"{alias}` for version `{number}" for alias, number in sorted(aliases.items())]
-    what = f"it has the versions {_list_names(numbers)}" if numbers else "it has no versions"
-    return what + (f", and the aliases {_list_names(named)}" if named else "")
+    numbers = [str(each.version) for each in versions]
+    stages = {str(each.version): each.stage for each in versions if each.stage != "None"}
+    what = f"it has the versions {_list_names(numbers, stages)}" if numbers else "it has no versions"
+    meant = {alias: f"version {number}" for alias, number in aliases.items()}
+    return what + (f", and the aliases {_list_names(sorted(aliases), meant)}" if aliases else "")
 
 
 def _say_missing(wish: ModelWish) -> str:

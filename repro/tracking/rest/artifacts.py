@@ -197,9 +197,12 @@ def walk_files(place: ReadablePlace, path: str, depth: int = 0) -> Iterator[Arti
             yield each
 
 
-def download_file(place: ReadablePlace, path: str, target_dir: Path) -> Path:
-    """Write one artifact below a directory, and never elsewhere, whatever links lie in it."""
-    target = target_dir / path
+def download_file(place: ReadablePlace, path: str, target_dir: Path, name: str | None = None) -> Path:
+    """Write one artifact below a directory, as `name` or else at its path; never elsewhere, whatever links lie there.
+
+    Raises TrackingError.
+    """
+    target = target_dir / (path if name is None else name)
     root = os.path.realpath(target_dir)
     if not Path(os.path.realpath(target.parent)).is_relative_to(root):
         raise TrackingError(f"`{target}` leads out of `{target_dir}`")

@@ -160,7 +160,7 @@ class RestModels:
             return None
         if isinstance(place, LocalPlace):
             return HeldFiles(path=place.locate(path))
-        return ServedFiles(place=place, path=path, name=f"{place.name}/{path}")
+        return ServedFiles(place=place, path=path, name=f"{place.name}/{path}".rstrip("/"))
 
     def open_location(self, uri: str) -> Files:
         """Return where the files of a place are: behind the server's proxy, or on a disk that this machine has too."""

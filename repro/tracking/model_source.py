@@ -131,7 +131,12 @@ def find_run_model_id(models: ModelStore, run_id: str, name: str) -> str | None:
 def _open_run(models: ModelStore, run_id: str, path: str) -> Files:
     """Return an artifact of a run, else the model that it has logged under that name. Raises TrackingNotFoundError."""
     path = path.strip("/")
-    if files := models.find_run_files(run_id, path):
+    try:
+        files = models.find_run_files(run_id, path)
+    except TrackingNotFoundError as error:
+        hint = "MLFLOW_TRACKING_URI names where it was logged"
+        raise TrackingNotFoundError(f"there is no run `{run_id}` in `{models.uri}`", hint=hint) from error
+    if files:
         return files
     logged = models.list_run_models(run_id)
     for each in logged:

@@ -156,6 +156,12 @@ def parse_logged_model(fields: Fields) -> LoggedModel:
     )
 
 
+def _find_model_id(source: str) -> str | None:
+    """Return the logged model that a version was registered from: MLflow's SQL store does not say it otherwise."""
+    name = source.removeprefix("models:/")
+    return name if name != source and "/" not in name and "@" not in name else None
+
+
 def parse_model_version(fields: Fields) -> ModelVersion:
     """Return a version; where its files are is asked for by itself. Raises TrackingError."""
     source = find_text(fields, "source") or ""
@@ -170,7 +176,7 @@ def parse_model_version(fields: Fields) -> ModelVersion:
         stage=find_text(fields, "current_stage") or "None",
         run_id=find_text(fields, "run_id") or None,
         run_link=find_text(fields, "run_link") or None,
-        model_id=find_text(fields, "model_id") or None,
+        model_id=find_text(fields, "model_id") or _find_model_id(source),
         status=find_text(fields, "status") or "READY",
         tags=parse_pairs(list_fields(fields, "tags")),
         aliases=tuple(sorted(list_texts(fields, "aliases"))),

@@ -49,21 +49,31 @@ class Place:
         return model_id
 
 
-@pytest.fixture(params=["file", "served", pytest.param("rest", marks=REAL_SERVER)])
-def place(request: pytest.FixtureRequest, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Place]:
+def open_place(kind: str, request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Place]:
+    monkeypatch: pytest.MonkeyPatch = request.getfixturevalue("monkeypatch")
     monkeypatch.setenv("REPRO_OUTBOX", str(tmp_path / "outbox"))
     name = f"wine-{uuid.uuid4().hex[:8]}"
-    if request.param == "rest":
+    if kind == "rest":
         server: MlflowServer = request.getfixturevalue("mlflow_server")
         monkeypatch.setenv("MLFLOW_TRACKING_URI", server.url)
         yield Place(server.url, Api(server.url), name)
         return
     root = tmp_path / "my runs"
     endpoint = serve_in_background(FileStore(root), token=None)
-    uri = endpoint.uri if request.param == "served" else str(root)
+    uri = endpoint.uri if kind == "served" else str(root)
     monkeypatch.setenv("MLFLOW_TRACKING_URI", uri)
     yield Place(uri, Api(endpoint.uri), name)
     endpoint.close()
+
+
+@pytest.fixture(params=["file", "served", pytest.param("rest", marks=REAL_SERVER)])
+def place(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Place]:
+    yield from open_place(request.param, request, tmp_path)
+
+
+@pytest.fixture(params=["file", "served"])
+def own_place(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Place]:
+    yield from open_place(request.param, request, tmp_path)
 
 
 def read_mlmodel(uri: str, target: Path) -> bytes:
@@ -98,16 +108,16 @@ def test_names_versions_and_aliases_are_made_and_found(place: Place) -> None:
         client.get_model_version_by_alias(place.name, "champion")
 
 
-def test_each_kind_of_uri_leads_to_the_files(place: Place, tmp_path: Path) -> None:
-    run_id, source = place.log_run_model()
-    version = repro.register_model(f"runs:/{run_id}/model", place.name, tags={"a": "b"})
+def test_each_kind_of_uri_leads_to_the_files(own_place: Place, tmp_path: Path) -> None:
+    run_id, source = own_place.log_run_model()
+    version = repro.register_model(f"runs:/{run_id}/model", own_place.name, tags={"a": "b"})
     assert (version.version, version.run_id, dict(version.tags)) == (1, run_id, {"a": "b"})
-    client = Client(place.uri)
-    client.set_registered_model_alias(place.name, "champion", 1)
+    client = Client(own_place.uri)
+    client.set_registered_model_alias(own_place.name, "champion", 1)
     uris = [
-        f"models:/{place.name}/1", f"models:/{place.name}/latest", f"models:/{place.name}/Latest",
-        f"models:/{place.name}/none", f"models:/{place.name}@champion", f"models:///{place.name}/1", source,
-        f"runs:/{run_id}/model", f"runs:/{run_id}/model/", client.get_model_version_download_uri(place.name, 1),
+        f"models:/{own_place.name}/1", f"models:/{own_place.name}/latest", f"models:/{own_place.name}/Latest",
+        f"models:/{own_place.name}/none", f"models:/{own_place.name}@champion", f"models:///{own_place.name}/1", source,
+        f"runs:/{run_id}/model", f"runs:/{run_id}/model/", client.get_model_version_download_uri(own_place.name, 1),
     ]  # fmt: skip
     for number, uri in enumerate(uris):
         assert read_mlmodel(uri, tmp_path / str(number)) == MLMODEL, uri
@@ -138,10 +148,10 @@ def test_a_model_that_a_run_has_logged_is_found_by_its_name_its_id_and_where_it_
         assert read_mlmodel(uri, tmp_path / str(number)) == MLMODEL, uri
 
 
-def test_an_artifact_of_a_run_goes_before_a_logged_model_of_the_same_name(place: Place, tmp_path: Path) -> None:
-    run_id, _ = place.log_run_model()
-    model_id = place.log_model(run_id, "model")
-    Client(place.uri).log_text(run_id, "here", "model/only-here")
+def test_an_artifact_of_a_run_goes_before_a_logged_model_of_the_same_name(own_place: Place, tmp_path: Path) -> None:
+    run_id, _ = own_place.log_run_model()
+    model_id = own_place.log_model(run_id, "model")
+    Client(own_place.uri).log_text(run_id, "here", "model/only-here")
     assert Path(repro.download_artifacts(f"runs:/{run_id}/model", dst_path=tmp_path / "a"), "only-here").is_file()
     assert not Path(repro.download_artifacts(f"models:/{model_id}", dst_path=tmp_path / "b"), "only-here").exists()
 
@@ -184,6 +194,7 @@ def test_what_is_missing_is_said_with_what_is_there(place: Place) -> None:
     error = refuse(f"runs:/{run_id}/nothing")
     assert error.message == f"the run `{run_id}` has neither an artifact nor a logged model `nothing`"
     assert error.hint == "it has logged the models `boosted`"
+    assert refuse(f"runs:/{'0' * 32}/model").message == f"there is no run `{'0' * 32}` in `{where}`"
 
 
 @pytest.mark.parametrize("uri", ["models:/", "models://host/wine/1", "models:/a/b/c", "models:/@x", "models:/a@"])

@@ -15,6 +15,7 @@ from repro.formats.direct_url import clean_url
 
 _URI = re.compile(r"models:(?://)?/(?P<rest>[^/].*)", re.DOTALL)
 _LATEST = "latest"
+_MOST_DIGITS = 18
 FORMS = "`models:/NAME/VERSION`, `models:/NAME@ALIAS`, `models:/NAME/latest`, `models:/NAME/STAGE` or `models:/m-ID`"
 
 
@@ -54,7 +55,9 @@ ModelWish = LoggedModelWish | VersionWish | StageWish | AliasWish
 
 def _parse_suffix(name: str, suffix: str) -> ModelWish:
     if suffix.isascii() and suffix.isdecimal():
-        return VersionWish(name=name, number=int(suffix[:19]))
+        if len(suffix) > _MOST_DIGITS:
+            raise UsageError(f"`{suffix[:_MOST_DIGITS]}...` is no number of a version", hint=FORMS)
+        return VersionWish(name=name, number=int(suffix))
     return StageWish(name=name, stage=None if suffix.lower() == _LATEST else suffix)
 
 

@@ -111,11 +111,11 @@ def mind_drift(machine: Machine, directory: ModelDirectory, request: LoadRequest
 def load(machine: Machine, request: LoadRequest, say: Callable[[str], None]) -> LocalModel | RestoredModel:
     """Load a model. Raises ModelError, UsageError, TrackingError and what restoring raises."""
     checked = open_model(machine, request.uri, flavor=request.flavor, run_id=request.run_id)
+    if request.policy is not Policy.RESTORE:  # before a warning of what then is not loaded
+        is_foreign = checked.is_foreign and not request.trust
+        refuse_code(checked.directory, request.flavor, is_foreign=is_foreign, environ=machine.environ)
     if mind_drift(machine, checked.directory, request):
         return load_restored(machine, checked, request, say)
     from repro.models.local import load_here
 
-    refuse_code(
-        checked.directory, request.flavor, is_foreign=checked.is_foreign and not request.trust, environ=machine.environ
-    )
     return load_here(checked.directory, request.flavor)

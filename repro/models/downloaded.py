@@ -16,14 +16,15 @@ import hashlib
 import os
 import shutil
 import tempfile
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from contextlib import ExitStack, suppress
+from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
 
 from repro.environments.store import Store, UnwritableStoreError
-from repro.errors import ModelError
-from repro.files import hold_shared, remove_tree
+from repro.errors import ModelError, TrackingError
+from repro.files import hold_shared, remove_tree, sha256_file
 from repro.formats.lockfile import FILE_NAME as LOCK_NAME
 from repro.formats.mlmodel import FILE_NAME
 from repro.tracking.entities import Artifact
@@ -37,20 +38,40 @@ _MOST_TELLING_BYTES = 4 << 20
 _LARGE_BYTES = 10_000_000
 
 
-def _compute_key(files: ServedFiles, listed: Listed) -> str:
-    """Return what names the files as they are now."""
-    digest = hashlib.sha256(f"{files.name}\0".encode())
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Wanted:
+    """A model as a server has it now; `telling` are the sha256 of the files that say what it is."""
+
+    name: str
+    files: ServedFiles
+    listed: Listed
+    telling: Mapping[str, str]
+
+    @property
+    def key(self) -> str:
+        """What names the files as they are now."""
+        digest = hashlib.sha256(f"{self.files.name}\0".encode())
+        for each in self.listed:
+            name = name_served(self.files, each)
+            digest.update(f"{name}\0{each.size_bytes}\0{self.telling.get(name, '')}\0".encode())
+        return digest.hexdigest()
+
+
+def _ask(name: str, files: ServedFiles, listed: Listed) -> _Wanted:
+    telling = {}
     for each in listed:
-        name = name_served(files, each)
-        digest.update(f"{name}\0{each.size_bytes}\0".encode())
-        if name in _TELLING and (each.size_bytes or 0) <= _MOST_TELLING_BYTES:
-            digest.update(hashlib.sha256(read_served(files, each.path)).digest())
-    return digest.hexdigest()
+        file = name_served(files, each)
+        if file in _TELLING and (each.size_bytes or 0) <= _MOST_TELLING_BYTES:
+            telling[file] = hashlib.sha256(read_served(files, each.path)).hexdigest()
+    return _Wanted(name=name, files=files, listed=listed, telling=telling)
 
 
-def _is_whole(files: ServedFiles, listed: Listed, place: Path) -> bool:
+def _is_whole(wanted: _Wanted, place: Path) -> bool:
     try:
-        return all(each.size_bytes in (None, os.stat(place / name_served(files, each)).st_size) for each in listed)
+        return all(
+            each.size_bytes in (None, os.stat(place / name_served(wanted.files, each)).st_size)
+            for each in wanted.listed
+        )
     except OSError:
         return False
 
@@ -85,9 +106,17 @@ def _make_room() -> Path:
     return Path(directory)
 
 
-def _publish(directory: Path, files: ServedFiles, listed: Listed, place: Path) -> None:
+def _fetch(wanted: _Wanted, directory: Path) -> None:
+    """Download a model. Raises TrackingError, also where it has become another meanwhile."""
+    _check_space(str(directory), wanted.name, wanted.listed)
+    fetch_served(wanted.files, wanted.listed, directory)
+    if any(sha256_file(directory / name) != sha256 for name, sha256 in wanted.telling.items()):
+        raise TrackingError("the model was changed while it was downloaded", hint="try again")
+
+
+def _publish(directory: Path, wanted: _Wanted, place: Path) -> None:
     """Move what was downloaded into place; where another process was faster, its files are as good. Raises OSError."""
-    if place.is_dir() and not _is_whole(files, listed, place):
+    if place.is_dir() and not _is_whole(wanted, place):
         remove_tree(place)
     try:
         os.rename(directory, place)
@@ -96,16 +125,33 @@ def _publish(directory: Path, files: ServedFiles, listed: Listed, place: Path) -
             raise
 
 
-def _keep(store: Store, files: ServedFiles, listed: Listed, place: Path, name: str) -> None:
-    with store.stage() as stage:
-        _check_space(stage, name, listed)
-        directory = Path(stage, "model")
-        directory.mkdir()
-        fetch_served(files, listed, directory)
-        try:
-            _publish(directory, files, listed, place)
-        except OSError as error:
-            raise ModelError(f"`{place}` cannot be written ({error.strerror})") from error
+def _keep(store: Store, wanted: _Wanted, place: Path) -> None:
+    """Download a model into the store. Raises ModelError where there is no room for it."""
+    try:
+        with store.stage() as stage:
+            directory = Path(stage, "model")
+            directory.mkdir()
+            _fetch(wanted, directory)
+            _publish(directory, wanted, place)
+    except OSError as error:
+        raise ModelError(f"`{place}` cannot be written ({error.strerror})") from error
+
+
+def _bring_into(store: Store, wanted: _Wanted, report: Callable[[str], None]) -> Path:
+    """Return where a model is in the store. Raises UnwritableStoreError where it is not there and cannot be kept."""
+    store.check()
+    place = Path(store.room("models", wanted.key))
+    if _is_whole(wanted, place) and not store.is_writable():
+        return place
+    store.prepare()
+    if not store.is_writable():
+        raise UnwritableStoreError(f"the cache `{store.root}` cannot be written")
+    _hold_for_this_process(store.room("flocks", f"model-{wanted.key[:16]}.lock"))
+    if not _is_whole(wanted, place):
+        _say_size(wanted.name, wanted.listed, report)
+        _keep(store, wanted, place)
+    os.utime(place)
+    return place
 
 
 def bring_model(
@@ -122,25 +168,11 @@ def bring_model(
             f"`{name}` is no model: it has no `{FILE_NAME}`" + ("" if names else ", nor any other file"),
             hint=f"it has {', '.join(f'`{each}`' for each in names[:5])}" if names else None,
         )
+    wanted = _ask(name, files, listed)
     if store is not None:
         with suppress(UnwritableStoreError):
-            return _bring_into(store, files, listed, name, report)
+            return _bring_into(store, wanted, report)
     _say_size(name, listed, report)
     room = _make_room()
-    _check_space(str(room), name, listed)
-    fetch_served(files, listed, room)
+    _fetch(wanted, room)
     return room
-
-
-def _bring_into(store: Store, files: ServedFiles, listed: Listed, name: str, report: Callable[[str], None]) -> Path:
-    key = _compute_key(files, listed)
-    place = Path(store.room("models", key))
-    if store.is_writable() or not _is_whole(files, listed, place):
-        store.prepare()
-        _hold_for_this_process(store.room("flocks", f"model-{key[:16]}.lock"))
-    if not _is_whole(files, listed, place):
-        _say_size(name, listed, report)
-        _keep(store, files, listed, place, name)
-    elif store.is_writable():
-        os.utime(place)
-    return place

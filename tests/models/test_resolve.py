@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
@@ -234,6 +235,31 @@ def test_a_download_that_is_cut_off_leaves_nothing(monkeypatch: pytest.MonkeyPat
         with pytest.raises(ModelError, match="`weights` has 2 bytes, and the server lists 9"):
             find_model("models:/wine/1", store=cache)
     assert os.listdir(cache.room("models")) == os.listdir(cache.room("tmp")) == []
+
+
+def test_a_model_that_changes_while_it_is_downloaded_is_not_kept(monkeypatch: pytest.MonkeyPatch, cache: Store) -> None:
+    answers = [b"{}", b"[]", b"{}"]
+
+    def script(asked: Asked) -> Said:
+        if "get-download-uri" in asked.path:
+            return say({"artifact_uri": "mlflow-artifacts:/0/models/m-1/artifacts"})
+        if "artifacts?path=" in asked.path:
+            return say({"files": [{"path": "MLmodel", "is_dir": False, "file_size": 2}]})
+        return Said(body=answers.pop(0))
+
+    with answering(script) as server:
+        monkeypatch.setenv("MLFLOW_TRACKING_URI", server.url)
+        with pytest.raises(ModelError, match="the model was changed while it was downloaded"):
+            find_model("models:/wine/1", store=cache)
+    assert os.listdir(cache.room("models")) == []
+
+
+def test_many_at_once_get_one_model(uri: str, cache: Store) -> None:
+    name = register(PICKLED, ("model.pkl",))
+    with ThreadPoolExecutor(4) as pool:
+        found = set(pool.map(lambda _: find_model(name, store=cache), range(4)))
+    assert [list_files(each.path) for each in found] == [["MLmodel", "model.pkl"]]
+    assert os.listdir(cache.room("tmp")) == []
 
 
 def test_a_model_on_this_machine_that_a_server_names_is_still_foreign(

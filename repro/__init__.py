@@ -31,6 +31,8 @@ if TYPE_CHECKING:
     from repro.tracking.active_experiment import get_tracking_uri as get_tracking_uri
     from repro.tracking.active_experiment import set_experiment as set_experiment
     from repro.tracking.active_experiment import set_tracking_uri as set_tracking_uri
+    from repro.tracking.active_registry import get_registry_uri as get_registry_uri
+    from repro.tracking.active_registry import set_registry_uri as set_registry_uri
     from repro.tracking.active_run import ActiveRun as ActiveRun
     from repro.tracking.active_run import active_run as active_run
     from repro.tracking.active_run import end_run as end_run
@@ -71,6 +73,7 @@ if TYPE_CHECKING:
     from repro.tracking.fluent import set_tag as set_tag
     from repro.tracking.fluent import set_tags as set_tags
     from repro.tracking.observers import register_observer as register_observer
+    from repro.tracking.register import register_model as register_model
 
 __version__ = "0.1.0"
 
@@ -89,6 +92,7 @@ _HOMES = {
     "repro.notebook": ("load_ipython_extension",),
     "repro.projects.parameters": ("param",),
     "repro.tracking.active_experiment": ("get_tracking_uri", "set_experiment", "set_tracking_uri"),
+    "repro.tracking.active_registry": ("get_registry_uri", "set_registry_uri"),
     "repro.tracking.active_run": ("ActiveRun", "active_run", "end_run", "last_active_run", "start_run"),
     "repro.tracking.client": ("Client",),
     "repro.tracking.entities": ("Run", "ViewType"),
@@ -100,6 +104,7 @@ _HOMES = {
         "search_experiments", "search_runs", "set_experiment_tag", "set_experiment_tags", "set_tag", "set_tags",
     ),
     "repro.tracking.observers": ("register_observer",),
+    "repro.tracking.register": ("register_model",),
 }  # fmt: skip
 _HOME_OF = {name: home for home, names in _HOMES.items() for name in names}
 __all__ = list(_HOME_OF)

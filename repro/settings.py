@@ -200,6 +200,12 @@ def find_tracking_uri(environ: Mapping[str, str]) -> str | None:
     return environ.get("REPRO_TRACKING_URI", uri) if uri and uri == environ.get("REPRO_ENDPOINT") else uri
 
 
+def find_registry_uri(environ: Mapping[str, str]) -> str | None:
+    """Return `MLFLOW_REGISTRY_URI`, where it is not the endpoint of `repro run`, which has no registry of its own."""
+    uri = environ.get("MLFLOW_REGISTRY_URI") or None
+    return None if uri and uri == environ.get("REPRO_ENDPOINT") else uri
+
+
 def find_tracking_login(environ: Mapping[str, str]) -> tuple[str, str] | None:
     """Return `MLFLOW_TRACKING_USERNAME` and `MLFLOW_TRACKING_PASSWORD`, where both are set."""
     user, password = environ.get("MLFLOW_TRACKING_USERNAME"), environ.get("MLFLOW_TRACKING_PASSWORD")
@@ -309,6 +315,14 @@ def set_tracking_uri(uri: str | None) -> None:
         os.environ.pop("MLFLOW_TRACKING_URI", None)
     else:
         os.environ["MLFLOW_TRACKING_URI"] = uri
+
+
+def set_registry_uri(uri: str | None) -> None:
+    """Hand a registry's URI on to the processes that are started from now on, or none."""
+    if uri is None:
+        os.environ.pop("MLFLOW_REGISTRY_URI", None)
+    else:
+        os.environ["MLFLOW_REGISTRY_URI"] = uri
 
 
 def is_runners(environ: Mapping[str, str], run_id: str) -> bool:

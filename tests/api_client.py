@@ -46,7 +46,8 @@ class Api:
         connection = http.client.HTTPConnection(self.host, self.port, timeout=30)
         content = json.dumps(body).encode() if isinstance(body, dict) else body
         try:
-            connection.request(method, path, body=content, headers=dict(headers or {}))
+            kind = {"Content-Type": "application/json"} if isinstance(body, dict) else {}
+            connection.request(method, path, body=content, headers={**kind, **(headers or {})})
             response = connection.getresponse()
             found = {name.lower(): value for name, value in response.getheaders()}
             return Answer(status=response.status, headers=found, body=response.read())

@@ -23,6 +23,7 @@
             checkouts/<key>/<nonce>/ the files of a project, lent to one run at a time: see projects/pool.py
             archives/<sha256>        zips of projects that were fetched
             seen/<digest>            the commit that a branch or a tag, the zip that a URL led to
+            models/<sha256>/         the files of a model that were downloaded: see models/downloaded.py
             uv/  pip/  pip-tools/  virtualenv/   the installers' own caches: accelerators, never trusted
             tmp/<nonce>/             what one process has on its way in, as long as it holds flocks/stage-<nonce>.lock
             trash/                   what is on its way out: moved here in one step, then deleted
@@ -64,7 +65,8 @@ LAYOUT_VERSION = 1
 _TAG = "Signature: 8a477f597d28d172789f06886806bc55\n# A cache of repro: safe to delete.\n"
 _ROOMS = (
     "envs", "looks", "locks", "roots", "trees", "wheels", "built", "fetched", "interpreters", "pycache", "flocks",
-    "uv", "pip", "virtualenv", "repositories", "checkouts", "archives", "seen", "tmp", "trash",
+    "uv", "pip", "virtualenv", "repositories", "checkouts", "archives", "seen",
+    "models", "tmp", "trash",
 )  # fmt: skip
 
 

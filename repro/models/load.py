@@ -44,9 +44,9 @@ class CheckedModel:
     is_foreign: bool
 
 
-def open_model(uri: str, *, flavor: str | None = None, run_id: str | None = None) -> CheckedModel:
+def open_model(machine: Machine, uri: str, *, flavor: str | None = None, run_id: str | None = None) -> CheckedModel:
     """Find a model and hold it against what it says of itself. Raises ModelError, UsageError and TrackingError."""
-    found = find_model(uri, run_id=run_id)
+    found = find_model(uri, run_id=run_id, store=machine.store, report=machine.report)
     directory = read_directory(found.path, name=found.name)
     check_files(directory)
     check_flavors(directory, flavor)
@@ -110,12 +110,12 @@ def mind_drift(machine: Machine, directory: ModelDirectory, request: LoadRequest
 
 def load(machine: Machine, request: LoadRequest, say: Callable[[str], None]) -> LocalModel | RestoredModel:
     """Load a model. Raises ModelError, UsageError, TrackingError and what restoring raises."""
-    checked = open_model(request.uri, flavor=request.flavor, run_id=request.run_id)
+    checked = open_model(machine, request.uri, flavor=request.flavor, run_id=request.run_id)
+    if request.policy is not Policy.RESTORE:  # before a warning of what then is not loaded
+        is_foreign = checked.is_foreign and not request.trust
+        refuse_code(checked.directory, request.flavor, is_foreign=is_foreign, environ=machine.environ)
     if mind_drift(machine, checked.directory, request):
         return load_restored(machine, checked, request, say)
     from repro.models.local import load_here
 
-    refuse_code(
-        checked.directory, request.flavor, is_foreign=checked.is_foreign and not request.trust, environ=machine.environ
-    )
     return load_here(checked.directory, request.flavor)

@@ -36,7 +36,7 @@ class Question:
 def _start(
     machine: Machine, request: LoadRequest, here: str | None, say: Callable[[str], None]
 ) -> tuple[Worker, Signature | None]:
-    directory = open_model(request.uri, flavor=request.flavor, run_id=request.run_id).directory
+    directory = open_model(machine, request.uri, flavor=request.flavor, run_id=request.run_id).directory
     refuse_code(directory, request.flavor, environ=machine.environ)
     python = settings.choose_python(request.wish.python or here, machine.environ)
     environment = None

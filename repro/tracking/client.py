@@ -25,7 +25,12 @@ from repro.tracking.entities import (
     ViewType,
 )
 from repro.tracking.observers import notify, observers
+from repro.tracking.registry_verbs import RegistryVerbs
 from repro.tracking.store import DEFAULT_EXPERIMENT, Store, open_store
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from repro.tracking.model_store import ModelStore
 
 MAX_METRICS = 1000
 MAX_PARAMS = 100
@@ -111,18 +116,26 @@ def _split(batch: Batch) -> Iterable[Batch]:
         )
 
 
-class Client:
-    """The runs of one store; every deed raises what `repro.tracking.store.Store` says.
+class Client(RegistryVerbs):
+    """The runs and models of one store; every deed raises what `repro.tracking.store.Store` says.
 
     `tracking_uri` is a directory, a `file:` URI or a server's `http(s)://`; without one it is MLFLOW_TRACKING_URI, else
-    `mlruns` in the working directory.
+    `mlruns` in the working directory. Names of models are in the registry of `registry_uri`, else MLFLOW_REGISTRY_URI,
+    else in the same store.
     """
 
-    def __init__(self, tracking_uri: str | os.PathLike[str] | None = None, *, store: Store | None = None) -> None:
+    def __init__(
+        self,
+        tracking_uri: str | os.PathLike[str] | None = None,
+        registry_uri: str | os.PathLike[str] | None = None,
+        *,
+        store: Store | None = None,
+    ) -> None:
         if store is None:
             given = settings.find_tracking_uri(settings.live_environment()) if tracking_uri is None else tracking_uri
             store = open_store(os.fspath(given) if given is not None else None, cwd=Path.cwd())
         self.store = store
+        self._registry_uri = os.fspath(registry_uri) if registry_uri is not None else None
 
     def __repr__(self) -> str:
         return f"Client({self.tracking_uri!r})"
@@ -131,6 +144,21 @@ class Client:
     def tracking_uri(self) -> str:
         """The store's tracking URI."""
         return self.store.uri
+
+    @property
+    def models(self) -> ModelStore:
+        """The models beside the runs."""
+        from repro.tracking.model_store import open_models
+
+        return open_models(self.store)
+
+    @property
+    def registry(self) -> ModelStore:
+        """The registered models."""
+        from repro.tracking.model_store import open_models
+
+        uri = self._registry_uri or settings.find_registry_uri(settings.live_environment())
+        return open_models(open_store(uri, cwd=Path.cwd())) if uri else self.models
 
     # experiments
 

@@ -200,8 +200,9 @@ def download_artifacts(
 ) -> str:
     """Bring artifacts to a local directory, made where it is missing, and return the path; by URI, or by run and path.
 
-    URIs: `runs:/<run id>/<path>`, `mlflow-artifacts:/<experiment>/<run id>/artifacts/<path>`, a `file:` URI or a path,
-    which are where they are unless `dst_path` is given. Raises UsageError and TrackingNotFoundError.
+    URIs: `runs:/<run id>/<path>`, `models:/<name>/<version>`, `models:/<name>@<alias>`, `models:/<model id>`,
+    `mlflow-artifacts:/...`, a `file:` URI or a path. What lies on this machine stays where it is unless `dst_path` is
+    given; a run's artifacts are always copied. Raises UsageError and TrackingNotFoundError.
     """
     from repro.tracking.artifact_uri import bring
     from repro.tracking.run_files import explaining

@@ -1,4 +1,4 @@
-"""Models as the JSON of MLflow's REST API 2.0: what the server writes. A text that is empty may be missing."""
+"""Models as the JSON of MLflow's REST API 2.0, both ways. A text that is empty may be missing."""
 
 from __future__ import annotations
 
@@ -6,7 +6,19 @@ from collections.abc import Iterable
 
 from repro.errors import TrackingError
 from repro.formats.model_meta import LoggedModel, ModelMetric, ModelStatus, ModelVersion, RegisteredModel
-from repro.tracking.wire import Fields, find_text, format_number, format_pairs, parse_metric
+from repro.tracking.wire import (
+    Fields,
+    find_text,
+    find_whole,
+    format_number,
+    format_pairs,
+    get_text,
+    get_whole,
+    list_fields,
+    list_texts,
+    parse_metric,
+    parse_pairs,
+)
 
 _STATUSES = tuple(ModelStatus)
 
@@ -114,4 +126,71 @@ def format_registered_model(model: RegisteredModel, latest_versions: Iterable[Fi
             "tags": format_pairs(model.tags),
             "aliases": [{"alias": alias, "version": str(number)} for alias, number in model.aliases.items()],
         }
+    )
+
+
+def _get_object(fields: Fields, key: str) -> Fields:
+    value = fields.get(key)
+    if not isinstance(value, dict):
+        raise TrackingError(f"the server's answer has no `{key}`")
+    return value
+
+
+def parse_logged_model(fields: Fields) -> LoggedModel:
+    """Return a logged model; `artifact_location` is where clients find its files. Raises TrackingError."""
+    info = _get_object(fields, "info")
+    data = fields.get("data")
+    params = list_fields(data, "params") if isinstance(data, dict) else []
+    return LoggedModel(
+        model_id=get_text(info, "model_id"),
+        experiment_id=find_text(info, "experiment_id") or "",
+        name=find_text(info, "name") or "",
+        artifact_location=find_text(info, "artifact_uri") or "",
+        created_ms=find_whole(info, "creation_timestamp_ms") or 0,
+        updated_ms=find_whole(info, "last_updated_timestamp_ms") or 0,
+        status=parse_model_status(info.get("status") or ModelStatus.PENDING),
+        model_type=find_text(info, "model_type") or None,
+        source_run_id=find_text(info, "source_run_id") or None,
+        tags=parse_pairs(list_fields(info, "tags")),
+        params=parse_pairs(params),
+    )
+
+
+def _find_model_id(source: str) -> str | None:
+    """Return the logged model that a version was registered from: MLflow's SQL store does not say it otherwise."""
+    name = source.removeprefix("models:/")
+    return name if name != source and "/" not in name and "@" not in name else None
+
+
+def parse_model_version(fields: Fields) -> ModelVersion:
+    """Return a version; where its files are is asked for by itself. Raises TrackingError."""
+    source = find_text(fields, "source") or ""
+    return ModelVersion(
+        name=get_text(fields, "name"),
+        version=get_whole(fields, "version"),
+        created_ms=find_whole(fields, "creation_timestamp") or 0,
+        updated_ms=find_whole(fields, "last_updated_timestamp") or 0,
+        source=source,
+        storage_location=source,
+        description=find_text(fields, "description") or None,
+        stage=find_text(fields, "current_stage") or "None",
+        run_id=find_text(fields, "run_id") or None,
+        run_link=find_text(fields, "run_link") or None,
+        model_id=find_text(fields, "model_id") or _find_model_id(source),
+        status=find_text(fields, "status") or "READY",
+        tags=parse_pairs(list_fields(fields, "tags")),
+        aliases=tuple(sorted(list_texts(fields, "aliases"))),
+    )
+
+
+def parse_registered_model(fields: Fields) -> RegisteredModel:
+    """Return a registered model. Raises TrackingError."""
+    aliases = list_fields(fields, "aliases")
+    return RegisteredModel(
+        name=get_text(fields, "name"),
+        created_ms=find_whole(fields, "creation_timestamp") or 0,
+        updated_ms=find_whole(fields, "last_updated_timestamp") or 0,
+        description=find_text(fields, "description") or None,
+        tags=parse_pairs(list_fields(fields, "tags")),
+        aliases={get_text(each, "alias"): get_whole(each, "version") for each in aliases},
     )

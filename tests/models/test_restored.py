@@ -17,7 +17,7 @@ import sys
 import numpy as np, pandas as pd
 numbers = np.random.default_rng(7).standard_normal((500, 6))
 frame = pd.DataFrame({name: numbers[:, at] for at, name in enumerate("abcdef")})
-mixed = frame.assign(kind=pd.Categorical(["x", "y"] * 250), when=pd.Timestamp("2026-01-02", tz="Europe/Berlin"))
+mixed = frame.assign(kind=pd.Categorical([1, 2] * 250), when=pd.Timestamp("2026-01-02", tz="Europe/Berlin"))
 mixed.loc[3, "a"] = np.nan
 """
 SAVE = """

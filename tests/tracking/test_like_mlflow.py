@@ -120,6 +120,8 @@ def test_every_word_of_mlflows_functions_is_taken_but_those_of_other_subjects(
         "log_metric": ["dataset", "model_id"],
         "log_metrics": ["dataset", "model_id"],
         "Client.log_metric": ["dataset_digest", "dataset_name", "model_id"],
+        "Client.create_registered_model": ["deployment_job_id"],
+        "register_model": ["env_pack"],
     }
 
 

@@ -379,7 +379,7 @@ def list_project_files(store: Store) -> tuple[ProjectFiles, ...]:
     """Return what is kept of projects, checkouts first."""
     checkouts = list(list_entries(store, ROOM_OF["checkouts"]))
     needed = {_read_repository(path) for path in checkouts}
-    others = [path for room in ("repositories", "archives") for path in list_entries(store, ROOM_OF[room])]
+    others = [path for room in ("repositories", "archives", "models") for path in list_entries(store, ROOM_OF[room])]
     return tuple(
         ProjectFiles(
             room=os.path.relpath(path, store.room()).partition("/")[0],

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from repro.environments.housekeeping.inventory import Inventory, ProjectFiles, Stored, Stray, Unpacked, Wheel
 from repro.environments.housekeeping.sizes import format_bytes
 
-_KINDS = {"checkouts": "checkout", "repositories": "repository", "archives": "zip"}  # what rooms of projects hold
+_KINDS = {"checkouts": "checkout", "repositories": "repository", "archives": "zip", "models": "model"}
 DAY_S = 86400.0
 UNUSED_S = 90 * DAY_S
 
@@ -100,7 +100,7 @@ def _remove_project_files(files: ProjectFiles, reason: str) -> Removal:
 
 
 def _list_unused_projects(inventory: Inventory, rules: Rules, now_s: float) -> Iterator[Removal]:
-    """Yield what is kept of projects and was not used for long; a repository stays as long as its checkouts."""
+    """Yield what is kept of projects and models, and not used for long; a repository stays as long as its checkouts."""
     for files in inventory.projects:
         unused_s = now_s - files.used_at
         if unused_s > rules.older_than_s and not files.needed:

@@ -68,6 +68,7 @@ def _hold_entry(store: Store, removal: Removal) -> Iterator[bool]:
         "tmp": f"stage-{name}",
         "checkout": f"checkout-{name}",
         "repository": f"mirror-{name[:16]}",
+        "model": f"model-{name[:16]}",
     }
     stem = lock.get(removal.kind)
     if stem is None:

@@ -54,6 +54,7 @@ ROOMS = (
     Room(name="checkouts", names=(_KEY, _NONCE), has_directories=True, meaning="files of projects"),
     Room(name="archives", names=(_SHA256,), meaning="zips of projects"),
     Room(name="seen", names=(_SHA256,), meaning="what branches, tags and URLs of projects led to"),
+    Room(name="models", names=(_SHA256,), has_directories=True, meaning="models that were downloaded"),
     Room(name="tmp", names=(_NONCE,), has_directories=True, meaning="on its way in"),
     Room(name="trash", names=(_NONCE,), has_directories=True, meaning="on its way out"),
     Room(name="flocks", names=(_LOCK,), meaning="locks of keys, trees, places and processes"),

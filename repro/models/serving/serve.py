@@ -62,7 +62,7 @@ def make_server(machine: Machine, request: LoadRequest, options: ServeOptions, r
     UsageError, ModelError and what restoring raises.
     """
     options.check()
-    directory = open_model(request.uri, flavor=request.flavor, run_id=request.run_id).directory
+    directory = open_model(machine, request.uri, flavor=request.flavor, run_id=request.run_id).directory
     refuse_code(directory, request.flavor, environ=machine.environ)
     python = settings.choose_python(request.wish.python, machine.environ)
     environment = _find_environment(machine, directory, request, python, report.complain)

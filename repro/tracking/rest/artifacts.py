@@ -30,17 +30,18 @@ def check_artifact_path(path: str) -> str:
     return path
 
 
-def _lies_in(artifact: Artifact, directory: str) -> bool:
+def lies_in(artifact: Artifact, directory: str) -> bool:
     """Tell whether what a server lists is what a directory can hold: a name, and not a way out of it."""
     parent, name = posixpath.split(artifact.path)
     return parent == directory and name not in ("", ".", "..") and not {"\0", "\\"} & set(name)
 
 
-class Place(Protocol):
-    """Where the artifacts of one run are."""
+class ReadablePlace(Protocol):
+    """A directory of artifacts that can be read."""
 
-    def upload(self, path: str, source: BinaryIO) -> None:
-        """Keep what a file holds."""
+    @property
+    def name(self) -> str:
+        """What tells it from any other."""
         ...
 
     def download(self, path: str, target: BinaryIO) -> None:
@@ -52,6 +53,14 @@ class Place(Protocol):
         ...
 
 
+class Place(ReadablePlace, Protocol):
+    """Where the artifacts of one run are."""
+
+    def upload(self, path: str, source: BinaryIO) -> None:
+        """Keep what a file holds."""
+        ...
+
+
 class ProxyPlace:
     """Artifacts that a tracking server hands on; `root` is the run's path below its proxy."""
 
@@ -60,6 +69,11 @@ class ProxyPlace:
         self._root = root
         self._api = api
         self._run_id = run_id
+
+    @property
+    def name(self) -> str:
+        """The server and the path."""
+        return f"{self._transport.address.uri} {self._root}"
 
     def _send(self, method: str, path: str, body: BinaryIO | None, size: int, into: BinaryIO | None) -> None:
         headers = {"Content-Type": "application/octet-stream", "Content-Length": str(size)} if body else {}
@@ -88,7 +102,7 @@ class ProxyPlace:
 
     def list_directory(self, path: str) -> list[Artifact]:
         """Return what the server lists, but for what no directory can hold."""
-        found = (each for each in self._api.list_artifacts(self._run_id, path) if _lies_in(each, path))
+        found = (each for each in self._api.list_artifacts(self._run_id, path) if lies_in(each, path))
         return sorted(found, key=lambda each: each.path)
 
 
@@ -97,6 +111,15 @@ class LocalPlace:
 
     def __init__(self, root: Path) -> None:
         self._files = ArtifactFiles(root)
+
+    @property
+    def name(self) -> str:
+        """The directory."""
+        return str(self._files.root)
+
+    def locate(self, path: str) -> Path:
+        """Return where an artifact is, links followed."""
+        return self._files.locate(path)
 
     def upload(self, path: str, source: BinaryIO) -> None:
         """Copy a file into the directory."""
@@ -131,7 +154,7 @@ def _copy(source: BinaryIO, target: BinaryIO) -> None:
     shutil.copyfileobj(source, target, 1 << 20)
 
 
-def _find_transport(transport: Transport, authority: str) -> Transport:
+def find_transport(transport: Transport, authority: str) -> Transport:
     """Return how to ask the server that an artifact URI names: with our credentials only where it is the same."""
     address = transport.address
     try:
@@ -150,7 +173,7 @@ def find_place(api: Api, run_id: str, artifact_uri: str) -> Place:
     """Return where a run's artifacts are. Raises TrackingError for a place that needs more than a server or a disk."""
     parts = urlsplit(artifact_uri)
     if parts.scheme == "mlflow-artifacts":
-        transport = _find_transport(api.transport, parts.netloc)
+        transport = find_transport(api.transport, parts.netloc)
         return ProxyPlace(transport, unquote(parts.path).strip("/"), api, run_id)
     if parts.scheme == "file" and parts.netloc in ("", "localhost"):
         return LocalPlace(Path(unquote(parts.path)))
@@ -163,20 +186,23 @@ def find_place(api: Api, run_id: str, artifact_uri: str) -> Place:
     )
 
 
-def walk_files(place: Place, path: str, depth: int = 0) -> Iterator[str]:
-    """Yield the paths of all files below a directory of artifacts. Raises TrackingError where it has no end."""
+def walk_files(place: ReadablePlace, path: str, depth: int = 0) -> Iterator[Artifact]:
+    """Yield all files below a directory of artifacts. Raises TrackingError where it has no end."""
     if depth > _DEEPEST:
         raise TrackingError(f"the artifacts have more than {_DEEPEST} directories one in another, down to `{path}`")
     for each in place.list_directory(path):
         if each.is_dir:
             yield from walk_files(place, each.path, depth + 1)
         else:
-            yield each.path
+            yield each
 
 
-def _download_file(place: Place, path: str, target_dir: Path) -> Path:
-    """Write one artifact below a directory, and never elsewhere, whatever links lie in it."""
-    target = target_dir / path
+def download_file(place: ReadablePlace, path: str, target_dir: Path, name: str | None = None) -> Path:
+    """Write one artifact below a directory, as `name` or else at its path; never elsewhere, whatever links lie there.
+
+    Raises TrackingError.
+    """
+    target = target_dir / (path if name is None else name)
     root = os.path.realpath(target_dir)
     if not Path(os.path.realpath(target.parent)).is_relative_to(root):
         raise TrackingError(f"`{target}` leads out of `{target_dir}`")
@@ -189,7 +215,7 @@ def _download_file(place: Place, path: str, target_dir: Path) -> Path:
     return target
 
 
-def download(place: Place, path: str, target_dir: Path) -> Path:
+def download(place: ReadablePlace, path: str, target_dir: Path) -> Path:
     """Copy a file, or a directory with all in it, to the same path below a directory. Raises TrackingError."""
     if path:
         check_artifact_path(path)
@@ -198,9 +224,9 @@ def download(place: Place, path: str, target_dir: Path) -> Path:
         if found is None:
             raise TrackingNotFoundError(f"there is no artifact `{path}`")
         if not found.is_dir:
-            return _download_file(place, path, target_dir)
+            return download_file(place, path, target_dir)
     for each in walk_files(place, path):
-        _download_file(place, each, target_dir)
+        download_file(place, each.path, target_dir)
     (target_dir / path).mkdir(parents=True, exist_ok=True)
     return target_dir / path
 

@@ -87,6 +87,15 @@ class RestStore:
         """Where what the server has not got yet is kept."""
         return self._outbox.root
 
+    @property
+    def api(self) -> Api:
+        """The server's calls, for what is not of runs."""
+        return self._api
+
+    def find_place(self, run_id: str) -> artifacts.Place:
+        """Return where the artifacts of a run are."""
+        return self._find_place(self._reach(run_id))
+
     def close(self) -> None:
         """Close the connection of this thread."""
         self._transport.close()

@@ -13,7 +13,7 @@ import select
 import threading
 import time
 import weakref
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import BinaryIO
 from urllib.parse import quote, urlencode
 
@@ -27,7 +27,7 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     import ssl
 
-    Query = Mapping[str, str | int]
+    Query = Mapping[str, str | int] | Sequence[tuple[str, str | int]]
 
 API = "/api/2.0/mlflow/"
 _CONNECT_TIMEOUT_S = 10.0

@@ -6,10 +6,10 @@ from repro.errors import TrackingError
 from repro.formats.model_meta import LoggedModel
 from repro.tracking.model_search import DatasetFilter, find_logged_models, parse_logged_model_order
 from repro.tracking.model_wire import format_logged_model, parse_model_status
+from repro.tracking.pages import cut_page
 from repro.tracking.server.calls import Call, get_page_size, get_word
 from repro.tracking.server.limits import cut_params, cut_tags
 from repro.tracking.server.locations import tell_model
-from repro.tracking.server.pages import cut_page
 from repro.tracking.server.replies import JsonReply
 from repro.tracking.server.site import Site
 from repro.tracking.wire import Fields, find_text, list_fields, list_texts, parse_pairs

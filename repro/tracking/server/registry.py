@@ -9,10 +9,12 @@ from repro.errors import TrackingError
 from repro.formats.model_meta import ModelVersion, RegisteredModel
 from repro.tracking.entities import Page
 from repro.tracking.model_search import find_registered_models, find_versions
+from repro.tracking.model_store import MOST_MODELS, MOST_VERSIONS, NewVersion
 from repro.tracking.model_wire import format_model_version, format_registered_model
+from repro.tracking.pages import cut_page
+from repro.tracking.registration import find_storage, make_version, note_version
 from repro.tracking.server.calls import Call, find_flag, get_page_size, get_word
 from repro.tracking.server.locations import keep_source, split_uri, tell_source
-from repro.tracking.server.pages import cut_page
 from repro.tracking.server.replies import JsonReply
 from repro.tracking.server.site import Site
 from repro.tracking.wire import Fields, find_text, find_whole, list_fields, list_texts, parse_pairs
@@ -20,9 +22,6 @@ from repro.tracking.wire import Fields, find_text, find_whole, list_fields, list
 T = TypeVar("T")
 
 _DONE = JsonReply(fields={})
-_MAX_MODELS = 1000
-_MAX_VERSIONS = 200_000
-_MODEL_VERSIONS = "mlflow.modelVersions"
 
 
 def _format_version(site: Site, version: ModelVersion) -> Fields:
@@ -96,8 +95,8 @@ def search_models(site: Site, call: Call) -> JsonReply:
     fields = call.read_fields()
     order_by = list_texts(fields, "order_by")
     found = find_registered_models(site.registry.list_models(), find_text(fields, "filter") or "", order_by)
-    size = get_page_size(fields, 100, _MAX_MODELS)
-    page = cut_page(found, max_results=size, page_token=find_text(fields, "page_token"), most=_MAX_MODELS)
+    size = get_page_size(fields, 100, MOST_MODELS)
+    page = cut_page(found, max_results=size, page_token=find_text(fields, "page_token"), most=MOST_MODELS)
     return _reply_page("registered_models", page, [_format_model(site, each) for each in page])
 
 
@@ -143,63 +142,29 @@ def get_aliased_version(site: Site, call: Call) -> JsonReply:
 
 
 def _find_source(site: Site, source: str) -> tuple[str, str | None]:
-    """Return where the files are that a version is registered from, and the run that made them.
-
-    `models:/<id>` is a logged model, `models:/<name>/<version>` another version, `runs:/<run>/<path>` a run's artifact.
-    """
-    scheme, _, rest = source.partition(":/")
-    parts = rest.strip("/").split("/")
-    if scheme == "models" and len(parts) == 1:
-        model = site.models.get(parts[0])
-        return model.artifact_location, model.source_run_id
-    if scheme == "models" and len(parts) == 2 and parts[1].isdecimal():
-        other = site.registry.get_version(parts[0], int(parts[1]))
-        return other.storage_location, other.run_id
-    if scheme == "runs" and len(parts) > 1:
-        return "/".join([site.store.get_info(parts[0]).artifact_uri, *parts[1:]]), parts[0]
-    if split_uri(source).scheme in ("models", "runs"):
-        raise TrackingError(f"`{source}` is no source of a model version")
-    return keep_source(source, site.store.root), None
-
-
-def _note_version(site: Site, version: ModelVersion) -> None:
-    """Note in a logged model's tag that it was registered, as MLflow does."""
-    import json
-
-    if not version.model_id:
-        return
-    model = site.models.get(version.model_id)
-    try:
-        noted = json.loads(model.tags.get(_MODEL_VERSIONS, "[]"))
-    except ValueError:
-        noted = []
-    noted = [*(noted if isinstance(noted, list) else []), {"name": version.name, "version": version.version}]
-    site.models.set_tags(version.model_id, {_MODEL_VERSIONS: json.dumps(noted)})
+    """Return where the files are that a version is registered from, and the run that made them."""
+    split_uri(source)
+    location, run_id = find_storage(site.store, site.registry, site.models, source)
+    return (keep_source(source, site.store.root) if location is None else location), run_id
 
 
 def create_version(site: Site, call: Call) -> JsonReply:
     """Register a version."""
     fields = call.read_fields()
-    source, model_id = get_word(fields, "source"), find_text(fields, "model_id") or None
-    storage_location, source_run_id = _find_source(site, source)
-    if model_id and not source_run_id:
-        source_run_id = site.models.get(model_id).source_run_id
-    version = ModelVersion(
+    new = NewVersion(
         name=get_word(fields, "name"),
-        version=0,
-        created_ms=0,
-        updated_ms=0,
-        source=source,
-        storage_location=storage_location,
-        description=find_text(fields, "description") or None,
-        run_id=find_text(fields, "run_id") or source_run_id,
+        source=get_word(fields, "source"),
+        run_id=find_text(fields, "run_id") or None,
         run_link=find_text(fields, "run_link") or None,
-        model_id=model_id,
+        description=find_text(fields, "description") or None,
+        model_id=find_text(fields, "model_id") or None,
         tags=parse_pairs(list_fields(fields, "tags")),
     )
+    location, source_run_id = _find_source(site, new.source)
+    version = make_version(new, site.models, location, source_run_id)
     made = site.registry.create_version(version)
     with site.tag_lock:
-        _note_version(site, made)
+        note_version(site.models, made)
     return _reply_version(site, made)
 
 
@@ -240,8 +205,8 @@ def search_versions(site: Site, call: Call) -> JsonReply:
         replace(each, source=tell_source(each.source, site.store.root)) for each in site.registry.list_versions()
     ]
     found = find_versions(versions, find_text(fields, "filter") or "", order_by)
-    size = get_page_size(fields, 10_000, _MAX_VERSIONS)
-    page = cut_page(found, max_results=size, page_token=find_text(fields, "page_token"), most=_MAX_VERSIONS)
+    size = get_page_size(fields, 10_000, MOST_VERSIONS)
+    page = cut_page(found, max_results=size, page_token=find_text(fields, "page_token"), most=MOST_VERSIONS)
     return _reply_page("model_versions", page, [_format_version(site, each) for each in page])
 
 

@@ -8,10 +8,10 @@ from repro.errors import TrackingError
 from repro.formats.run_meta import MetricPoint
 from repro.tracking.entities import Batch, Metric
 from repro.tracking.model_wire import find_model_metric
+from repro.tracking.pages import cut_page
 from repro.tracking.run_models import ModelOutput, keep_model_inputs, keep_model_outputs
 from repro.tracking.server.calls import Call, get_page_size, get_run_id, get_word
 from repro.tracking.server.limits import check_batch, cut_batch, cut_params, cut_tags
-from repro.tracking.server.pages import cut_page
 from repro.tracking.server.replies import JsonReply
 from repro.tracking.server.site import Site
 from repro.tracking.wire import (

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import uuid
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -18,7 +19,11 @@ from repro.tracking.file_store import FileStore
 from repro.tracking.model_store import HeldFiles
 from repro.tracking.server import serve_in_background
 
-REAL_SERVER = [pytest.mark.mlflow, pytest.mark.xdist_group("mlflow_server")]
+REAL_SERVER = [
+    pytest.mark.mlflow,
+    pytest.mark.xdist_group("mlflow_server"),
+    pytest.mark.skipif("REPRO_TEST_ALL" not in os.environ, reason="asks a server of MLflow; scripts/test-all"),
+]
 MLMODEL = b"flavors: {}\n"
 
 

@@ -235,6 +235,7 @@ def test_workers_end_with_a_server_that_is_killed(models: Models, cache: Path) -
             pass
 
 
+@pytest.mark.skipif("REPRO_TEST_ALL" not in os.environ, reason="starts a server of MLflow; scripts/test-all")
 @pytest.mark.mlflow
 def test_mlflow_answers_the_same(models: Models, mlflow: TestEnvironment, cache: Path, tmp_path: Path) -> None:
     import socket

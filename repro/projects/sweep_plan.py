@@ -15,6 +15,7 @@ from repro.projects.location import name_location, parse_location
 from repro.projects.points import choose_points
 from repro.projects.sweep_request import Goal, PointResult, SweepRequest
 from repro.projects.sweep_runs import Begun, find_begun, find_done, get_begun
+from repro.tracking.run_ids import complete_run_id
 from repro.tracking.store import Store
 
 _MAX_JOBS = 1024
@@ -112,7 +113,7 @@ def _continue(request: SweepRequest, store: Store, begun: Begun) -> SweepPlan:
 def make_plan(machine: Machine, request: SweepRequest, store: Store) -> SweepPlan:
     """Return what is to be done. Raises UsageError, and TrackingError for a run that is no sweep."""
     if request.resume:
-        begun = get_begun(store, request.resume)
+        begun = get_begun(store, complete_run_id(store, request.resume))
         return _continue(_recall(request, begun.record), store, begun)
     asked = _describe(request, machine)
     seed = secrets.randbits(32) if request.seed is None else request.seed

@@ -149,6 +149,31 @@ def test_a_killed_sweep_leaves_no_process_and_is_reaped(project: Path, cli: Cli)
     assert {run.status for run in get_store().list_runs()} == {RunStatus.KILLED}
 
 
+def test_what_a_killed_sweep_has_left_is_reaped_when_it_is_resumed(project: Path, cli: Cli) -> None:
+    (project / "hang").touch()
+    process = cli.start("sweep", str(project), "-e", "train.py", "-P", "x=2", "--no-snapshot")
+    pid = wait_for_file(project / "pid-2")
+    os.kill(process.pid, signal.SIGKILL)
+    process.communicate(timeout=60)
+    wait_for_end(pid)
+    store = get_store()
+    tags = {run.run_id: store.read_tags(run.run_id) for run in store.list_runs()}
+    (child,) = (run_id for run_id, each in tags.items() if "mlflow.parentRunId" in each)
+    half = store.find_run_dir(child) / "params" / ".0123abcd.tmp"
+    half.write_text("2")
+    (project / "hang").unlink()
+    parent = tags[child]["mlflow.parentRunId"]
+    assert sweep_json(cli, "--resume", parent[:6])["status"] == "FINISHED"
+    left = store.get_run(child)
+    signs = [left.info.start_time_ms, *(point.timestamp_ms for point in left.data.points.values())]
+    assert (left.info.status, left.info.end_time_ms) == (RunStatus.KILLED, max(signs))
+    assert left.data.tags["repro.reaped"] == "its process is gone"
+    assert not half.exists()
+    missing = "abcdef" if not parent.startswith("abcdef") else "fedcba"
+    assert f"begins with `{missing}`" in cli("sweep", "--resume", missing, code=5).stderr
+    assert "`xyz` is no run's id" in cli("sweep", "--resume", "xyz", code=2).stderr
+
+
 def test_a_sweep_that_is_running_is_not_run_again(project: Path, cli: Cli) -> None:
     words = ("sweep", str(project), "-e", "train.py", "-P", "x=1", "-P", "mode=wait", "--no-snapshot")
     process = cli.start(*words)

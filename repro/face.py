@@ -17,6 +17,7 @@ from repro.environments.satisfy import restore_or_warn as _restore_or_warn
 from repro.environments.snapshot import select_ring, take_for, write_lock
 from repro.errors import UsageError
 from repro.formats.lockfile import Snapshot
+from repro.projects.backend_config import read_backend_config
 from repro.projects.request import RunRequest
 from repro.projects.result import RunResult
 from repro.projects.run import run_project
@@ -149,6 +150,7 @@ def run(
     timeout_s: float | None = None,
     experiment: str | None = None,
     backend: str = "local",
+    backend_config: Mapping[str, object] | str | os.PathLike[str] | None = None,
     synchronous: bool = True,
 ) -> RunResult | RunHandle:
     """Run a project's entry point to its end and return how it ended; messages go to stderr.
@@ -179,6 +181,7 @@ def run(
         timeout_s=timeout_s,
         experiment=experiment,
         backend=backend,
+        backend_config=read_backend_config(backend_config),
     )
     machine = _make_machine(cache)
     if not synchronous:
@@ -233,6 +236,7 @@ def sweep(
     timeout_s: float | None = None,
     experiment: str | None = None,
     backend: str = "local",
+    backend_config: Mapping[str, object] | str | os.PathLike[str] | None = None,
 ) -> SweepResult:
     """Run an entry point at many points of its parameters and return how each ended; messages go to stderr.
 
@@ -263,6 +267,7 @@ def sweep(
         timeout_s=timeout_s,
         experiment=experiment,
         backend=backend,
+        backend_config=read_backend_config(backend_config),
     )
     request = SweepRequest(
         run=run,

@@ -213,10 +213,14 @@ def test_python_sweeps_lists_ranges_and_samples(project: Path, tmp_path: Path) -
 
 
 BACKEND = """\
-import subprocess
+import json, subprocess
 from repro.projects.backend import Ended
 class Backend:
+    def check_config(self, config):
+        if unknown := sorted(config.keys() - {"queue"}):
+            raise ValueError(f"`{unknown[0]}` is no key of it")
     def execute(self, task):
+        task.output.write(f"{json.dumps(task.config)}\\n".encode())
         code = subprocess.run(["bash", "-c", task.command], env={**task.environ}, cwd=task.project_dir,
                               stdout=task.output, stderr=task.output).returncode
         return Ended(exit_code=code, timed_out=False)
@@ -232,10 +236,19 @@ def test_a_backend_comes_with_a_wheel(project: Path, tmp_path: Path, cli: Cli, m
     wheel = make_wheel(tmp_path, "far", "1.0", files=files)
     assert "installed: `local`" in cli("run", str(project), "-e", "train.py", "--backend", "far", code=2).stderr
     monkeypatch.setenv("PYTHONPATH", str(wheel))  # a wheel can be imported from as it is, with its entry points
-    result = sweep_json(cli, str(project), "-e", "train.py", "-P", "x=1,2", "--backend", "far")
-    run_id = result["points"][0]["run_id"]  # type: ignore[index]
+    far = (str(project), "-e", "train.py", "--backend", "far", "--backend-config")
+    Path("far.json").write_text('\ufeff{"queue": "night"}')
+    result = sweep_json(cli, *far, "far.json", "-P", "x=1,2")
+    run_id, parent = result["points"][0]["run_id"], str(result["run_id"])  # type: ignore[index]
     assert get_store().read_tags(run_id)["mlflow.project.backend"] == "far"
-    assert get_store().read_text(run_id, "output.log") == "seen ['--x', '1']\n"
+    assert get_store().read_text(run_id, "output.log") == "{\"queue\": \"night\"}\nseen ['--x', '1']\n"
+    assert "night" not in get_store().read_text(parent, "sweep.json")
+    assert "give it again with `--backend-config`" in cli("sweep", "--resume", parent, code=2).stderr
+    assert sweep_json(cli, "--resume", parent, "--backend-config", '{"queue": "day"}')["run_id"] == parent
+    assert sweep_json(cli, *far, '{ "queue":"night"}', "-P", "x=1,2")["run_id"] == parent
+    assert sweep_json(cli, *far, '{"queue": "day"}', "-P", "x=1,2")["run_id"] != parent
+    refused = cli("run", *far, '{"queu": 1}', code=2).stderr
+    assert "the backend `far` refuses its configuration: `queu` is no key of it" in refused
     done = cli("run", str(project), "-e", "train.py", "--backend", "broken", "--no-snapshot", code=5)
     assert "the backend `broken` failed: ValueError: no node is free" in done.stderr
     wrong = cli("run", str(project), "-e", "train.py", "--backend", "nope", code=2).stderr

@@ -215,7 +215,7 @@ def test_a_project_without_python_runs_in_your_own_environment_and_says_so(cli: 
     (tmp_path / "shell" / "hello.sh").write_text("echo hello\n")
     done = cli("run", str(tmp_path / "shell"), "-e", "hello.sh", "--restore", "--no-snapshot")
     assert done.stdout == "hello\n"
-    assert "has no file that says what it needs, so it runs in your own environment" in done.stderr
+    assert "has no file that says what it needs, so it runs in your own environment; `repro snapshot" in done.stderr
     store, run_id = get_only_run()
     assert store.read_tags(run_id)["repro.restored"] == "false"
 

@@ -28,7 +28,7 @@ from repro.formats.wanted import Required
 from repro.process import Finished, Runner
 from repro.settings import name_build_path
 from repro.snapshots.pins import IndexUnreachableError
-from repro.snapshots.setup_needs import MOST_TRIES, find_missing_module, find_need
+from repro.snapshots.setup_needs import ask_with_needs, find_missing_module
 from repro.snapshots.uv import find_uv
 
 if TYPE_CHECKING:
@@ -77,6 +77,11 @@ class Question:
     only_binary: tuple[str, ...] = ()
     prereleases: bool = False
     before: datetime | None = None
+
+    @property
+    def asked(self) -> dict[str, str]:
+        """What is asked for by canonical name, without what comes from a URL."""
+        return {each.name: each.text for each in self.required if " @ " not in each.text}
 
     def format_requirements(self) -> str:
         """Return the requirements file that both resolvers read."""
@@ -181,19 +186,14 @@ class UvResolver:
 
         What must be built to know what it requires, and imports something for that, is tried again with that.
         """
-        asked = {each.name: each.text for each in question.required if " @ " not in each.text}
-        needs: tuple[str, ...] = ()
-        env: Mapping[str, str] | None = self.env
         with write_question(question) as (directory, files):
             args = (*files, "--no-header", "--annotation-style", "split")
-            finished = self._ask("compile", *args, question=question, env=self.env, directory=directory)
-            while finished.returncode and len(needs) < MOST_TRIES:
-                need = find_need(finished.stderr, asked, needs, others=True)
-                env = self._provide((*needs, need), question, directory) if need else None
-                if need is None or env is None:
-                    break
-                needs = (*needs, need)
-                finished = self._ask("compile", *args, question=question, env=env, directory=directory)
+            finished = ask_with_needs(
+                lambda env, _: self._ask("compile", *args, question=question, env=env, directory=directory),
+                lambda needs: self._provide(needs, question, directory),
+                env=self.env,
+                known=question.asked,
+            )
             return _read(finished, self.name)
 
 

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 
+from repro.process import Finished
 from repro.snapshots.provides import guess_distribution
 
 MOST_TRIES = 4  # each names one more module at most
@@ -29,3 +30,27 @@ def find_need(said: str, known: Mapping[str, str], needs: tuple[str, ...], *, ot
     distribution, is_known = guess_distribution(module)
     need = known.get(distribution) or (distribution if others and is_known else None)
     return need if need not in needs else None
+
+
+def ask_with_needs(
+    ask: Callable[[Mapping[str, str], tuple[str, ...]], Finished],
+    provide: Callable[[tuple[str, ...]], Mapping[str, str] | None],
+    *,
+    env: Mapping[str, str],
+    known: Mapping[str, str],
+) -> Finished:
+    """Ask a tool that builds, and where a build fails for want of a module, again with it.
+
+    `ask` gets an environment, at first `env`, and the requirements that builds find in it; `provide` gives one in which
+    they find these, None where that cannot be had.
+    """
+    needs: tuple[str, ...] = ()
+    finished = ask(env, needs)
+    while finished.returncode and len(needs) < MOST_TRIES:
+        need = find_need(finished.stderr, known, needs, others=True)
+        better = provide((*needs, need)) if need else None
+        if need is None or better is None:
+            break
+        needs = (*needs, need)
+        finished = ask(better, needs)
+    return finished

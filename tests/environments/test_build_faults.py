@@ -16,6 +16,7 @@ from repro.environments.installers.pip import PipBuilder
 from repro.environments.installers.uv import UvBuilder
 from repro.errors import RestoreError
 from repro.process import Finished, Runner
+from repro.snapshots.old_pip import find_old_pip
 
 FEATURE = "ImportError: cannot import name 'Feature' from 'setuptools' (/x/setuptools/__init__.py)"
 
@@ -77,14 +78,23 @@ def add_needy(index: LocalIndex, directory: Path) -> None:
         index.add(name, "1.0")
 
 
+@pytest.mark.parametrize("resolver", ["uv", "an old pip"])
 def test_a_project_is_locked_and_built_with_what_a_build_imports_and_does_not_say(
-    index: LocalIndex, cli: Cli, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    resolver: str, index: LocalIndex, cli: Cli, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     add_needy(index, tmp_path / "old")
     project = Path(shutil.copytree(REPOSITORY / "fixtures" / "projects" / "setup_needs", tmp_path / "setup_needs"))
     monkeypatch.setenv("MLFLOW_PYTHON_BIN", sys.executable)
+    if resolver != "uv":
+        if find_old_pip(sys.executable, runner=Runner(), env=os.environ, caches_dir=str(tmp_path)) is None:
+            pytest.skip("this Python brings no pip below 24.1")
+        index.add("pytz", "2020.1")
+        index.add("oldpandas", "0.22.0", requires=("pytz (>=2011k)",))
+        requirements = project / "requirements.txt"
+        requirements.write_text(f"{requirements.read_text()}oldpandas\n")
     done = cli("run", str(project), "-e", "train.py", "--restore", "--no-snapshot")
     assert done.stdout == "old 1.0 with tool 1.0\n"
+    assert ("which reads it, has chosen the versions" in done.stderr) == (resolver != "uv")
 
 
 def test_uv_builds_with_what_is_locked_beside_it_and_else_says_what_is_lacking(

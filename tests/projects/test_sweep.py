@@ -5,16 +5,19 @@ from __future__ import annotations
 import json
 import os
 import signal
+import sys
 import time
 from pathlib import Path
 
 import pytest
-from conftest import Cli, make_wheel
+from conftest import Cli, LocalIndex, make_wheel
 from readable_store import ReadableStore
+from repositories import commit, make_work, run_git
 
 import repro
 from repro.formats.run_meta import RunStatus
 from repro.tracking.reap import reap_runs
+from repro.tracking.server import serve_in_background
 
 SCRIPT = """\
 import os, sys, time, repro
@@ -210,6 +213,67 @@ def test_python_sweeps_lists_ranges_and_samples(project: Path, tmp_path: Path) -
     drawn = repro.sweep(project, "train.py", parameters={"x": "uniform(0,1)"}, sample=2, seed=1, **settled)  # type: ignore[arg-type]
     assert [each.parameters["x"] for each in drawn.points] == ["0.134364244112", "0.847433736937"]
     assert get_store().get_experiment(drawn.experiment_id).name == "tuning"
+
+
+ELSEWHERE = """\
+import sys, repro, alpha
+repro.log_metric("loss", float(repro.param("x", "1")))
+print(alpha.VERSION, sys.argv[2])
+"""
+
+
+@pytest.fixture
+def repository(tmp_path: Path, git_config: Path, index: LocalIndex, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A repository with a project that asks for alpha, which our own environment has not."""
+    monkeypatch.setenv("MLFLOW_PYTHON_BIN", sys.executable)
+    work = make_work(tmp_path / "wine")
+    (work / "part").mkdir()
+    (work / "part" / "requirements.txt").write_text("alpha\n")
+    commit(work, "one", part__train_py=ELSEWHERE)
+    return work
+
+
+def test_a_sweep_of_a_commit_is_restored_once_and_resumed_at_its_commit(repository: Path, cli: Cli) -> None:
+    words = ("sweep", f"{repository.as_uri()}#part", "--version", "main", "-e", "train.py", "-P", "x=1,2", "--restore")
+    first = json.loads(cli(*words, "--json").stdout)
+    at = run_git(repository, "rev-parse", "HEAD")
+    store = get_store()
+    runs = [first["run_id"], *(each["run_id"] for each in first["points"])]
+    tags = [store.read_tags(run_id) for run_id in runs]
+    assert {each["mlflow.source.git.commit"] for each in tags} == {at}
+    assert len({each["repro.snapshot.digest"] for each in tags}) == 1
+    assert {each["repro.restored"] for each in tags} == {"true"}
+    assert store.read_text(runs[2], "output.log") == "1.0 2\n"
+    assert "alpha==1.0" in store.read_text(runs[1], "requirements-lock.txt")
+    store.delete_run(runs[2])
+    commit(repository, "two", part__train_py="raise SystemExit('another')\n")
+    again = json.loads(cli("sweep", "--resume", first["run_id"][:8], "--json").stdout)
+    assert [each["was_done"] for each in again["points"]] == [True, False]
+    assert store.read_tags(again["points"][1]["run_id"])["mlflow.source.git.commit"] == at
+
+
+def test_a_sweep_on_a_server_is_kept_there_and_resumed(
+    project: Path, cli: Cli, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    kept = ReadableStore(tmp_path / "kept")
+    endpoint = serve_in_background(kept, token=None)
+    try:
+        monkeypatch.setenv("MLFLOW_TRACKING_URI", endpoint.uri)
+        words = (str(project), "-e", "train.py", "-P", "x=1,3", "-j", "2", "--metric", "loss", "--goal", "max")
+        first = sweep_json(cli, *words, code=1)
+        (project / "mended").touch()
+        again = sweep_json(cli, "--resume", str(first["run_id"])[:8])
+    finally:
+        endpoint.close()
+    assert get_store().list_runs() == []
+    assert (again["run_id"], again["status"], again["finished"]) == (first["run_id"], "FINISHED", 2)
+    points = again["points"]
+    assert isinstance(points, list)
+    assert [each["was_done"] for each in points] == [True, False]
+    assert kept.read_text(points[1]["run_id"], "output.log") == "seen ['--x', '3']\n"
+    best = kept.read_tags(str(first["run_id"]))["repro.sweep.best_run_id"]
+    assert best == points[0]["run_id"]
+    assert kept.read_metrics(best)["loss"] == pytest.approx(1.1)
 
 
 BACKEND = """\

@@ -17,7 +17,9 @@ TIMEOUT = "end the run after so long, e.g. 90s or 2h (exit code 124)"
 
 def _add_environment(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
-        "--restore", action="store_true", help="run in the environment of the project's lock, else of its loose files"
+        "--restore",
+        action="store_true",
+        help="restore the project's lock, else what its loose files or its imports ask for",
     )
     parser.add_argument(
         "--env-manager",

@@ -10,7 +10,7 @@ from pathlib import Path
 
 from repro.errors import ProjectError
 from repro.formats.wanted import Place
-from repro.projects.own_code import Source, follow, list_roots
+from repro.projects.own_code import Source, follow, has_module, list_roots
 from repro.snapshots.provides import guess_distribution
 
 _OWN = frozenset({"repro", "__main__", "__future__"})  # a run lends repro to its script
@@ -71,10 +71,6 @@ def _make_guess(name: str, place: Place, *, certain: bool) -> Guess:
     return Guess(module=name.partition(".")[0], distribution=distribution, known=known, certain=certain, place=place)
 
 
-def _has_module(directory: Path, name: str) -> bool:
-    return (directory / name / "__init__.py").is_file() or any(directory.glob(f"{name}.*"))
-
-
 def _is_own(name: str, roots: tuple[Path, ...], *, known: bool) -> bool:
     """Tell whether an import means the project's own code.
 
@@ -84,7 +80,7 @@ def _is_own(name: str, roots: tuple[Path, ...], *, known: bool) -> bool:
     top, _, rest = name.partition(".")
     inside = rest.partition(".")[0]
     for root in roots:
-        if _has_module(root, top) or (inside and _has_module(root / top, inside)):
+        if has_module(root, top) or (inside and has_module(root / top, inside)):
             return True
     return not known and any((root / top).is_dir() for root in roots)
 

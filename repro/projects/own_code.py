@@ -9,6 +9,7 @@ from pathlib import Path
 from repro.formats.source_code import Import, find_certain_imports, find_certain_relatives, find_imports
 
 _MOST_FILES = 500
+_MODULES = (".py", ".pyc", ".pyd", ".pyx", ".so")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -55,6 +56,13 @@ def _find_near(path: Path, name: str) -> Iterator[Path]:
 def list_roots(root: Path, script: Path) -> tuple[Path, ...]:
     """Return where a script finds modules of its project."""
     return tuple(dict.fromkeys((root / script.parent, root, root / "src")))
+
+
+def has_module(directory: Path, name: str) -> bool:
+    """Tell whether a directory has a module or a regular package of a name; `mlflow.db` is none."""
+    if (directory / name / "__init__.py").is_file():
+        return True
+    return any(path.name.endswith(_MODULES) for path in directory.glob(f"{name}.*"))
 
 
 def _list_next(source: Source, roots: tuple[Path, ...]) -> list[Path]:

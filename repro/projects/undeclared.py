@@ -7,7 +7,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
-from repro.projects.own_code import follow, list_roots
+from repro.projects.own_code import follow, has_module, list_roots
 from repro.snapshots.provides import guess_distribution
 
 _OWN = frozenset({"repro", "__main__"})  # a run lends repro to its script
@@ -28,7 +28,7 @@ class Undeclared:
 
 
 def _is_local(top: str, roots: tuple[Path, ...]) -> bool:
-    return any((root / top).is_dir() or any(root.glob(f"{top}.*")) for root in roots)
+    return any((root / top).is_dir() or has_module(root, top) for root in roots)
 
 
 def find_undeclared(root: Path, script: Path, *, has: Callable[[str], bool]) -> tuple[Undeclared, ...]:

@@ -47,6 +47,7 @@ def test_an_import_means_the_distribution_that_is_known_for_it_else_that_of_its_
 
 
 def test_modules_that_may_be_imported_are_read_and_the_projects_own_are_not_guessed(tmp_path: Path) -> None:
+    (tmp_path / "pandas.db").touch()
     found = guess(
         tmp_path,
         train="import helpers, datasets.wine, xgboost\nfrom data import read\ndef f():\n    import late\n",

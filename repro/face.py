@@ -19,6 +19,7 @@ from repro.environments.snapshot import select_ring, take_for, write_lock
 from repro.errors import UsageError
 from repro.files import write_atomically
 from repro.formats.lockfile import Snapshot
+from repro.projects.backend_config import read_backend_config
 from repro.projects.request import RunRequest
 from repro.projects.result import RunResult
 from repro.projects.run import run_project
@@ -155,6 +156,7 @@ def run(
     timeout_s: float | None = None,
     experiment: str | None = None,
     backend: str = "local",
+    backend_config: Mapping[str, object] | str | os.PathLike[str] | None = None,
     synchronous: bool = True,
 ) -> RunResult | RunHandle:
     """Run a project's entry point to its end and return how it ended; messages go to stderr.
@@ -185,6 +187,7 @@ def run(
         timeout_s=timeout_s,
         experiment=experiment,
         backend=backend,
+        backend_config=read_backend_config(backend_config),
     )
     machine = _make_machine(cache)
     if not synchronous:
@@ -239,6 +242,7 @@ def sweep(
     timeout_s: float | None = None,
     experiment: str | None = None,
     backend: str = "local",
+    backend_config: Mapping[str, object] | str | os.PathLike[str] | None = None,
 ) -> SweepResult:
     """Run an entry point at many points of its parameters and return how each ended; messages go to stderr.
 
@@ -269,6 +273,7 @@ def sweep(
         timeout_s=timeout_s,
         experiment=experiment,
         backend=backend,
+        backend_config=read_backend_config(backend_config),
     )
     request = SweepRequest(
         run=run,

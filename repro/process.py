@@ -529,17 +529,20 @@ class Runner:
     ) -> Ended:
         """Run a child beside others, each in a thread, without our terminal: what it writes goes to `output` alone.
 
-        Raises Terminated where its leash has ended it, and OSError where it cannot be started; else as `supervise`.
+        `output` is not buffered, and gets as much as a `copy` of `supervise`. Raises Terminated where its
+        leash has ended it, and OSError where it cannot be started; else as `supervise`.
         """
+        from repro.relay import Relay
+
         self._announce(args)
-        with _Interruptions() as interruptions:
+        with Relay(output) as relay, _Interruptions() as interruptions:
             process = subprocess.Popen(
                 args,
                 env=env,
                 cwd=cwd,
                 stdin=subprocess.DEVNULL,
-                stdout=output,
-                stderr=subprocess.STDOUT,
+                stdout=relay.stdout,
+                stderr=relay.stderr,
                 preexec_fn=_make_dying_with_us(interruptions, lead=True),
             )
             with (
@@ -548,12 +551,13 @@ class Runner:
                 leash.holding(process.pid) as leashed,
                 _Deadline(process.pid, timeout_s) as deadline,
             ):
+                relay.let_go()
                 meanwhile()
                 process.wait()
                 _end_helpers(process)
-        if leashed.is_ended:
-            _kill_leftovers(process.pid)
-            raise Terminated
+            if leashed.is_ended:
+                _kill_leftovers(process.pid)
+                raise Terminated
         return Ended(exit_code=exit_code_of(process.returncode), timed_out=deadline.has_passed)
 
     def start(

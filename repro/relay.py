@@ -1,4 +1,4 @@
-"""Pass on what a child writes, as it comes, and keep a copy.
+"""Pass on what a child writes, as it comes, and keep a copy; or keep it alone.
 
 Where our output is a terminal the child's is one too (a pseudo-terminal, which passes bytes as they are), so that
 colours and progress bars stay; input, ctrl-C and ctrl-Z are not touched. Output and errors that go to one place share
@@ -45,18 +45,23 @@ def _open_terminal(like: int) -> tuple[int, int]:
 
 
 class _Channel:
-    """One way from the child to a descriptor of ours."""
+    """One way from the child to a descriptor of ours, or to nobody."""
 
-    def __init__(self, target: int) -> None:
-        self.target = target
-        self.is_terminal = os.isatty(target)
-        self.ours, self.theirs = _open_terminal(target) if self.is_terminal else os.pipe()
+    def __init__(self, target: int | None) -> None:
+        self._target = target
+        self._terminal = target if target is not None and os.isatty(target) else None
+        self.ours, self.theirs = os.pipe() if self._terminal is None else _open_terminal(self._terminal)
         os.set_inheritable(self.ours, False)
 
     def pass_on(self, content: bytes) -> None:
         """Write to our descriptor. Raises OSError where nobody reads there."""
-        while content:
-            content = content[os.write(self.target, content) :]
+        while content and self._target is not None:
+            content = content[os.write(self._target, content) :]
+
+    def copy_size(self) -> None:
+        """Give the child's terminal the size that ours has now."""
+        if self._terminal is not None:
+            _copy_size(self._terminal, self.ours)
 
     def close(self) -> None:
         """Close our end."""
@@ -75,17 +80,20 @@ class _Channel:
 class Relay:
     """The channels of one child, and the unbuffered file that has a copy; it ends with the last byte.
 
-    What is beyond `max_bytes` is passed on and not kept, which the copy says.
+    What is beyond `max_bytes` is passed on and not kept, which the copy says. Without descriptors of ours output and
+    errors share one channel, and are kept alone.
     """
 
-    def __init__(self, copy: BinaryIO, *, stdout: int, stderr: int, max_bytes: int = MAX_BYTES) -> None:
+    def __init__(
+        self, copy: BinaryIO, *, stdout: int | None = None, stderr: int | None = None, max_bytes: int = MAX_BYTES
+    ) -> None:
         self._copy = copy
         self._room = max_bytes
         self._is_over = False
         self._lock = threading.Lock()
         out = _Channel(stdout)
         self._channels = [out]
-        if not os.path.sameopenfile(stdout, stderr):
+        if stdout is not None and stderr is not None and not os.path.sameopenfile(stdout, stderr):
             self._channels.append(_Channel(stderr))
         self.stdout, self.stderr = out.theirs, self._channels[-1].theirs
         self._threads = [threading.Thread(target=self._pump, args=(each,), daemon=True) for each in self._channels]
@@ -128,8 +136,7 @@ class Relay:
         signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGTTOU})  # we are not in front, and may write all the same
         while True:
             ready, _, _ = select.select([channel.ours], [], [], _TICK_S if not self._is_over else 0)
-            if channel.is_terminal:
-                _copy_size(channel.target, channel.ours)
+            channel.copy_size()
             if not ready:
                 if self._is_over:
                     return

@@ -540,6 +540,11 @@ def name_build_constraint(environ: Mapping[str, str], path: str) -> dict[str, st
     return {**environ, "PIP_CONSTRAINT": path, "PIP_BUILD_CONSTRAINT": path}
 
 
+def name_build_path(environ: Mapping[str, str], directory: str) -> dict[str, str]:
+    """Return an installer's environment in which what it builds finds the modules of a directory."""
+    return {**environ, "PYTHONPATH": directory}
+
+
 def name_only_index(environ: Mapping[str, str], url: str) -> dict[str, str]:
     """Return an installer's environment that sees one index on loopback alone, and keeps nothing of it."""
     kept = dict(environ)

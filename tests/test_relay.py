@@ -9,8 +9,8 @@ from pathlib import Path
 
 import pytest
 
-from repro.process import Runner
-from repro.relay import Relay
+from repro.process import Leash, Runner
+from repro.relay import MAX_BYTES, Relay
 
 SUPERVISE = """
 import sys
@@ -104,6 +104,16 @@ def test_a_copy_has_a_bound(tmp_path: Path) -> None:
     assert os.read(ours, 100) == b"0123456789abc"
     os.close(ours)
     assert (tmp_path / "copy").read_bytes() == b"0123456789\n[what came after this was not kept]\n"
+
+
+def test_what_runs_beside_others_is_kept_up_to_the_same_bound(tmp_path: Path) -> None:
+    size = MAX_BYTES + 5
+    code = f"import os, sys; sys.stdout.write('x' * {size}); sys.stdout.flush(); os.write(2, b'last')"
+    with (tmp_path / "copy").open("wb", buffering=0) as copy:
+        ended = Runner().attend([sys.executable, "-c", code], leash=Leash(), output=copy)  # type: ignore[arg-type]
+    kept = (tmp_path / "copy").read_bytes()
+    assert (ended.exit_code, kept[:3]) == (0, b"xxx")
+    assert kept[MAX_BYTES - 1 :] == b"x\n[what came after this was not kept]\n"
 
 
 @pytest.mark.parametrize(

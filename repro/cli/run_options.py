@@ -8,6 +8,7 @@ from dataclasses import replace
 from repro.cli.options import add_cache, add_python
 from repro.cli.period import parse_period
 from repro.errors import UsageError
+from repro.projects.backend_config import read_backend_config
 from repro.projects.env_manager import ENV_MANAGERS
 from repro.projects.request import RunRequest
 
@@ -16,7 +17,9 @@ TIMEOUT = "end the run after so long, e.g. 90s or 2h (exit code 124)"
 
 def _add_environment(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
-        "--restore", action="store_true", help="run in the environment of the project's lock, else of its loose files"
+        "--restore",
+        action="store_true",
+        help="restore the project's lock, else what its loose files or its imports ask for",
     )
     parser.add_argument(
         "--env-manager",
@@ -41,6 +44,7 @@ def add_run_options(parser: argparse.ArgumentParser, *, timeout: str = TIMEOUT) 
         "--experiment", metavar="NAME", help="keep it in this experiment, made where there is none (or an id)"
     )
     parser.add_argument("--backend", default="local", metavar="NAME", help="what runs the command (default: local)")
+    parser.add_argument("--backend-config", metavar="FILE|JSON", help="a JSON object for the backend")
     parser.add_argument("--offline", action="store_true", help="touch no network: what the cache has is run")
     parser.add_argument("--no-snapshot", action="store_true", help="take no snapshot")
     parser.add_argument("--no-observe", action="store_true", help="do not note what the run imports (REPRO_OBSERVE=0)")
@@ -79,6 +83,7 @@ def make_settled(options: argparse.Namespace) -> RunRequest:
         lenient_types=options.lenient_types,
         experiment=options.experiment,
         backend=options.backend,
+        backend_config=read_backend_config(options.backend_config),
     )
 
 

@@ -11,6 +11,7 @@ from repro.errors import TrackingNotFoundError, UsageError
 from repro.formats.run_meta import Experiment
 from repro.tracking.entities import ExperimentQuery, Run, RunQuery, ViewType
 from repro.tracking.paging import find_experiments, find_runs
+from repro.tracking.run_ids import find_run_ids
 from repro.tracking.store import Store, open_store
 
 _WHOLE_ID = re.compile(r"[0-9a-f]{32}")
@@ -46,6 +47,19 @@ def list_experiment_ids(store: Store, words: list[str], view: ViewType = ViewTyp
     return tuple(each.experiment_id for each in find_experiments(store, ExperimentQuery(view=view)))
 
 
+def _find_run(store: Store, word: str) -> Run | None:
+    """Return the run whose id begins so, None where none does."""
+    found = find_run_ids(store, word)
+    if len(found) > 1:
+        raise _refuse(word, found)
+    return store.get_run(found[0]) if found else None
+
+
+def _refuse(word: str, run_ids: list[str]) -> UsageError:
+    shown = ", ".join(run_id[: max(8, len(word) + 1)] for run_id in run_ids[:5])
+    return UsageError(f"`{word}` may be {len(run_ids)} runs: {shown}", hint="give more of the id")
+
+
 def get_run(store: Store, word: str) -> Run:
     """Return the run of an id, of the beginning of one (4 digits or more), or of a name that one run has.
 
@@ -53,14 +67,12 @@ def get_run(store: Store, word: str) -> Run:
     """
     if _WHOLE_ID.fullmatch(word):
         return store.get_run(word)
+    if _PART_OF_ID.fullmatch(word) and (found := _find_run(store, word)):
+        return found
     query = RunQuery(experiment_ids=list_experiment_ids(store, [], ViewType.ALL), view=ViewType.ALL)
-    runs = find_runs(store, query)
-    matches = [run for run in runs if run.info.run_name == word]
-    if _PART_OF_ID.fullmatch(word):
-        matches = [run for run in runs if run.run_id.startswith(word)] or matches
+    matches = [run for run in find_runs(store, query) if run.info.run_name == word]
     if not matches:
         raise TrackingNotFoundError(f"there is no run `{word}` in `{store.uri}`", hint="`repro runs list` shows them")
     if len(matches) > 1:
-        ids = ", ".join(run.run_id[:8] for run in matches[:5])
-        raise UsageError(f"`{word}` may be {len(matches)} runs: {ids}", hint="give more of the id")
+        raise _refuse(word, [run.run_id for run in matches])
     return matches[0]

@@ -56,14 +56,19 @@ def _make_builder(machine: Machine, order: Order) -> Builder:
     env["PIP_CACHE_DIR"] = machine.store.room("pip")
     machine.find_indexes(order.project).write_to(env, more_urls=order.snapshot.index_urls)
     is_left_behind = tuple(map(int, order.candidate.interpreter.minor.split("."))) < _OLDEST_FOR_PIP
+    pins = {
+        each.name: f"{each.name}=={each.version}"
+        for each in order.snapshot.distributions
+        if isinstance(each.source, Index)
+    }
     uv = find_uv() if is_left_behind and order.engine != "pip" else None
     if uv:
         from repro.environments.installers.uv import UvBuilder
 
-        return UvBuilder(uv, python=order.candidate.path, runner=machine.runner, env=env)
+        return UvBuilder(uv, python=order.candidate.path, runner=machine.runner, env=env, pins=pins)
     from repro.environments.installers.pip import PipBuilder
 
-    return PipBuilder(python=order.candidate.path, runner=machine.runner, env=env)
+    return PipBuilder(python=order.candidate.path, runner=machine.runner, env=env, pins=pins)
 
 
 def open_source(machine: Machine, order: Order) -> Source:

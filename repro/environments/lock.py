@@ -38,8 +38,9 @@ from repro.snapshots.wanted import expand_variables, hide_variables, read_source
 class LockRequest:
     """What a caller asks for: the files that say what is wanted, or one lock of another tool.
 
-    `before` leaves out what an index had only after that moment; `more` is wanted beside what the files say. With
-    `of_period`, the Python may be one that was in use by then, where nobody has named another.
+    `before` leaves out what an index had only after that moment; `more` is wanted beside what the files say, also of no
+    file at all, for a project at `root`. With `of_period`, the Python may be one that was in use by then, where nobody
+    has named another.
     """
 
     files: tuple[Path, ...]
@@ -50,6 +51,12 @@ class LockRequest:
     before: datetime | None = None
     more: tuple[Required, ...] = ()
     of_period: bool = False
+    root: Path | None = None
+
+    @property
+    def place(self) -> Path:
+        """The directory whose configuration names indexes."""
+        return self.root or self.files[0].parent
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -165,7 +172,7 @@ def _choose_python(machine: Machine, request: LockRequest, wanted: Wanted) -> tu
 
 def _resolve(machine: Machine, request: LockRequest, wanted: Wanted) -> Locked:
     candidate, notes = _choose_python(machine, request, wanted)
-    indexes = replace(machine, indexes=_name_indexes(wanted, machine)).find_indexes(request.files[0].parent)
+    indexes = replace(machine, indexes=_name_indexes(wanted, machine)).find_indexes(request.place)
     env = settings.make_installer_environment(machine.environ)
     indexes.write_to(env)
     resolver = make_resolver(

@@ -95,31 +95,53 @@ def check_files(machine: Machine, request: LockRequest) -> None:
         read_request(machine, request)
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Place:
+    """A request as it is locked, what its files want where they are loose, and where their lock is remembered."""
+
+    request: LockRequest
+    wanted: Wanted | None
+    path: Path
+
+    def find(self) -> LooseLock | None:
+        snapshot = _find_known(self.path)
+        if snapshot is None:
+            return None
+        notes = (*(self.wanted.notes if self.wanted else ()), *_note_patches(self.wanted, snapshot))
+        return LooseLock(path=self.path, snapshot=snapshot, is_new=False, notes=notes)
+
+
+def _find_place(machine: Machine, request: LockRequest) -> _Place:
+    is_loose = not any(map(is_lock_of_others, request.files))
+    request = request if is_loose else replace(request, before=None)
+    wanted = read_request(machine, request) if is_loose else None
+    machine.store.prepare()
+    path = Path(machine.store.room("locks", _compute_digest(machine, request, wanted)))
+    return _Place(request=request, wanted=wanted, path=path)
+
+
+def locate_lock(machine: Machine, request: LockRequest) -> Path:
+    """Return where the lock that loose files lead to is remembered. Raises as `read_request`."""
+    return _find_place(machine, request).path
+
+
+def find_locked(machine: Machine, request: LockRequest) -> LooseLock | None:
+    """Return the lock that is remembered of loose files, None where there is none. Raises as `read_request`."""
+    return _find_place(machine, request).find()
+
+
 def lock_once(machine: Machine, request: LockRequest) -> LooseLock:
     """Return the lock that loose files lead to: the one remembered, else a new one. Raises as `lock_requirements`.
 
     A lock of another tool takes no date, and needs none.
     """
-    is_loose = not any(map(is_lock_of_others, request.files))
-    request = request if is_loose else replace(request, before=None)
-    wanted = read_request(machine, request) if is_loose else None
-    machine.store.prepare()
-    digest = _compute_digest(machine, request, wanted)
-    path = Path(machine.store.room("locks", digest))
-
-    def find() -> LooseLock | None:
-        snapshot = _find_known(path)
-        if snapshot is None:
-            return None
-        notes = (*(wanted.notes if wanted else ()), *_note_patches(wanted, snapshot))
-        return LooseLock(path=path, snapshot=snapshot, is_new=False, notes=notes)
-
-    if known := find():
+    place = _find_place(machine, request)
+    if known := place.find():
         return known
     wait = lambda: machine.report("waiting: another process is locking the same")  # noqa: E731
-    with hold_lock(machine.store.room("flocks", f"lock-{digest[:16]}.lock"), wait):
-        if known := find():
+    with hold_lock(machine.store.room("flocks", f"lock-{place.path.name[:16]}.lock"), wait):
+        if known := place.find():
             return known
-        locked = lock_requirements(machine, request)
-        remember(path, locked.snapshot)
-    return LooseLock(path=path, snapshot=locked.snapshot, is_new=True, notes=locked.notes)
+        locked = lock_requirements(machine, place.request)
+        remember(place.path, locked.snapshot)
+    return LooseLock(path=place.path, snapshot=locked.snapshot, is_new=True, notes=locked.notes)

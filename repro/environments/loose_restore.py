@@ -1,4 +1,4 @@
-"""Restore what loose files ask for: locked once, and again with `pkg_resources` where what they ask for needs it."""
+"""Restore what was locked of loose files, locked again with `pkg_resources` where something imports that in vain."""
 
 from __future__ import annotations
 
@@ -43,18 +43,17 @@ def _add_pkg_resources(
 def restore_loose(
     machine: Machine,
     asked: LockRequest,
+    locked: LooseLock,
     restore: Callable[[Path], Environment],
     say: Callable[[str], None],
     *,
     find_user: Callable[[Environment], str | None] = _find_importer,
 ) -> LooseRestore:
-    """Lock loose files and `restore` their lock; `find_user` tells what imports `pkg_resources` in vain.
+    """Have `restore` make the environment of what was asked and `locked`, with what it turns out to lack.
 
-    `say` gets warnings. Raises what locking and restoring raise.
+    `find_user` tells what imports `pkg_resources` in vain, `say` gets warnings. Raises what locking and restoring
+    raise.
     """
-    locked = lock_once(machine, asked)
-    for note in locked.notes:
-        say(f"warning: {note}")
     environment = restore(locked.path)
     is_new = locked.is_new or not environment.reused
     if is_new and not has_pkg_resources(environment.path) and (importer := find_user(environment)):

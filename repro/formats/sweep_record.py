@@ -16,7 +16,10 @@ _FORMAT = 1
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class SweepAsked:
-    """What is asked of a sweep: `axes` are texts by parameter; `uri` is absolute, `version` as it was given."""
+    """What is asked of a sweep: `axes` are texts by parameter; `uri` is absolute, `version` as it was given.
+
+    `backend_config` is the sha256 of the backend's configuration.
+    """
 
     uri: str
     entry_point: str | None
@@ -32,11 +35,20 @@ class SweepAsked:
     lenient_types: bool
     backend: str
     experiment: str | None
+    backend_config: str | None = None
 
     @property
     def key(self) -> str:
         """The digest."""
-        return hashlib.sha256(json.dumps(asdict(self)).encode()).hexdigest()[:32]
+        return hashlib.sha256(json.dumps(_list_fields(self)).encode()).hexdigest()[:32]
+
+
+def _list_fields(asked: SweepAsked) -> dict[str, object]:
+    """Return what is asked, without what came later and nobody has asked for."""
+    found = asdict(asked)
+    if asked.backend_config is None:
+        del found["backend_config"]
+    return found
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -58,7 +70,7 @@ def format_sweep_record(record: SweepRecord) -> str:
     """Return the text of `sweep.json`."""
     content = {
         "format": _FORMAT,
-        "asked": asdict(record.asked),
+        "asked": _list_fields(record.asked),
         "seed": record.seed,
         "commit": record.commit,
         "metric": record.metric,
@@ -79,7 +91,8 @@ def _is(value: object, *types: type) -> bool:
 
 
 def _read_asked(fields: Mapping[str, object]) -> SweepAsked:
-    optional = ("entry_point", "version", "env_manager", "as_of", "python", "experiment")
+    optional = ("entry_point", "version", "env_manager", "as_of", "python", "experiment", "backend_config")
+    fields = {"backend_config": None, **fields}
     wrong = [
         *(name for name in ("uri", "backend") if not _is(fields[name], str)),
         *(name for name in optional if not _is(fields[name], str, type(None))),

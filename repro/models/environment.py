@@ -80,10 +80,14 @@ def restore_for(
     if file is None:
         raise _refuse_nameless(directory)
     from repro.environments.lock import LockRequest
+    from repro.environments.loose import lock_once
     from repro.environments.loose_restore import restore_loose
 
     asked = LockRequest(files=(file,), python=python, before=_find_day(directory, wish), of_period=True)
-    return restore_loose(machine, asked, restore, say).environment
+    locked = lock_once(machine, asked)
+    for note in locked.notes:
+        say(f"warning: {note}")
+    return restore_loose(machine, asked, locked, restore, say).environment
 
 
 def _read_pins(file: Path, machine: Machine, here: Interpreter) -> Snapshot:

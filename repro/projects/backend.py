@@ -1,7 +1,8 @@
 """The one interface of what runs the command of a run, and the choice of one by its name.
 
 `local` starts it on this machine. Others come with distributions that declare an entry point of the group
-`repro.backends`: a class or function that is called with nothing and returns a Backend.
+`repro.backends`: a class or function that is called with nothing and returns a Backend. One that has a method
+`check_config(config)` is asked before a run exists whether it can be configured so; what that raises is the answer.
 """
 
 from __future__ import annotations
@@ -17,6 +18,8 @@ from repro.process import Ended, Leash, Runner
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from importlib.metadata import EntryPoint
+
+    from repro.formats.backend_config import Config
 
 GROUP = "repro.backends"
 LOCAL = "local"
@@ -40,7 +43,7 @@ class Task:
     `environ` is its whole environment: it names the run and where it logs to. `lock` is the requirements-lock.txt of
     what it runs in, where that is known, and `python` its interpreter here. What it writes goes to `output`, which is
     not buffered, and to the `terminal` where it has one. It ends after `timeout_s` seconds, and when `leash` is pulled.
-    `meanwhile` is called once while it runs.
+    `meanwhile` is called once while it runs. `config` is the caller's JSON object for the backend.
     """
 
     run_id: str
@@ -55,6 +58,7 @@ class Task:
     timeout_s: float | None = None
     leash: Leash = field(default_factory=Leash)
     meanwhile: Callable[[], None] = _do_nothing
+    config: Config = field(default_factory=dict, repr=False)
 
 
 class Backend(Protocol):
@@ -125,7 +129,32 @@ def _find_installed() -> dict[str, EntryPoint]:
     return {each.name: each for each in entry_points(group=GROUP)}
 
 
-def _load(entry: EntryPoint) -> Backend:
+def _check_config(backend: Backend, name: str, config: Config) -> None:
+    """Ask a backend whether it can be configured so, where it has an answer. Raises ReproError."""
+    check = getattr(backend, "check_config", None)
+    if check is None:
+        return
+    try:
+        check(config)
+    except ReproError:
+        raise
+    except (ValueError, TypeError, LookupError) as error:
+        said = error.args[0] if isinstance(error, LookupError) and error.args else error
+        raise UsageError(f"the backend `{name}` refuses its configuration: {said}") from error
+    except Exception as error:
+        raise ReproError(f"the backend `{name}` failed: {type(error).__name__}: {error}") from error
+
+
+def _refuse_config(config: Config) -> None:
+    if config:
+        names = ", ".join(f"`{name}`" for name in config)
+        raise UsageError(
+            f"the backend `{LOCAL}` takes no configuration, and was given {names}",
+            hint="leave `--backend-config` out, or name another backend with `--backend`",
+        )
+
+
+def _load(entry: EntryPoint, config: Config) -> Backend:
     try:
         backend = entry.load()()
     except Exception as error:
@@ -134,16 +163,21 @@ def _load(entry: EntryPoint) -> Backend:
         ) from error
     if not callable(getattr(backend, "execute", None)):
         raise ReproError(f"the backend `{entry.name}` (`{entry.value}`) has no `execute`")
+    _check_config(backend, entry.name, config)
     return _Foreign(entry.name, backend)
 
 
-def get_backend(name: str, runner: Runner) -> Backend:
-    """Return the backend of a name. Raises UsageError for one that is not installed, ReproError for a broken one."""
+def get_backend(name: str, runner: Runner, config: Config) -> Backend:
+    """Return the backend of a name, which can be configured so.
+
+    Raises UsageError for one that is not installed or refuses the configuration, ReproError for a broken one.
+    """
     if name == LOCAL:
+        _refuse_config(config)
         return LocalBackend(runner)
     installed = _find_installed()
     if name in installed:
-        return _load(installed[name])
+        return _load(installed[name], config)
     names = sorted({LOCAL, *installed})
     import difflib
 

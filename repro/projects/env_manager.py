@@ -18,6 +18,10 @@ from repro.formats.lockfile import FILE_NAME, has_header
 from repro.formats.mlproject import EntryPoint, MLProject
 from repro.projects.project import Project
 
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from repro.projects.guess import Guess
+
 # What says what a project needs where its MLproject names nothing, the first that is there: locks of other tools, then
 # the names that MLflow looks for, then those that are usual.
 LOOSE_FILES = (
@@ -102,7 +106,16 @@ class LooseEnvironment:
     file: Path
 
 
-Choice = OwnEnvironment | LockedEnvironment | LooseEnvironment
+@dataclass(frozen=True, slots=True, kw_only=True)
+class GuessedEnvironment:
+    """What imports most likely ask for, locked once, where no file says it; `code` names what was read, for people."""
+
+    code: str
+    guesses: tuple[Guess, ...]
+
+
+Restored = LockedEnvironment | LooseEnvironment | GuessedEnvironment
+Choice = OwnEnvironment | Restored
 
 
 def _split_command(command: str) -> list[str]:
@@ -186,6 +199,37 @@ def _find_file(project: Project, entry: EntryPoint) -> Path | None:
     return next((path for name in LOOSE_FILES if _says_something(path := project.root / name)), None)
 
 
+def _list_scripts(root: Path, entry: EntryPoint) -> tuple[Path, ...]:
+    """Return the Python scripts of the project that a command names, all of them; none where it runs other things."""
+    try:
+        words = _split_command(entry.command)
+    except ValueError:
+        return ()
+    if any(word.endswith((".sh", ".R", ".r")) for word in words):
+        return ()
+    named = (Path(word) for word in words if word.endswith(".py"))
+    found = [find_script(root, entry), *(path for path in named if (root / path).is_file())]
+    return tuple(dict.fromkeys(path for path in found if path))
+
+
+def _runs_r(entry: EntryPoint) -> bool:
+    return re.search(r"\bRscript\b", entry.command) is not None
+
+
+def _guess(project: Project, entry: EntryPoint) -> GuessedEnvironment | None:
+    """Guess from imports what a project needs, None where nothing of it is Python. Raises ProjectError."""
+    from repro.projects.guess import guess_of_project, guess_of_scripts
+
+    scripts = _list_scripts(project.root, entry)
+    if scripts:
+        code = " and ".join(f"`{script}`" for script in scripts)
+        return GuessedEnvironment(code=code, guesses=guess_of_scripts(project.root, scripts))
+    if _runs_r(entry):
+        return None
+    guesses = guess_of_project(project.root)
+    return GuessedEnvironment(code="its Python code", guesses=guesses) if guesses else None
+
+
 def _refuse_docker(project: Project, manager: EnvManager | None) -> tuple[str, ...]:
     image = project.mlproject.docker_env if project.mlproject else None
     if image is None:
@@ -203,7 +247,8 @@ def choose_environment(
 ) -> Choice:
     """Return the environment to run in; `lock` is that of a run that is run again, instead of the project's files.
 
-    Raises UsageError for a container, and ProjectError for a file that is named and not there.
+    Where no file says what the project needs, its imports do. Raises UsageError for a container, and ProjectError for
+    a file that is named and not there, and for a script that cannot be read.
     """
     notes = _refuse_docker(project, manager)
     if manager in (None, EnvManager.LOCAL):
@@ -217,7 +262,7 @@ def choose_environment(
             f"`{project.root}` has no file that says what it needs, so it runs in your own environment; "
             f"`{shlex.join(['repro', 'snapshot', str(project.root)])}` locks what is installed there"
         )
-        return OwnEnvironment(notes=(note,))
+        return _guess(project, entry) or OwnEnvironment(notes=(note,))
     return (
         LockedEnvironment(lock=file)
         if file.suffix == ".txt" and has_header(_read(file))

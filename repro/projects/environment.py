@@ -14,11 +14,20 @@ from repro.environments.machine import Machine
 from repro.environments.snapshot import write_lock
 from repro.errors import UsageError
 from repro.formats.lockfile import FILE_NAME
-from repro.projects.env_manager import Choice, EnvManager, LockedEnvironment, LooseEnvironment
+from repro.projects.env_manager import (
+    Choice,
+    EnvManager,
+    GuessedEnvironment,
+    LockedEnvironment,
+    LooseEnvironment,
+    Restored,
+)
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from repro.environments.lock import LockRequest
+    from repro.environments.loose import LooseLock
+    from repro.formats.lockfile import Snapshot
     from repro.formats.wanted import Required
 
 
@@ -59,29 +68,38 @@ def _read_more(texts: tuple[str, ...]) -> tuple[Required, ...]:
         raise UsageError(f"{place}: {error}") from error
 
 
-def _make_lock_request(file: Path, request: EnvironmentRequest) -> LockRequest:
+def _make_lock_request(files: tuple[Path, ...], request: EnvironmentRequest) -> LockRequest:
     from repro.environments.lock import LockRequest
     from repro.formats.moment import parse_moment
 
     return LockRequest(
-        files=(file,),
+        files=files,
         python=request.python,
         engine="uv" if request.manager is EnvManager.UV else None,
         before=parse_moment(request.as_of) if request.as_of else None,
         more=_read_more(request.more),
         of_period=True,
+        root=None if files else request.root,
     )
 
 
 def check_choice(machine: Machine, choice: Choice, request: EnvironmentRequest) -> None:
     """Look whether the files and words that say what the environment is can be read, before a run exists.
 
+    What is guessed must be no module that the project itself lacks, where nothing is named beside it.
+
     Raises UsageError, and ProjectError with every fault, each with file and line.
     """
     if isinstance(choice, LooseEnvironment):
         from repro.environments.loose import check_files
 
-        check_files(machine, _make_lock_request(choice.file, request))
+        check_files(machine, _make_lock_request((choice.file,), request))
+    elif isinstance(choice, GuessedEnvironment):
+        from repro.projects.guessed_lock import refuse_own_names
+
+        _make_lock_request((), request)
+        if not request.more:
+            refuse_own_names(choice.guesses, choice.code)
     elif request.more:
         what = f"`{choice.lock}` is a lock" if isinstance(choice, LockedEnvironment) else "nothing is restored"
         raise UsageError(f"`--with` adds to what loose files ask for, and {what}", hint="leave `--with` out")
@@ -108,14 +126,25 @@ def _find_importer(environment: Environment, request: EnvironmentRequest) -> str
     return own[0].file if own else find_importer(environment.path)
 
 
-def _make_loose(
-    machine: Machine, file: Path, request: EnvironmentRequest, say: Callable[[str], None]
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Wish:
+    """What was locked of what was asked; `name` says what that is, for people."""
+
+    asked: LockRequest
+    locked: LooseLock
+    name: str
+
+
+def _make_of_wish(
+    machine: Machine, wish: _Wish, request: EnvironmentRequest, say: Callable[[str], None]
 ) -> MadeEnvironment:
+    """Restore a lock that nobody has written, with what its environment turns out to lack; offer it to the project."""
     from repro.environments.loose_restore import restore_loose
 
     made = restore_loose(
         machine,
-        _make_lock_request(file, request),
+        wish.asked,
+        wish.locked,
         lambda lock: _restore(machine, lock, request),
         say,
         find_user=lambda environment: _find_importer(environment, request),
@@ -125,13 +154,50 @@ def _make_loose(
         write_lock(locked.snapshot, request.root / FILE_NAME)
     elif locked.is_new:
         count = len(locked.snapshot.distributions)
-        say(f"`{file.name}` is locked: {count} distributions; `--write-lock` makes that the project's {FILE_NAME}")
+        say(f"{wish.name} is locked: {count} distributions; `--write-lock` makes that the project's {FILE_NAME}")
     return MadeEnvironment(environment=made.environment, lock=locked.path)
+
+
+def _lock_loose(machine: Machine, file: Path, request: EnvironmentRequest, say: Callable[[str], None]) -> _Wish:
+    from repro.environments.loose import lock_once
+
+    asked = _make_lock_request((file,), request)
+    locked = lock_once(machine, asked)
+    for note in locked.notes:
+        say(f"warning: {note}")
+    return _Wish(asked=asked, locked=locked, name=f"`{file.name}`")
+
+
+def _name_guesses(choice: GuessedEnvironment, snapshot: Snapshot) -> str:
+    """Return what was guessed and is locked, for people."""
+    there = {each.name for each in snapshot.distributions}
+    names = [str(each) for each in choice.guesses if each.distribution in there]
+    if not names:
+        return f"{choice.code} imports nothing that must be installed"
+    return f"{', '.join(names)} {'are' if len(names) > 1 else 'is'} guessed from what {choice.code} imports"
+
+
+def _lock_guess(
+    machine: Machine, choice: GuessedEnvironment, request: EnvironmentRequest, say: Callable[[str], None]
+) -> _Wish:
+    from repro.projects.guess import demand_nothing
+    from repro.projects.guessed_lock import find_last_day, lock_guesses
+
+    asked = _make_lock_request((), request)
+    guesses = demand_nothing(choice.guesses) if request.more else choice.guesses
+    day = None if request.as_of else find_last_day(request.root)
+    found = lock_guesses(machine, asked, guesses, code=choice.code, day=day)
+    when = f", as of {found.day}, the day of its last commit" if found.day else ""
+    guessed = _name_guesses(choice, found.locked.snapshot)
+    say(f"warning: `{request.root}` has no file that says what it needs: {guessed}{when}")
+    for note in (*found.notes, *found.locked.notes):
+        say(f"warning: {note}")
+    return _Wish(asked=asked, locked=found.locked, name="that")
 
 
 def make_environment(
     machine: Machine,
-    choice: LockedEnvironment | LooseEnvironment,
+    choice: Restored,
     request: EnvironmentRequest,
     say: Callable[[str], None],
 ) -> MadeEnvironment:
@@ -141,7 +207,9 @@ def make_environment(
     """
     match choice:
         case LooseEnvironment(file=file):
-            made = _make_loose(machine, file, request, say)
+            made = _make_of_wish(machine, _lock_loose(machine, file, request, say), request, say)
+        case GuessedEnvironment():
+            made = _make_of_wish(machine, _lock_guess(machine, choice, request, say), request, say)
         case LockedEnvironment(lock=lock):
             made = MadeEnvironment(environment=_restore(machine, lock, request), lock=lock)
     for sentence in made.environment.notes:

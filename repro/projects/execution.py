@@ -118,6 +118,7 @@ def _run_task(
             timeout_s=execution.request.timeout_s,
             leash=execution.leash,
             meanwhile=recorder.prepare,
+            config=execution.request.backend_config,
         )
         ended = execution.backend.execute(task)
         if not ended.exit_code or ended.timed_out:

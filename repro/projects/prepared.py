@@ -15,12 +15,12 @@ from repro.environments.snapshot import write_lock
 from repro.errors import ReproError
 from repro.formats.lockfile import FILE_NAME, format_snapshot
 from repro.projects.asked import Asked
-from repro.projects.env_manager import EnvManager, OwnEnvironment
+from repro.projects.env_manager import OwnEnvironment
 from repro.projects.environment import make_environment
 from repro.projects.location import show_uri
 from repro.projects.request import RunRequest
 from repro.projects.source import Source
-from repro.projects.start_check import check_own_start, check_start
+from repro.projects.start_check import check_start
 from repro.settings import choose_python
 from repro.snapshots.probe import probe
 from repro.snapshots.take import Taken
@@ -102,9 +102,6 @@ def prepare(machine: Machine, request: RunRequest, asked: Asked, say: Callable[[
     else:
         report = probe(python, runner=machine.runner, environ=machine.environ, scope="interpreter")
         python, prefix = report.executable, report.prefix
-    is_own_unasked = environment is None and asked.environment.manager not in (None, EnvManager.LOCAL)
-    if is_own_unasked and (script := asked.environment.script):
-        check_own_start(machine, python, prefix, root=root, script=script)
     if environment is None and lock.exists():
         _warn_of_drift(machine, request, lock, python, held)
     return Prepared(python=python, prefix=prefix, environment=environment, held=held, lock=lock)

@@ -2,7 +2,11 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from repro.formats.backend_config import Config
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -13,7 +17,8 @@ class RunRequest:
     `env_manager` is a word of ENV_MANAGERS, `restore` short for that of this name. `as_of` and `more` are those of an
     EnvironmentRequest. What paths name elsewhere is kept in `storage_dir`, without one for the time of the run. With
     `words` these are what the entry point gets, and the parameters are what is kept of them. `experiment` is a name,
-    made where there is none, or an id; `backend` is what runs the command.
+    made where there is none, or an id; `backend` is what runs the command,
+    `backend_config` a JSON object for it.
     """
 
     uri: str = "."
@@ -36,3 +41,4 @@ class RunRequest:
     lenient_types: bool = False
     experiment: str | None = None
     backend: str = "local"
+    backend_config: Config = field(default_factory=dict, repr=False)

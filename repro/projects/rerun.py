@@ -11,17 +11,16 @@ from pathlib import Path
 from urllib.parse import unquote, urlsplit
 
 from repro.environments.store import Store as Cache
-from repro.errors import ReproError, UsageError
+from repro.errors import ReproError, TrackingNotFoundError, UsageError
 from repro.formats.lockfile import FILE_NAME
 from repro.projects.location import DirectoryLocation, GitLocation, Location, RunLocation, ZipLocation, parse_location
 from repro.tracking.entities import Run
 from repro.tracking.file_store import FileStore
 from repro.tracking.git_source import ask_git, find_repository
+from repro.tracking.run_ids import complete_run_id
 from repro.tracking.store import Store, find_text
 
 PARAMETERS_TAG = "repro.parameters"
-_ID_LENGTH = 32
-_MOST_SHOWN = 10
 _COMMIT = re.compile(r"[0-9a-f]{40,64}")
 _LEFT_OUT = re.compile(r"^# left out: (.*)$", re.MULTILINE)
 
@@ -155,23 +154,15 @@ def _read_patch(store: Store, run: Run) -> tuple[str, list[str]]:
     return patch if "diff --git " in patch else "", []
 
 
-def complete_run_id(store: Store, beginning: str) -> str:
-    """Return the id of the one run that begins so. Raises UsageError for none and for several, and on a server."""
-    if len(beginning) == _ID_LENGTH:
-        return beginning
-    if not isinstance(store, FileStore):
-        raise UsageError(f"`{beginning}` is no run's whole id", hint="a server's runs are named by their whole ids")
-    found = store.find_run_ids(beginning)
-    if not found:
+def get_run_id(store: Store, beginning: str) -> str:
+    """Return the id of the one run that begins so. Raises UsageError for none and for several."""
+    try:
+        return complete_run_id(store, beginning)
+    except TrackingNotFoundError as error:
         raise UsageError(
-            f"`{beginning}` is no directory here, and no run in `{store.root}` begins with it",
+            f"`{beginning}` is no directory here, and {error.message}",
             hint="name a project's directory, or a run's id or the beginning of one",
-        )
-    if len(found) > 1:
-        raise UsageError(
-            f"{len(found)} runs begin with `{beginning}`", hint="name more digits", details=tuple(found[:_MOST_SHOWN])
-        )
-    return found[0]
+        ) from error
 
 
 def plan_rerun(store: Store, run_id: str, *, cwd: Path) -> Rerun:

@@ -32,7 +32,7 @@ def _run(
 ) -> RunResult:
     for note in asked.project.notes:
         say(f"warning: {note}")
-    backend = get_backend(request.backend, machine.runner)
+    backend = get_backend(request.backend, machine.runner, request.backend_config)
     store = open_store(settings.find_tracking_uri(machine.environ), cwd=Path.cwd())
     storage_dir = request.storage_dir or settings.find_storage_dir(machine.environ)
     with ExitStack() as stack:

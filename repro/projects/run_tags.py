@@ -4,16 +4,27 @@ from __future__ import annotations
 
 import os
 from collections.abc import Mapping, Sequence
+from pathlib import Path
 
 from repro import settings
 from repro.projects.asked import Asked
-from repro.projects.env_manager import EnvManager, LooseEnvironment, OwnEnvironment
+from repro.projects.env_manager import Choice, EnvManager, GuessedEnvironment, LooseEnvironment, OwnEnvironment
 from repro.projects.prepared import Prepared
 from repro.projects.rerun import format_given
 from repro.tracking.entities import PARENT_RUN_ID
 from repro.tracking.process_mark import TAG as PROCESS_TAG
 from repro.tracking.process_mark import mark_process
 from repro.tracking.snapshot_tags import make_snapshot_tags
+
+
+def _name_source(choice: Choice, root: Path) -> str | None:
+    """Return what was locked for the run, None for a lock and for the caller's own environment."""
+    match choice:
+        case LooseEnvironment(file=file):
+            return os.path.relpath(file, root)
+        case GuessedEnvironment():
+            return "imports"
+    return None
 
 
 def make_tags(asked: Asked, given: Sequence[str], environ: Mapping[str, str], *, backend: str) -> dict[str, str]:
@@ -29,8 +40,8 @@ def make_tags(asked: Asked, given: Sequence[str], environ: Mapping[str, str], *,
         "repro.env.manager": manager.value,
         "repro.restored": "false",
     }
-    if isinstance(choice, LooseEnvironment):
-        tags["repro.env.source"] = os.path.relpath(choice.file, project.root)
+    if source := _name_source(choice, project.root):
+        tags["repro.env.source"] = source
         tags |= {"repro.env.as_of": asked.environment.as_of} if asked.environment.as_of else {}
     if parent := settings.find_parent_run(environ):
         tags[PARENT_RUN_ID] = parent

@@ -126,10 +126,10 @@ def _open_files(
 def _open_run(
     machine: Machine, location: RunLocation, *, offline: bool, say: Callable[[str], None]
 ) -> Iterator[Source]:
-    from repro.projects.rerun import complete_run_id, find_lock, plan_rerun
+    from repro.projects.rerun import find_lock, get_run_id, plan_rerun
 
     store = open_store(settings.find_tracking_uri(machine.environ), cwd=Path.cwd())
-    again = plan_rerun(store, complete_run_id(store, location.run_id), cwd=Path.cwd())
+    again = plan_rerun(store, get_run_id(store, location.run_id), cwd=Path.cwd())
     for sentence in again.notes:
         say(f"warning: {sentence}")
     with (

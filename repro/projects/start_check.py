@@ -11,7 +11,7 @@ from pathlib import Path
 from repro.environments.lookup import Environment
 from repro.environments.machine import Machine
 from repro.errors import ProjectError
-from repro.projects.env_manager import LockedEnvironment, LooseEnvironment
+from repro.projects.env_manager import GuessedEnvironment, LockedEnvironment, LooseEnvironment, Restored
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -53,19 +53,29 @@ def _name_distributions(missing: Sequence[Undeclared]) -> list[str]:
 
 
 def _advise(
-    missing: Sequence[Undeclared], choice: LockedEnvironment | LooseEnvironment, *, root: Path, again: str
+    missing: Sequence[Undeclared],
+    choice: Restored,
+    *,
+    root: Path,
+    again: str,
 ) -> str:
     """Return the command that mends it."""
     names = _name_distributions(missing)
-    if isinstance(choice, LooseEnvironment):
+    if not isinstance(choice, LockedEnvironment):
         return f"`{again} {shlex.join(word for name in names for word in ('--with', name))}`"
     return f"`pip install {shlex.join(names)} && {shlex.join(['repro', 'snapshot', str(root)])}`"
+
+
+def _name_environment(choice: Restored) -> str:
+    if isinstance(choice, GuessedEnvironment):
+        return "what was guessed from its imports"
+    return f"the environment of `{(choice.file if isinstance(choice, LooseEnvironment) else choice.lock).name}`"
 
 
 def check_start(
     machine: Machine,
     environment: Environment,
-    choice: LockedEnvironment | LooseEnvironment,
+    choice: Restored,
     *,
     root: Path,
     script: Path,
@@ -81,23 +91,9 @@ def check_start(
     shown = certain or missing
     if not shown:
         return
-    name = (choice.file if isinstance(choice, LooseEnvironment) else choice.lock).name
     modules = _name_modules(shown)
-    sentence = f"`{script}` imports {modules}, which neither the project nor the environment of `{name}` has"
+    sentence = f"`{script}` imports {modules}, which neither the project nor {_name_environment(choice)} has"
     hint = _advise(shown, choice, root=root, again=again)
     if certain:
         raise ProjectError(sentence, hint=hint)
     say(f"warning: {sentence}; where that is needed: {hint}")
-
-
-def check_own_start(machine: Machine, python: str, prefix: str, *, root: Path, script: Path) -> None:
-    """Refuse to start a script that would stop at its imports in the caller's own environment. Raises ProjectError."""
-    missing = _find_missing(machine, prefix, python, root, script)
-    certain = [each for each in missing if each.certain]
-    if not certain:
-        return
-    names = _name_distributions(certain)
-    raise ProjectError(
-        f"`{script}` imports {_name_modules(certain)}, which neither the project nor your own environment has",
-        hint=f"`{shlex.join([python, '-m', 'pip', 'install', *names])}`, or write a requirements.txt",
-    )

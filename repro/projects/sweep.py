@@ -179,7 +179,7 @@ def _run(
         say(f"warning: {note}")
     values = _read_points(machine, plan, run, asked, source)
     plan = replace(plan, request=replace(plan.request, run=run))
-    backend = get_backend(run.backend, machine.runner)
+    backend = get_backend(run.backend, machine.runner, run.backend_config)
     if plan.begun:
         _warn_of_change(plan.begun, source, say)
     storage_dir = run.storage_dir or settings.find_storage_dir(machine.environ)

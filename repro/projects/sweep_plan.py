@@ -11,10 +11,13 @@ from repro.environments.machine import Machine
 from repro.errors import UsageError
 from repro.formats.axis import format_axis
 from repro.formats.sweep_record import SweepAsked, SweepRecord
+from repro.projects.backend_config import hash_backend_config
 from repro.projects.location import name_location, parse_location
 from repro.projects.points import choose_points
+from repro.projects.request import RunRequest
 from repro.projects.sweep_request import Goal, PointResult, SweepRequest
 from repro.projects.sweep_runs import Begun, find_begun, find_done, get_begun
+from repro.tracking.run_ids import complete_run_id
 from repro.tracking.store import Store
 
 _MAX_JOBS = 1024
@@ -76,13 +79,24 @@ def _describe(request: SweepRequest, machine: Machine) -> SweepAsked:
         python=run.python,
         lenient_types=run.lenient_types,
         backend=run.backend,
+        backend_config=hash_backend_config(run.backend_config),
         experiment=run.experiment or settings.find_experiment_name(environ) or settings.find_experiment_id(environ),
     )
+
+
+def _check_config(record: SweepRecord, run: RunRequest) -> None:
+    """Refuse to go on without a configuration that was given then and is not kept. Raises UsageError."""
+    if record.asked.backend_config and not run.backend_config:
+        raise UsageError(
+            "the sweep was begun with a configuration of its backend, which is not kept: it may hold secrets",
+            hint="give it again with `--backend-config`",
+        )
 
 
 def _recall(request: SweepRequest, record: SweepRecord) -> SweepRequest:
     """Return a request that continues a sweep: what it was asked for then, where nothing else is said now."""
     asked, run = record.asked, request.run
+    _check_config(record, run)
     recalled = replace(
         run,
         uri=asked.uri,
@@ -112,7 +126,7 @@ def _continue(request: SweepRequest, store: Store, begun: Begun) -> SweepPlan:
 def make_plan(machine: Machine, request: SweepRequest, store: Store) -> SweepPlan:
     """Return what is to be done. Raises UsageError, and TrackingError for a run that is no sweep."""
     if request.resume:
-        begun = get_begun(store, request.resume)
+        begun = get_begun(store, complete_run_id(store, request.resume))
         return _continue(_recall(request, begun.record), store, begun)
     asked = _describe(request, machine)
     seed = secrets.randbits(32) if request.seed is None else request.seed

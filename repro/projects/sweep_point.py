@@ -17,6 +17,7 @@ from repro.projects.execution import Execution, execute
 from repro.projects.prepared import Prepared
 from repro.projects.request import RunRequest
 from repro.projects.run_life import begin, finishing
+from repro.projects.run_tags import make_environment_tags
 from repro.projects.source import Source
 from repro.projects.sweep_plan import SweepPlan
 from repro.projects.sweep_progress import Event, Started
@@ -83,7 +84,7 @@ def _run_child(sweep: Sweep, prepared: Prepared, number: int, note_id: Callable[
         sweep.store,
         experiment_id=sweep.info.experiment_id,
         params=asked.values.given,
-        tags={PARENT_RUN_ID: sweep.run_id, POINT_TAG: str(number)},
+        tags={**make_environment_tags(prepared), PARENT_RUN_ID: sweep.run_id, POINT_TAG: str(number)},
     )
     note_id(info.run_id)
     with finishing(sweep.store, info.run_id, _ignore):

@@ -25,7 +25,7 @@ class SweepRequest:
     """What a caller asks for; `run` says how each point runs, its parameters are in `axes`.
 
     `jobs` points run at a time. With `sample` so many are drawn, with `seed` or one that is made up. `resume` is the id
-    of a sweep's run; the same request again continues the newest that is the same, unless `new`.
+    of a sweep's run, or its beginning; the same request again continues the newest that is the same, unless `new`.
     """
 
     run: RunRequest

@@ -15,7 +15,7 @@ from repro.tracking.entities import PARENT_RUN_ID, ExperimentQuery, Run, RunQuer
 from repro.tracking.paging import find_experiments, find_runs
 from repro.tracking.process_mark import TAG as PROCESS_TAG
 from repro.tracking.process_mark import Life, find_life, parse_mark
-from repro.tracking.reap import Verdict, judge
+from repro.tracking.reap import reap_run
 from repro.tracking.store import Store, find_text
 
 POINT_TAG = "repro.sweep.point"
@@ -89,19 +89,14 @@ def _describe(run: Run, number: int, point: Mapping[str, str], metric: str | Non
     )
 
 
-def _end_left_behind(store: Store, runs: list[Run]) -> None:
-    """End as KILLED what says RUNNING and whose process is gone."""
-    for run in runs:
-        if run.info.status is RunStatus.RUNNING and judge(run, now_ms=now_ms(), older_than_ms=None) is Verdict.GONE:
-            store.update_run(run.run_id, status=RunStatus.KILLED, end_time_ms=now_ms())
-
-
 def find_done(store: Store, begun: Begun, metric: str | None) -> dict[int, PointResult]:
-    """Return the points that have a FINISHED run, by number; what an earlier call has left RUNNING is ended."""
+    """Return the points that have a FINISHED run, by number; what an earlier call has left RUNNING is reaped."""
     info, points = begun.run.info, begun.record.points
     query = RunQuery(experiment_ids=(info.experiment_id,), filter=f"tags.`{PARENT_RUN_ID}` = '{info.run_id}'")
     runs = find_runs(store, query)
-    _end_left_behind(store, runs)
+    for run in runs:
+        if run.info.status is RunStatus.RUNNING:
+            reap_run(store, run, now_ms=now_ms())
     done: dict[int, PointResult] = {}
     for run in runs:
         number = _find_number(run, len(points))

@@ -26,7 +26,9 @@ from repro.formats.moment import format_moment
 from repro.formats.redaction import redact
 from repro.formats.wanted import Required
 from repro.process import Finished, Runner
+from repro.settings import name_build_path
 from repro.snapshots.pins import IndexUnreachableError
+from repro.snapshots.setup_needs import ask_with_needs, find_missing_module
 from repro.snapshots.uv import find_uv
 
 if TYPE_CHECKING:
@@ -52,7 +54,6 @@ _BAD_METADATA = re.compile(r"has invalid metadata|could not be parsed", re.IGNOR
 _NOT_BUILT = re.compile(
     r"Failed to (?:download and )?build `?([\w.=-]+)`?|Discarding \S*/([\w.-]+?)\.(?:tar\.gz|zip)\S* .*egg_info"
 )
-_SETUP_NEEDS = re.compile(r"(?:ModuleNotFoundError|ImportError): No module named '?([\w.]+)")
 
 
 class BadMetadataError(ReproError):
@@ -76,6 +77,11 @@ class Question:
     only_binary: tuple[str, ...] = ()
     prereleases: bool = False
     before: datetime | None = None
+
+    @property
+    def asked(self) -> dict[str, str]:
+        """What is asked for by canonical name, without what comes from a URL."""
+        return {each.name: each.text for each in self.required if " @ " not in each.text}
 
     def format_requirements(self) -> str:
         """Return the requirements file that both resolvers read."""
@@ -122,8 +128,8 @@ def explain_failure(finished: Finished, tool: str) -> ReproError:
             details=_shorten(lines),
         )
     if found := _NOT_BUILT.search(said):
-        needs = _SETUP_NEEDS.search(said)
-        why = f": its setup.py wants `{needs[1]}` already" if needs else ""
+        module = find_missing_module(said)
+        why = f": its setup.py wants `{module}` already" if module else ""
         return NotBuiltError(
             f"no versions fit: `{found[1] or found[2]}` must be built to know what it requires, and that fails{why}",
             hint="ask for newer versions, or for an older Python",
@@ -161,15 +167,34 @@ class UvResolver:
     runner: Runner
     env: Mapping[str, str]
 
+    def _ask(self, deed: str, *args: str, question: Question, env: Mapping[str, str], directory: str) -> Finished:
+        command = [self.uv, "pip", deed, *args, "--quiet", "--no-config", "--python", self.python]
+        command += ["--no-python-downloads", "--index-strategy", "unsafe-best-match"]
+        command += ["--prerelease", "allow"] if question.prereleases else []
+        command += ["--exclude-newer", format_moment(question.before)] if question.before else []
+        return self.runner.capture(command, env=env, cwd=directory)
+
+    def _provide(self, needs: tuple[str, ...], question: Question, directory: str) -> dict[str, str] | None:
+        """Install what a build needs that it does not declare, and return an environment in which it finds it."""
+        place = os.path.join(directory, f"needs-{len(needs)}")
+        args = ("--target", place, "--constraint", "constraints.txt", *needs)
+        finished = self._ask("install", *args, question=question, env=self.env, directory=directory)
+        return None if finished.returncode else name_build_path(self.env, place)
+
     def resolve(self, question: Question) -> tuple[Compiled, ...]:
-        """See Resolver."""
+        """See Resolver.
+
+        What must be built to know what it requires, and imports something for that, is tried again with that.
+        """
         with write_question(question) as (directory, files):
-            args = [self.uv, "pip", "compile", *files, "--quiet", "--no-header", "--no-config"]
-            args += ["--annotation-style", "split", "--python", self.python, "--no-python-downloads"]
-            args += ["--index-strategy", "unsafe-best-match"]
-            args += ["--prerelease", "allow"] if question.prereleases else []
-            args += ["--exclude-newer", format_moment(question.before)] if question.before else []
-            return _read(self.runner.capture(args, env=self.env, cwd=directory), self.name)
+            args = (*files, "--no-header", "--annotation-style", "split")
+            finished = ask_with_needs(
+                lambda env, _: self._ask("compile", *args, question=question, env=env, directory=directory),
+                lambda needs: self._provide(needs, question, directory),
+                env=self.env,
+                known=question.asked,
+            )
+            return _read(finished, self.name)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -10,7 +10,7 @@ import os
 import re
 import tempfile
 import zipfile
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -20,8 +20,10 @@ from repro.errors import ReproError
 from repro.files import make_directory, remove_tree
 from repro.formats.compiled import Compiled
 from repro.formats.lockfile import canonicalize_name
-from repro.process import Runner
+from repro.process import Finished, Runner
+from repro.settings import name_build_path
 from repro.snapshots.choose import Question, explain_failure, write_question
+from repro.snapshots.setup_needs import ask_with_needs
 
 _REPORTS, _TOO_NEW = (22, 2), (24, 1)  # the first that writes a report; the first that refuses old metadata
 _LIST_BUNDLED = "import ensurepip, os; print(os.path.join(os.path.dirname(ensurepip.__file__), '_bundled'))"
@@ -89,19 +91,38 @@ class OldPipResolver:
     runner: Runner
     env: Mapping[str, str]
 
+    def _ask(self, deed: str, *args: str, env: Mapping[str, str], directory: str) -> Finished:
+        command = [self.python, "-s", f"{self.pip}/pip", deed, "--quiet", "--disable-pip-version-check", *args]
+        return self.runner.capture(command, env=env, cwd=directory)
+
+    def _list_options(self, needs: tuple[str, ...]) -> list[str]:
+        """Return what lets builds see more than they declare: the oldest pip lets a setup.py see all there is."""
+        return ["--no-build-isolation"] if needs and self.reports else []
+
+    def _provide(self, needs: tuple[str, ...], constraints: Sequence[str], directory: str) -> dict[str, str] | None:
+        """Install what a setup.py imports, and what builds, and return an environment in which it finds them."""
+        place = os.path.join(directory, f"needs-{len(needs)}")
+        args = ("--target", place, *constraints, "setuptools", "wheel", *needs)
+        finished = self._ask("install", *args, env=self.env, directory=directory)
+        return None if finished.returncode else name_build_path(self.env, place)
+
     def resolve(self, question: Question) -> tuple[Compiled, ...]:
         """See Resolver."""
         if not self.reports and any(" @ " in each.text for each in question.required):
             raise ReproError(f"{self.name} cannot say what a URL leads to", hint="name a release instead")
         with write_question(question) as (directory, (requirements, *constraints)):
-            args = [self.python, "-s", f"{self.pip}/pip"]
+            args = ["-r", requirements, *constraints, *(["--pre"] if question.prereleases else [])]
             if self.reports:
-                args += ["install", "--dry-run", "--ignore-installed", "--report", "report.json"]
+                args += ["--dry-run", "--ignore-installed", "--report", "report.json"]
             else:
-                args += ["download", "--dest", "files"]
-            args += ["--quiet", "--disable-pip-version-check", "-r", requirements, *constraints]
-            args += ["--pre"] if question.prereleases else []
-            finished = self.runner.capture(args, env=self.env, cwd=directory)
+                args += ["--dest", "files"]
+            deed = "install" if self.reports else "download"
+            finished = ask_with_needs(
+                lambda env, needs: self._ask(deed, *args, *self._list_options(needs), env=env, directory=directory),
+                lambda needs: self._provide(needs, constraints, directory),
+                env=self.env,
+                known=question.asked,
+            )
             if finished.returncode:
                 raise explain_failure(finished, self.name)
             if self.reports:

@@ -13,24 +13,43 @@ from repro.snapshots.severity import is_numeric
 
 # Where nothing is installed that could tell: import names that are not the distribution's.
 _KNOWN = {
-    "bs4": "beautifulsoup4", "cairosvg": "CairoSVG", "Crypto": "pycryptodome", "cv2": "opencv-python",
-    "dateutil": "python-dateutil", "docx": "python-docx", "dotenv": "python-dotenv", "faiss": "faiss-cpu",
-    "fitz": "pymupdf", "git": "gitpython", "google.protobuf": "protobuf", "grpc": "grpcio",
-    "hydra": "hydra-core",
+    "absl": "absl-py", "apiclient": "google-api-python-client", "attr": "attrs", "azureml": "azureml-core",
+    "Bio": "biopython", "bs4": "beautifulsoup4", "bson": "pymongo", "cairosvg": "CairoSVG",
+    "community": "python-louvain", "Crypto": "pycryptodome", "cv2": "opencv-python", "dateutil": "python-dateutil",
+    "decouple": "python-decouple", "discord": "discord.py", "docx": "python-docx", "dotenv": "python-dotenv",
+    "faiss": "faiss-cpu", "fitz": "pymupdf", "git": "gitpython", "google.auth": "google-auth",
+    "google.generativeai": "google-generativeai", "google.oauth2": "google-auth", "google.protobuf": "protobuf",
+    "googleapiclient": "google-api-python-client", "grpc": "grpcio", "hydra": "hydra-core",
     "imblearn": "imbalanced-learn", "jose": "python-jose", "jwt": "pyjwt", "kafka": "kafka-python",
-    "Levenshtein": "levenshtein", "magic": "python-magic", "MySQLdb": "mysqlclient", "OpenSSL": "pyopenssl",
+    "ldap": "python-ldap", "Levenshtein": "levenshtein", "magic": "python-magic", "mpl_toolkits": "matplotlib",
+    "MySQLdb": "mysqlclient", "nacl": "pynacl", "OpenGL": "pyopengl", "OpenSSL": "pyopenssl", "osgeo": "gdal",
     "PIL": "pillow", "pkg_resources": "setuptools", "pptx": "python-pptx", "psycopg2": "psycopg2-binary",
-    "serial": "pyserial", "skimage": "scikit-image", "sklearn": "scikit-learn", "slugify": "python-slugify",
-    "socks": "pysocks", "talib": "TA-Lib", "umap": "umap-learn", "usb": "pyusb", "websocket": "websocket-client",
-    "win32api": "pywin32", "wx": "wxpython", "yaml": "pyyaml", "zmq": "pyzmq",
+    "pylab": "matplotlib", "pywt": "pywavelets", "rest_framework": "djangorestframework",
+    "ruamel.yaml": "ruamel.yaml", "serial": "pyserial", "skimage": "scikit-image", "sklearn": "scikit-learn",
+    "skopt": "scikit-optimize", "sksurv": "scikit-survival", "slugify": "python-slugify",
+    "snowflake.connector": "snowflake-connector-python", "socks": "pysocks", "surprise": "scikit-surprise",
+    "talib": "TA-Lib", "telegram": "python-telegram-bot", "umap": "umap-learn", "usb": "pyusb",
+    "websocket": "websocket-client", "win32api": "pywin32", "win32com": "pywin32", "wx": "wxpython",
+    "yaml": "pyyaml", "zmq": "pyzmq",
 }  # fmt: skip
 # Well known under the name they are imported by.
 _PLAIN = frozenset(
     {
-        "aiohttp", "altair", "arviz", "boto3", "click", "django", "fastapi", "flask", "fsspec", "geopandas", "gradio",
-        "httpx", "hydra-core", "jinja2", "matplotlib", "mlflow", "omegaconf", "optuna", "packaging", "plotly", "pytest",
-        "redis", "requests", "rich", "seaborn", "shapely", "sqlalchemy", "streamlit", "tabulate", "tensorboard", "tqdm",
-        "typer", "typing-extensions", "uvicorn", "wandb", "yfinance",
+        "adlfs", "aiohttp", "alibi", "altair", "arviz", "boto3", "botorch", "cachetools", "captum", "click",
+        "colorama", "cx-oracle", "cython", "dagshub", "dalex", "darts", "dash", "databricks-cli", "django", "docopt",
+        "duckdb", "einops", "emcee", "evidently", "fastapi", "feast", "featuretools", "fiona", "fire", "flask",
+        "flask-cors", "folium", "fsspec", "gcsfs", "geopandas", "geopy", "gpy", "gpyopt", "gradio", "gym",
+        "gymnasium", "h5netcdf", "hdbscan", "httpx", "hydra-core", "hyperopt", "imageio", "interpret", "ipython",
+        "ipywidgets", "jinja2", "kaggle", "kubernetes", "langchain", "librosa", "lifelines", "lime", "loguru",
+        "lxml", "matplotlib", "mlflow", "mlforecast", "mlxtend", "netcdf4", "neuralprophet", "omegaconf", "openai",
+        "openpyxl", "optuna", "packaging", "pandas-profiling", "pdfplumber", "pendulum", "plotly", "plotnine",
+        "praw", "prefect", "psutil", "pydub", "pymongo", "pymysql", "pyod", "pyodbc", "pypdf2", "pyproj",
+        "pytesseract", "pytest", "pytz", "rasterio", "ray", "redis", "requests", "rich", "ruptures", "s3fs",
+        "seaborn", "selenium", "shapely", "simplejson", "six", "sktime", "soundfile", "sqlalchemy",
+        "stable-baselines3", "statsforecast", "streamlit", "tabulate", "tenacity", "tensorboard", "termcolor",
+        "textblob", "tiktoken", "tpot", "tqdm", "tsfresh", "tslearn", "tweepy", "typer", "typing-extensions",
+        "ujson", "uvicorn", "vadersentiment", "wandb", "wget", "wordcloud", "xlrd", "ydata-profiling", "yellowbrick",
+        "yfinance",
     }
 )  # fmt: skip
 _NAMESPACES = frozenset({"azure", "backports", "google", "jaraco", "opentelemetry", "sphinxcontrib", "zope"})

@@ -74,25 +74,33 @@ def _still_runs(store: Store, run: Run) -> bool:
     return info.status is RunStatus.RUNNING and info.lifecycle_stage == "active"
 
 
-def reap_runs(store: Store, *, now_ms: int, older_than_ms: int | None = None, dry_run: bool = False) -> list[Reaping]:
-    """End the runs of a store whose process is gone, with the time of their last sign; return all that say RUNNING.
+def reap_run(
+    store: Store, run: Run, *, now_ms: int, older_than_ms: int | None = None, dry_run: bool = False
+) -> Reaping | None:
+    """End a run that says RUNNING and whose process is gone, with the time of its last sign; None where it has ended.
 
     Raises TrackingError.
     """
+    verdict = judge(run, now_ms=now_ms, older_than_ms=older_than_ms)
+    if verdict.is_end and not _still_runs(store, run):
+        return None
+    if verdict.is_end and not dry_run:
+        store.update_run(run.run_id, status=RunStatus.KILLED, end_time_ms=_find_last_sign_ms(run))
+        store.set_tag(run.run_id, REAPED_TAG, verdict.value)
+        if isinstance(store, FileStore):
+            store.remove_half_written(run.run_id)
+    return Reaping(run=run, verdict=verdict)
+
+
+def reap_runs(store: Store, *, now_ms: int, older_than_ms: int | None = None, dry_run: bool = False) -> list[Reaping]:
+    """Reap the runs of a store; return all that say RUNNING. Raises TrackingError."""
     experiments = find_experiments(store, ExperimentQuery())
     query = RunQuery(
         experiment_ids=tuple(each.experiment_id for each in experiments), filter="attributes.status = 'RUNNING'"
     )
-    judged = [
-        Reaping(run=run, verdict=judge(run, now_ms=now_ms, older_than_ms=older_than_ms))
+    reaped = [
+        reap_run(store, run, now_ms=now_ms, older_than_ms=older_than_ms, dry_run=dry_run)
         for run in find_runs(store, query)
     ]
-    found = [each for each in judged if not each.verdict.is_end or _still_runs(store, each.run)]
-    for each in found:
-        if each.verdict.is_end and not dry_run:
-            store.update_run(each.run.run_id, status=RunStatus.KILLED, end_time_ms=_find_last_sign_ms(each.run))
-            store.set_tag(each.run.run_id, REAPED_TAG, each.verdict.value)
-            if isinstance(store, FileStore):
-                store.remove_half_written(each.run.run_id)
     store.flush()
-    return found
+    return [each for each in reaped if each]

@@ -16,7 +16,7 @@ from pathlib import Path
 from corpora.cases import Case
 
 ROOT = Path(__file__).resolve().parents[2]
-HOME = ROOT / ".corpus"
+ROOM = ROOT / ".corpus"  # logs, the cache, and for its time each copy
 REPRO = ROOT / ".test-env/repro/bin/repro"
 MLFLOW_BIN = ROOT / ".test-env/mlflow/bin"
 _FAULT = re.compile(r"(?m)^([A-Za-z_][\w.]*(?:Error|Exception|Warning|Exit|Interrupt|NotFound)\b(?::.*)?)$")
@@ -32,7 +32,7 @@ class Outcome:
     notes: tuple[str, ...] = ()
 
 
-def _make_environ(home: Path) -> dict[str, str]:
+def _make_environ(home: Path, room: Path) -> dict[str, str]:
     """Return the environment of a user who has MLflow and works in its environment, with a home of our own."""
     dropped = ("VIRTUAL_ENV", "UV_PYTHON", "PYTHONPATH", "PYTHONDONTWRITEBYTECODE")
     kept = {
@@ -42,7 +42,7 @@ def _make_environ(home: Path) -> dict[str, str]:
     }
     return kept | {
         "PATH": f"{MLFLOW_BIN}{os.pathsep}{kept['PATH']}",
-        "MLFLOW_SNAPSHOT_CACHE": str(HOME / "cache"),
+        "MLFLOW_SNAPSHOT_CACHE": str(room / "cache"),
         "MLFLOW_ENV_ROOT": str(home / "mlflow-envs"),
         "GIT_PYTHON_REFRESH": "quiet",
     }
@@ -70,14 +70,16 @@ def _end(process: subprocess.Popen[str]) -> None:
         os.killpg(process.pid, signal.SIGKILL)
 
 
-def _run(words: list[str], home: Path, cwd: Path, limit_s: float) -> tuple[int | None, str, str, float]:
+def _run(
+    words: list[str], home: Path, cwd: Path, environ: dict[str, str], limit_s: float
+) -> tuple[int | None, str, str, float]:
     """Return the exit code (None after `limit_s`), what it wrote, and the seconds it took."""
     started = time.monotonic()
     with (home / "stdout").open("w+") as stdout, (home / "stderr").open("w+") as stderr:
         process = subprocess.Popen(
             words,
             cwd=cwd,
-            env=_make_environ(home),
+            env=environ,
             stdin=subprocess.DEVNULL,
             stdout=stdout,
             stderr=stderr,
@@ -117,10 +119,10 @@ def _read_mlflow(code: int | None, stdout: str, stderr: str) -> tuple[str, str]:
     return "failed", f"`pyenv install {build[1]}` failed" if build else find_fault(said)
 
 
-def try_case(case: Case, runner: str, *, limit_s: float) -> Outcome:
-    """Run a case with `repro` or `mlflow`, and keep what it wrote below `.corpus/logs/`."""
-    HOME.mkdir(exist_ok=True)
-    home = Path(tempfile.mkdtemp(dir=HOME, prefix="trial-"))
+def try_case(case: Case, runner: str, *, limit_s: float, room: Path = ROOM) -> Outcome:
+    """Run a case with `repro` or `mlflow`, and keep what it wrote in `logs/` of the room."""
+    room.mkdir(exist_ok=True)
+    home = Path(tempfile.mkdtemp(dir=room, prefix="trial-"))
     try:
         copy = home / "tries" / case.checkout.name
         shutil.copytree(case.checkout, copy, symlinks=True)
@@ -129,8 +131,8 @@ def try_case(case: Case, runner: str, *, limit_s: float) -> Outcome:
             words = [str(REPRO), "run", ".", *case.options, "--restore", *as_of, "--json"]
         else:
             words = [str(MLFLOW_BIN / "mlflow"), "run", ".", *case.options]
-        code, stdout, stderr, seconds = _run(words, home, copy / case.project, limit_s)
-        logs = HOME / "logs"
+        code, stdout, stderr, seconds = _run(words, home, copy / case.project, _make_environ(home, room), limit_s)
+        logs = room / "logs"
         logs.mkdir(exist_ok=True)
         name = re.sub(r"[^\w.-]+", "_", case.name)
         kept = f"$ {' '.join(words)}\n{stdout}\n{stderr}\nexit {code} after {seconds:.1f} s\n"

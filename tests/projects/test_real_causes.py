@@ -11,6 +11,7 @@ from pathlib import Path
 import pytest
 from conftest import REPOSITORY, Cli, LocalIndex
 from readable_store import ReadableStore
+from repositories import commit, make_work
 
 from repro.formats.run_meta import RunStatus
 from repro.process import Runner
@@ -124,11 +125,97 @@ def test_setuptools_of_before_pkg_resources_went_is_added_where_something_import
     assert index.requests == asked
 
 
-def test_a_project_without_an_environment_file_runs_in_yours_and_says_so(cli: Cli, tmp_path: Path) -> None:
+def add_guessed(index: LocalIndex) -> None:
+    """Publish what `only_imports` asks for, old and new."""
+    index.json = True
+    for version, day in (("0.19.1", "2018-01-01"), ("1.9.0", "2030-01-01")):
+        wheel = index.add("scikit-learn", version, files={"sklearn.py": f"VERSION = '{version}'\n"})
+        index.uploaded[wheel.name] = f"{day}T00:00:00Z"
+    wheel = index.add("pyyaml", "5.0", files={"yaml.py": "VERSION = '5.0'\n"})
+    index.uploaded[wheel.name] = "2018-01-01T00:00:00Z"
+
+
+def test_what_no_file_declares_is_guessed_from_imports_and_locked_once(
+    index: LocalIndex, cli: Cli, tmp_path: Path
+) -> None:
+    add_guessed(index)
+    project = take_project("only_imports", tmp_path)
+    args = ("run", str(project), "-e", "train.py", "--restore")
+    first = cli(*args)
+    assert json.loads(first.stdout) == ["1.9.0", "5.0", "2.1"]
+    sentence = f"warning: `{project}` has no file that says what it needs: `beta`, `gamma-ray`, `pyyaml` (`yaml`), "
+    assert f"{sentence}`scikit-learn` (`sklearn`) are guessed from what `train.py` imports\n" in first.stderr
+    assert "may import `nobody_has_this` (train.py, line 10), and what has it is not known" in first.stderr
+    assert "that is locked: 4 distributions; `--write-lock` makes that the project's" in first.stderr
+    store, run_id = get_only_run()
+    tags = store.read_tags(run_id)
+    assert (tags["repro.restored"], tags["repro.env.source"]) == ("true", "imports")
+    kept = load_lock(Path("mlruns", "0", run_id, "artifacts")).snapshot
+    assert [each.name for each in kept.distributions] == ["beta", "gamma-ray", "pyyaml", "scikit-learn"]
+    asked = index.requests
+    again = cli(*args, "--write-lock")
+    assert (again.stdout, index.requests) == (first.stdout, asked)
+    assert sentence in again.stderr
+    assert "is locked" not in again.stderr
+    assert "guessed" not in cli(*args).stderr
+
+
+def test_what_is_guessed_is_of_the_day_of_the_last_commit_where_the_index_knows_that_day(
+    index: LocalIndex, cli: Cli, tmp_path: Path, git_config: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    add_guessed(index)
+    for name in ("beta-2.0", "beta-2.1", "gamma_ray-0.5"):
+        index.uploaded[f"{name}-py3-none-any.whl"] = "2017-05-05T00:00:00Z"
+    project = take_project("only_imports", make_work(tmp_path / "repository"))
+    monkeypatch.setenv("GIT_COMMITTER_DATE", "2019-07-09T12:00:00Z")
+    commit(project.parent, "one")
+    monkeypatch.setenv("GIT_COMMITTER_DATE", "2031-07-09T12:00:00Z")
+    commit(project.parent, "elsewhere", other_py="")
+    args = ("run", str(project), "-e", "train.py", "--restore", "--no-snapshot")
+    done = cli(*args)
+    assert json.loads(done.stdout) == ["0.19.1", "5.0", "2.1"]
+    assert "are guessed from what `train.py` imports, as of 2019-07-09, the day of its last commit" in done.stderr
+    assert json.loads(cli(*args, "--as-of", "2031-01-01").stdout)[0] == "1.9.0"
+    index.uploaded["pyyaml-5.0-py3-none-any.whl"] = "2029-01-01T00:00:00Z"
+    done = cli(*args, "--with", "beta==2.0")
+    assert json.loads(done.stdout) == ["1.9.0", "5.0", "2.0"]
+    assert "warning: nothing fits as of 2019-07-09 (no versions fit these requirements): what the ind" in done.stderr
+
+
+def test_a_shell_script_gets_what_all_python_of_its_project_imports(
+    index: LocalIndex, cli: Cli, tmp_path: Path
+) -> None:
+    add_guessed(index)
+    done = cli("run", str(take_project("only_imports", tmp_path)), "-e", "report.sh", "--restore", "--no-snapshot")
+    assert done.stdout == "2.1 0.5\n"
+    assert "guessed from what its Python code imports" in done.stderr
+
+
+def test_an_import_that_nobody_knows_ends_with_one_sentence(index: LocalIndex, cli: Cli, tmp_path: Path) -> None:
     project = take_project("no_environment", tmp_path)
-    done = cli("run", str(project), "--restore", "--no-snapshot")
-    assert done.stdout == "trained\n"
-    assert f"`{project}` has no file that says what it needs, so it runs in your own environment" in done.stderr
+    args = ("run", str(project), "--restore", "--no-snapshot")
+    (project / "train.py").write_text("print('started')\nimport nobody_has_this, gamma_ray\nimport nor_this\n")
+    done = cli(*args, code=5)
+    named = "`train.py` imports `nobody_has_this` (train.py, line 2), `nor_this` (train.py, line 3), which no file"
+    assert f"error: {named} declares and no index has anything named after\nhint: name what has it" in done.stderr
+    assert "started" not in done.stdout
+    store, run_id = get_only_run()
+    assert store.get_info(run_id).status is RunStatus.FAILED
+    (project / "train.py").write_text("import common, beta\nprint(beta.VERSION)\n")
+    index.add("common", "6.6.6")
+    said = cli(*args, code=5).stderr
+    assert "imports `common` (train.py, line 1), most likely of the project's own, which has no such module" in said
+    assert len(store.list_runs()) == 1
+    index.add("parts", "1.0", files={"common.py": ""})
+    assert cli(*args, "--with", "parts").stdout == "2.1\n"
+
+
+def test_a_project_without_python_runs_in_your_own_environment_and_says_so(cli: Cli, tmp_path: Path) -> None:
+    (tmp_path / "shell").mkdir()
+    (tmp_path / "shell" / "hello.sh").write_text("echo hello\n")
+    done = cli("run", str(tmp_path / "shell"), "-e", "hello.sh", "--restore", "--no-snapshot")
+    assert done.stdout == "hello\n"
+    assert "has no file that says what it needs, so it runs in your own environment; `repro snapshot" in done.stderr
     store, run_id = get_only_run()
     assert store.read_tags(run_id)["repro.restored"] == "false"
 
@@ -188,19 +275,6 @@ def test_why_a_script_failed_is_said_and_kept_with_the_run(cli: Cli, tmp_path: P
     assert json.loads(done.stdout)["failure"] == fault
     store, run_id = get_only_run()
     assert store.read_tags(run_id)["repro.error"] == fault
-
-
-def test_what_your_own_environment_lacks_is_told_before_the_start_where_one_was_to_be_made(
-    cli: Cli, tmp_path: Path
-) -> None:
-    project = take_project("no_environment", tmp_path)
-    (project / "train.py").write_text("print('started')\nimport seaborn_of_nobody\n")
-    done = cli("run", str(project), "--restore", "--no-snapshot", code=5)
-    assert (
-        "`train.py` imports `seaborn_of_nobody` (train.py, line 2), which neither the project nor your own"
-        in done.stderr
-    )
-    assert "started" not in done.stdout
 
 
 def test_a_container_is_refused_and_your_own_environment_offered(cli: Cli, tmp_path: Path) -> None:

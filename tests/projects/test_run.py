@@ -104,12 +104,6 @@ def test_restored_the_script_runs_in_the_store_and_imports_repro(
     assert get_store().read_metrics(result["run_id"]) == {"twice": 1.0}
 
 
-def test_restoring_a_project_without_a_lock_says_how_to_make_one(project: Path, cli: Cli) -> None:
-    done = cli("run", str(project), "-e", "train.py", "--restore", "--no-snapshot")
-    assert f"`repro snapshot {project}` locks what is installed there" in done.stderr
-    assert done.stdout.startswith("1.0 ")
-
-
 def test_without_a_snapshot_nothing_is_kept_or_written(project: Path, cli: Cli) -> None:
     result = run_json(cli, str(project), "-e", "train.py", "--no-snapshot")
     assert result["digest"] is None

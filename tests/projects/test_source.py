@@ -177,14 +177,24 @@ def test_a_run_of_a_server_is_run_again(
     try:
         monkeypatch.setenv("MLFLOW_TRACKING_URI", endpoint.uri)
         first, _ = run_json(cli, f"{repository}/models", "--version", "v1", "-e", "train.py", "-P", "rate=2")
-        again, said = run_json(cli, first["run_id"])
+        again, said = run_json(cli, first["run_id"][:8])
+        shown = cli("runs", "show", first["run_id"][:5], "--json").stdout
+        store, run_id = FileStore(tmp_path / "kept"), first["run_id"]
+        twin = run_id[:-1] + ("0" if run_id[-1] != "0" else "1")
+        shutil.copytree(store.root / "0" / run_id, store.root / "0" / twin)
+        meta = store.root / "0" / twin / "meta.yaml"
+        meta.write_text(meta.read_text().replace(run_id, twin))
+        several = [cli("run", run_id[:30], code=2).stderr, cli("runs", "show", run_id[:30], code=2).stderr]
     finally:
         endpoint.close()
+    assert run_id in shown
+    assert f"2 runs begin with `{run_id[:30]}`" in several[0]
+    assert f"`{run_id[:30]}` may be 2 runs: {min(run_id, twin)[:31]}" in several[1]
     assert "1.0 first" in said
     assert again["restored"] is True
-    store = ReadableStore(tmp_path / "kept")
-    assert store.read_tags(again["run_id"])["repro.rerun_of"] == first["run_id"]
-    assert store.read_params(again["run_id"]) == {"rate": "2", "seen": "2.0"}
+    kept = ReadableStore(tmp_path / "kept")
+    assert kept.read_tags(again["run_id"])["repro.rerun_of"] == run_id
+    assert kept.read_params(again["run_id"]) == {"rate": "2", "seen": "2.0"}
 
 
 def test_a_run_of_uncommitted_changes_is_run_again_with_them(repository: Path, cli: Cli) -> None:

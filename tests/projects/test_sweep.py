@@ -5,16 +5,19 @@ from __future__ import annotations
 import json
 import os
 import signal
+import sys
 import time
 from pathlib import Path
 
 import pytest
-from conftest import Cli, make_wheel
+from conftest import Cli, LocalIndex, make_wheel
 from readable_store import ReadableStore
+from repositories import commit, make_work, run_git
 
 import repro
 from repro.formats.run_meta import RunStatus
 from repro.tracking.reap import reap_runs
+from repro.tracking.server import serve_in_background
 
 SCRIPT = """\
 import os, sys, time, repro
@@ -149,6 +152,31 @@ def test_a_killed_sweep_leaves_no_process_and_is_reaped(project: Path, cli: Cli)
     assert {run.status for run in get_store().list_runs()} == {RunStatus.KILLED}
 
 
+def test_what_a_killed_sweep_has_left_is_reaped_when_it_is_resumed(project: Path, cli: Cli) -> None:
+    (project / "hang").touch()
+    process = cli.start("sweep", str(project), "-e", "train.py", "-P", "x=2", "--no-snapshot")
+    pid = wait_for_file(project / "pid-2")
+    os.kill(process.pid, signal.SIGKILL)
+    process.communicate(timeout=60)
+    wait_for_end(pid)
+    store = get_store()
+    tags = {run.run_id: store.read_tags(run.run_id) for run in store.list_runs()}
+    (child,) = (run_id for run_id, each in tags.items() if "mlflow.parentRunId" in each)
+    half = store.find_run_dir(child) / "params" / ".0123abcd.tmp"
+    half.write_text("2")
+    (project / "hang").unlink()
+    parent = tags[child]["mlflow.parentRunId"]
+    assert sweep_json(cli, "--resume", parent[:6])["status"] == "FINISHED"
+    left = store.get_run(child)
+    signs = [left.info.start_time_ms, *(point.timestamp_ms for point in left.data.points.values())]
+    assert (left.info.status, left.info.end_time_ms) == (RunStatus.KILLED, max(signs))
+    assert left.data.tags["repro.reaped"] == "its process is gone"
+    assert not half.exists()
+    missing = "abcdef" if not parent.startswith("abcdef") else "fedcba"
+    assert f"begins with `{missing}`" in cli("sweep", "--resume", missing, code=5).stderr
+    assert "`xyz` is no run's id" in cli("sweep", "--resume", "xyz", code=2).stderr
+
+
 def test_a_sweep_that_is_running_is_not_run_again(project: Path, cli: Cli) -> None:
     words = ("sweep", str(project), "-e", "train.py", "-P", "x=1", "-P", "mode=wait", "--no-snapshot")
     process = cli.start(*words)
@@ -187,11 +215,76 @@ def test_python_sweeps_lists_ranges_and_samples(project: Path, tmp_path: Path) -
     assert get_store().get_experiment(drawn.experiment_id).name == "tuning"
 
 
+ELSEWHERE = """\
+import sys, repro, alpha
+repro.log_metric("loss", float(repro.param("x", "1")))
+print(alpha.VERSION, sys.argv[2])
+"""
+
+
+@pytest.fixture
+def repository(tmp_path: Path, git_config: Path, index: LocalIndex, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A repository with a project that asks for alpha, which our own environment has not."""
+    monkeypatch.setenv("MLFLOW_PYTHON_BIN", sys.executable)
+    work = make_work(tmp_path / "wine")
+    (work / "part").mkdir()
+    (work / "part" / "requirements.txt").write_text("alpha\n")
+    commit(work, "one", part__train_py=ELSEWHERE)
+    return work
+
+
+def test_a_sweep_of_a_commit_is_restored_once_and_resumed_at_its_commit(repository: Path, cli: Cli) -> None:
+    words = ("sweep", f"{repository.as_uri()}#part", "--version", "main", "-e", "train.py", "-P", "x=1,2", "--restore")
+    first = json.loads(cli(*words, "--json").stdout)
+    at = run_git(repository, "rev-parse", "HEAD")
+    store = get_store()
+    runs = [first["run_id"], *(each["run_id"] for each in first["points"])]
+    tags = [store.read_tags(run_id) for run_id in runs]
+    assert {each["mlflow.source.git.commit"] for each in tags} == {at}
+    assert len({each["repro.snapshot.digest"] for each in tags}) == 1
+    assert {each["repro.restored"] for each in tags} == {"true"}
+    assert store.read_text(runs[2], "output.log") == "1.0 2\n"
+    assert "alpha==1.0" in store.read_text(runs[1], "requirements-lock.txt")
+    store.delete_run(runs[2])
+    commit(repository, "two", part__train_py="raise SystemExit('another')\n")
+    again = json.loads(cli("sweep", "--resume", first["run_id"][:8], "--json").stdout)
+    assert [each["was_done"] for each in again["points"]] == [True, False]
+    assert store.read_tags(again["points"][1]["run_id"])["mlflow.source.git.commit"] == at
+
+
+def test_a_sweep_on_a_server_is_kept_there_and_resumed(
+    project: Path, cli: Cli, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    kept = ReadableStore(tmp_path / "kept")
+    endpoint = serve_in_background(kept, token=None)
+    try:
+        monkeypatch.setenv("MLFLOW_TRACKING_URI", endpoint.uri)
+        words = (str(project), "-e", "train.py", "-P", "x=1,3", "-j", "2", "--metric", "loss", "--goal", "max")
+        first = sweep_json(cli, *words, code=1)
+        (project / "mended").touch()
+        again = sweep_json(cli, "--resume", str(first["run_id"])[:8])
+    finally:
+        endpoint.close()
+    assert get_store().list_runs() == []
+    assert (again["run_id"], again["status"], again["finished"]) == (first["run_id"], "FINISHED", 2)
+    points = again["points"]
+    assert isinstance(points, list)
+    assert [each["was_done"] for each in points] == [True, False]
+    assert kept.read_text(points[1]["run_id"], "output.log") == "seen ['--x', '3']\n"
+    best = kept.read_tags(str(first["run_id"]))["repro.sweep.best_run_id"]
+    assert best == points[0]["run_id"]
+    assert kept.read_metrics(best)["loss"] == pytest.approx(1.1)
+
+
 BACKEND = """\
-import subprocess
+import json, subprocess
 from repro.projects.backend import Ended
 class Backend:
+    def check_config(self, config):
+        if unknown := sorted(config.keys() - {"queue"}):
+            raise ValueError(f"`{unknown[0]}` is no key of it")
     def execute(self, task):
+        task.output.write(f"{json.dumps(task.config)}\\n".encode())
         code = subprocess.run(["bash", "-c", task.command], env={**task.environ}, cwd=task.project_dir,
                               stdout=task.output, stderr=task.output).returncode
         return Ended(exit_code=code, timed_out=False)
@@ -207,10 +300,19 @@ def test_a_backend_comes_with_a_wheel(project: Path, tmp_path: Path, cli: Cli, m
     wheel = make_wheel(tmp_path, "far", "1.0", files=files)
     assert "installed: `local`" in cli("run", str(project), "-e", "train.py", "--backend", "far", code=2).stderr
     monkeypatch.setenv("PYTHONPATH", str(wheel))  # a wheel can be imported from as it is, with its entry points
-    result = sweep_json(cli, str(project), "-e", "train.py", "-P", "x=1,2", "--backend", "far")
-    run_id = result["points"][0]["run_id"]  # type: ignore[index]
+    far = (str(project), "-e", "train.py", "--backend", "far", "--backend-config")
+    Path("far.json").write_text('\ufeff{"queue": "night"}')
+    result = sweep_json(cli, *far, "far.json", "-P", "x=1,2")
+    run_id, parent = result["points"][0]["run_id"], str(result["run_id"])  # type: ignore[index]
     assert get_store().read_tags(run_id)["mlflow.project.backend"] == "far"
-    assert get_store().read_text(run_id, "output.log") == "seen ['--x', '1']\n"
+    assert get_store().read_text(run_id, "output.log") == "{\"queue\": \"night\"}\nseen ['--x', '1']\n"
+    assert "night" not in get_store().read_text(parent, "sweep.json")
+    assert "give it again with `--backend-config`" in cli("sweep", "--resume", parent, code=2).stderr
+    assert sweep_json(cli, "--resume", parent, "--backend-config", '{"queue": "day"}')["run_id"] == parent
+    assert sweep_json(cli, *far, '{ "queue":"night"}', "-P", "x=1,2")["run_id"] == parent
+    assert sweep_json(cli, *far, '{"queue": "day"}', "-P", "x=1,2")["run_id"] != parent
+    refused = cli("run", *far, '{"queu": 1}', code=2).stderr
+    assert "the backend `far` refuses its configuration: `queu` is no key of it" in refused
     done = cli("run", str(project), "-e", "train.py", "--backend", "broken", "--no-snapshot", code=5)
     assert "the backend `broken` failed: ValueError: no node is free" in done.stderr
     wrong = cli("run", str(project), "-e", "train.py", "--backend", "nope", code=2).stderr

@@ -10,7 +10,7 @@ from repro.errors import ExitCode
 _INDEXES = "--index-url --extra-index-url --find-links"
 _RUN = (
     "--restore --env-manager --as-of --with --write-lock --storage-dir --lenient-types --experiment --backend "
-    "--offline --timeout --no-snapshot --no-observe --python --cache"
+    "--backend-config --offline --timeout --no-snapshot --no-observe --python --cache"
 )
 _PROJECT = f"--entry-point --param --version --no-restore {_RUN}"
 _MODEL = "--restore --policy --run-id --flavor --offline --as-of --python --cache"

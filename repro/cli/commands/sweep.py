@@ -23,7 +23,7 @@ _EXAMPLES = """\
   repro sweep -e train.py -P lr=0.1,0.2 --metric loss --goal min --restore
   repro sweep --resume RUN_ID             the points that have no FINISHED run; so does the same command again
 """
-_RUN_ID = re.compile(r"[0-9a-f]{32}")
+_RUN_ID = re.compile(r"[0-9a-f]{6,32}")  # or its beginning, as `repro run` takes it
 
 
 def _add_sweep_options(parser: argparse.ArgumentParser) -> None:
@@ -33,7 +33,9 @@ def _add_sweep_options(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--metric", metavar="NAME", help="the metric that says which point is the best")
     parser.add_argument("--goal", choices=[each.value for each in Goal], help="whether its least or greatest is best")
     parser.add_argument("--fail-fast", action="store_true", help="end all others once a point has failed")
-    parser.add_argument("--resume", metavar="RUN_ID", help="go on with a sweep: the points without a FINISHED run")
+    parser.add_argument(
+        "--resume", metavar="RUN_ID", help="go on with a sweep (or the beginning of its id): what has no FINISHED run"
+    )
     parser.add_argument("--new", action="store_true", help="begin another sweep, though the same one is there")
 
 
@@ -52,7 +54,7 @@ def _check_resume(options: argparse.Namespace) -> None:
     if options.resume is None:
         return
     if not _RUN_ID.fullmatch(options.resume):
-        raise UsageError(f"`{options.resume}` is no run's id (32 hexadecimal digits)")
+        raise UsageError(f"`{options.resume}` is no run's id (32 hexadecimal digits, or the first six or more)")
     given = {
         "URI": options.uri is not None,
         "-e": options.entry_point is not None,

@@ -1,15 +1,17 @@
-"""Know which setuptools an old setup.py was written for, by how it fails with the newest: what it used was removed.
+"""Know what an old build was written for, by how it fails today, and try it again with that: the one place that does.
 
-An sdist without a pyproject.toml is built with whatever setuptools the index has today; pip and uv alike.
+An sdist without a pyproject.toml is built with whatever setuptools the index has today, and sees nothing of what is
+installed beside it; pip and uv alike.
 """
 
 from __future__ import annotations
 
 import re
-from collections.abc import Callable
-from pathlib import Path
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass, replace
 
 from repro.process import Finished
+from repro.snapshots.setup_needs import MOST_TRIES, find_need
 
 # What is said, and the setuptools that still had it, the oldest first.
 _REMOVED = (
@@ -21,20 +23,55 @@ _REMOVED = (
 )
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Aid:
+    """What a build gets that it does not ask for: a setuptools, and requirements whose modules it finds."""
+
+    setuptools: str | None = None
+    needs: tuple[str, ...] = ()
+
+
 def find_build_constraint(said: str) -> str | None:
     """Return the requirement that mends a failed build, None where another setuptools would not."""
     return next((constraint for pattern, constraint in _REMOVED if re.search(pattern, said)), None)
 
 
-def build_with_its_setuptools(build: Callable[[str | None], Finished], directory: str) -> Finished:
-    """Build, and where that fails for what setuptools has removed, again; `build` gets a constraints file or None.
+def find_aid(said: str, aid: Aid, pins: Mapping[str, str]) -> Aid | None:
+    """Return what may mend a build that had an aid and failed, None where nothing is known to.
 
-    The file lies in the build's own directory. Raises OSError.
+    Modules come from the distributions that are locked beside it: `pins` are these by canonical name.
     """
-    finished = build(None)
-    constraint = find_build_constraint(finished.stderr) if finished.returncode else None
-    if constraint is None:
-        return finished
-    path = Path(directory, "build-constraints.txt")
-    path.write_text(f"{constraint}\n", encoding="utf-8")
-    return build(str(path))
+    if aid.setuptools is None and (constraint := find_build_constraint(said)):
+        return replace(aid, setuptools=constraint)
+    need = find_need(said, pins, aid.needs)
+    return replace(aid, needs=(*aid.needs, need)) if need else None
+
+
+def build_with_aid(build: Callable[[Aid], Finished], pins: Mapping[str, str]) -> Finished:
+    """Build, and where that fails for want of something that is known, again with it. Raises OSError."""
+    aid = Aid()
+    finished = build(aid)
+    for _ in range(MOST_TRIES):
+        better = find_aid(finished.stderr, aid, pins) if finished.returncode else None
+        if better is None:
+            break
+        aid = better
+        finished = build(aid)
+    return finished
+
+
+def _write(path: str, lines: Iterable[str]) -> str:
+    with open(path, "w", encoding="utf-8") as file:
+        file.writelines(f"{line}\n" for line in lines)
+    return path
+
+
+def write_constraint(aid: Aid, directory: str) -> str | None:
+    """Write an aid's setuptools as a constraints file into a build's own directory, and return its path."""
+    return _write(f"{directory}/build-constraints.txt", (aid.setuptools,)) if aid.setuptools else None
+
+
+def write_pins(pins: Mapping[str, str], directory: str) -> str:
+    """Write what is locked as a constraints file, without what builds itself; return its path."""
+    kept = (pin for name, pin in sorted(pins.items()) if name not in ("pip", "setuptools", "wheel"))
+    return _write(f"{directory}/locked.txt", kept)

@@ -8,6 +8,7 @@ from collections.abc import Sequence
 from repro.errors import RestoreError
 from repro.formats.redaction import redact
 from repro.process import Finished
+from repro.snapshots.setup_needs import find_missing_module
 
 _HASH_MISMATCH = re.compile(r"hash mismatch|do not match the hashes|DO NOT MATCH", re.IGNORECASE)
 _MISSING = re.compile(r"No solution found|No matching distribution|was not found in|there is no version of")
@@ -43,6 +44,9 @@ def explain(finished: Finished, deed: str) -> RestoreError:
         cause, hint = f"{deed} failed: offline, and not everything is in the cache", "restore once without `--offline`"
     elif _MISSING.search(said):
         cause, hint = f"{deed} failed: an index does not have a version of the lock", "see the lines above for its name"
+    elif module := find_missing_module(said):
+        cause = f"{deed} failed: it imports `{module}` and does not say that it needs it"
+        hint = f"lock what has `{module}` beside it: what is locked is there for builds that ask for it so"
     elif _NETWORK.search(said):
         cause, hint = f"{deed} failed: the package index cannot be reached", "check the network, then restore again"
     return RestoreError(cause, hint=hint, details=lines)

@@ -6,7 +6,8 @@ import shutil
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
-from repro.environments.installers.build_faults import build_with_its_setuptools
+from repro import settings
+from repro.environments.installers.build_faults import Aid, build_with_aid, write_constraint, write_pins
 from repro.process import Finished, Runner
 
 
@@ -43,26 +44,45 @@ class UvBuilder:
     uv installs what it builds and hands out no wheel of a commit; its own cache would serve what others have put there.
     """
 
-    def __init__(self, uv: str, *, python: str, runner: Runner, env: Mapping[str, str]) -> None:
+    def __init__(
+        self, uv: str, *, python: str, runner: Runner, env: Mapping[str, str], pins: Mapping[str, str]
+    ) -> None:
         self._uv = uv
         self._python = python
         self._runner = runner
         self._env = env
+        self._pins = pins
 
-    def _run(self, requirements: Sequence[str], *, hashed: bool, scratch: Path, constraints: str | None) -> Finished:
-        args = [self._uv, "pip", "install", "--quiet", "--no-config", "--no-deps", "--link-mode", "copy"]
-        args += ["--cache-dir", str(scratch / "cache"), "--target", str(scratch / "target"), "--python", self._python]
-        args += ["--index-strategy", "unsafe-best-match", *(["--require-hashes"] if hashed else [])]
-        args += ["--build-constraints", constraints] if constraints else []
-        args += ["-r", "-"]
-        return self._runner.capture(args, env=self._env, stdin="\n".join(requirements) + "\n")
+    def _install(self, *args: str, cache_dir: Path, env: Mapping[str, str], requirements: Sequence[str]) -> Finished:
+        command = [self._uv, "pip", "install", "--quiet", "--no-config", "--link-mode", "copy", *args]
+        command += ["--cache-dir", str(cache_dir), "--python", self._python]
+        command += ["--index-strategy", "unsafe-best-match", "-r", "-"]
+        return self._runner.capture(command, env=env, stdin="\n".join(requirements) + "\n")
+
+    def _provide(self, aid: Aid, directory: str) -> tuple[str, Finished]:
+        """Install what a build needs beside it: uv's builds find what is on the path, and build in isolation."""
+        place = f"{directory}/needs-{len(aid.needs)}"
+        options = ("--target", place, "-c", write_pins(self._pins, directory))
+        cache_dir = Path(f"{directory}/needs-cache")
+        return place, self._install(*options, cache_dir=cache_dir, env=self._env, requirements=aid.needs)
+
+    def _run(self, requirements: Sequence[str], *, hashed: bool, directory: str, aid: Aid) -> Finished:
+        scratch, env = Path(directory, "uv"), self._env
+        if aid.needs:
+            place, provided = self._provide(aid, directory)
+            if provided.returncode:
+                return provided
+            env = settings.name_build_path(env, place)
+        constraint = write_constraint(aid, directory)
+        options = ["--no-deps", "--target", str(scratch / "target"), *(["--require-hashes"] if hashed else [])]
+        options += ["--build-constraints", constraint] if constraint else []
+        return self._install(*options, cache_dir=scratch / "cache", env=env, requirements=requirements)
 
     def build(self, requirements: Sequence[str], *, hashed: bool, directory: str) -> None:
         """See fetch.Builder."""
         scratch = Path(directory, "uv")
-        finished = build_with_its_setuptools(
-            lambda constraints: self._run(requirements, hashed=hashed, scratch=scratch, constraints=constraints),
-            directory,
+        finished = build_with_aid(
+            lambda aid: self._run(requirements, hashed=hashed, directory=directory, aid=aid), self._pins
         )
         if finished.returncode:
             from repro.environments.installers.messages import explain, name_build

@@ -11,7 +11,6 @@ import hashlib
 import json
 import os
 from collections.abc import Iterator, Mapping
-from dataclasses import asdict, dataclass
 from pathlib import Path
 
 from repro import settings
@@ -20,6 +19,7 @@ from repro.environments.store import Store
 from repro.errors import InterpreterNotFoundError
 from repro.files import make_directory, write_atomically
 from repro.formats.lockfile import Interpreter
+from repro.values import asdict, frozen
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -29,7 +29,7 @@ _USUAL_DIRS = ("/usr/local/bin", "/usr/bin", "/bin")
 _MINORS = range(8, 16)  # 3.8 is the oldest that guest scripts run in
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@frozen
 class Candidate:
     """An interpreter of this machine: the real path of its base and what it said of itself."""
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import contextlib
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
 from functools import cache
 from pathlib import Path
 
@@ -12,6 +11,7 @@ from repro import settings
 from repro.environments.store import Store, UnwritableStoreError, locate_store
 from repro.files import hold_shared
 from repro.process import Runner
+from repro.values import field, frozen
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -29,7 +29,7 @@ def _say_nothing(stage: str) -> None:
     pass
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@frozen
 class Machine:
     """The store, a runner of processes, the process environment, and a listener told of each stage of long work.
 

@@ -12,7 +12,6 @@ import json
 import os
 import time
 from collections.abc import Callable
-from dataclasses import dataclass, replace
 from enum import Enum
 from pathlib import Path
 
@@ -49,6 +48,7 @@ from repro.formats.direct_url import Index, Vcs
 from repro.formats.lockfile import Distribution, Snapshot
 from repro.snapshots.load import Loaded, is_bundle_name, locate_lock, parse_lock, read_lock
 from repro.snapshots.used import select_used
+from repro.values import frozen, replace
 
 ENGINES = ("uv", "pip")
 
@@ -64,7 +64,7 @@ class Check(Enum):
     """And the sha256 of each file."""
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@frozen
 class Request:
     """What a caller asks for: `lock` is a lock file, the directory that holds one, or a bundle.
 
@@ -86,7 +86,7 @@ class Request:
         return name_options(python=self.python, allow_missing=self.allow_missing, used=self.used)
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@frozen
 class Plan:
     """How each distribution of a lock is restored: as a file, by its commit, or not at all."""
 
@@ -144,7 +144,7 @@ def _compute_key(snapshot: Snapshot, plan: Plan, candidate: Candidate) -> str:
     return hashlib.sha256(json.dumps(facts).encode()).hexdigest()[:16]
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@frozen
 class _Outcome:
     """An environment's directory and marker, whether it was there, and what was mended in it."""
 

@@ -10,7 +10,6 @@ from __future__ import annotations
 import json
 import os
 import threading
-from dataclasses import asdict
 from pathlib import Path
 
 from repro.environments.machine import Machine
@@ -19,6 +18,7 @@ from repro.environments.snapshot import Outcome, take_for
 from repro.formats.lockfile import Snapshot, format_snapshot, parse_snapshot
 from repro.snapshots.probe import Found
 from repro.snapshots.take import Taken
+from repro.values import asdict
 
 _KIND = "run"
 

@@ -16,7 +16,6 @@ import hashlib
 import os
 from collections.abc import Callable, Iterable
 from contextlib import AbstractContextManager, suppress
-from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, BinaryIO
 
@@ -35,6 +34,7 @@ from repro.files import (
 )
 from repro.formats.lockfile import canonicalize_name, is_name, is_version
 from repro.formats.record import digest_wheel_record
+from repro.values import frozen, replace
 
 if TYPE_CHECKING:
     from installer.records import RecordEntry
@@ -62,7 +62,7 @@ class TreeFile:
         self.sha256 = sha256
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@frozen
 class EntryPoint:
     """A script that is made of an entry point: its name, the module and what to call in it, `console` or `gui`."""
 
@@ -72,7 +72,7 @@ class EntryPoint:
     section: str
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@frozen
 class Tree:
     """An unpacked wheel at `path`: `info_dir` is its `.dist-info` directory, `record` its record digest.
 
@@ -311,7 +311,7 @@ def _write_fact(path: Path, text: str) -> None:
     path.chmod(0o444)
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@frozen
 class Trees:
     """The trees below `root`; `stage` gives a directory to unpack in, one process at a time (`flocks_dir`)."""
 

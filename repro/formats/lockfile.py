@@ -10,7 +10,6 @@ import hashlib
 import json
 import re
 from collections.abc import Iterable, Iterator
-from dataclasses import dataclass, field
 from enum import Enum
 
 from repro.errors import InvalidSnapshotError
@@ -27,6 +26,7 @@ from repro.formats.direct_url import (
     check_url,
     make_vcs,
 )
+from repro.values import field, frozen, mutable
 
 FILE_NAME = "requirements-lock.txt"
 FORMAT_VERSION = 1
@@ -75,7 +75,7 @@ def is_hash(text: str) -> bool:
     return _HASH.fullmatch(text) is not None
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@frozen
 class Interpreter:
     """The Python that an environment runs on, as far as distributions depend on it."""
 
@@ -110,7 +110,7 @@ class Proof(Enum):
 _PROOFS = {proof.value: proof for proof in Proof}
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@frozen
 class Distribution:
     """One installed distribution: its canonical name, exact version, and where it came from.
 
@@ -147,7 +147,7 @@ class Distribution:
         return self.name, self.version, origin, self.record or kept
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@frozen
 class Snapshot:
     """The exact content of an environment; `interpreter` is None for a plain requirements file without our header."""
 
@@ -288,7 +288,7 @@ def format_snapshot(snapshot: Snapshot) -> str:
     return "\n".join(lines) + "\n"
 
 
-@dataclass(slots=True)
+@mutable
 class _Draft:
     """What the reader has gathered so far; faults are (line number, what is wrong)."""
 

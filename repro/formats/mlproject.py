@@ -6,11 +6,11 @@ import re
 import shlex
 import string
 from collections.abc import Iterable, Iterator, Mapping
-from dataclasses import dataclass, replace
 from enum import Enum
 
 from repro.errors import ProjectError
 from repro.formats.fields import find_key_line, load_mapping, read_mapping, read_text
+from repro.values import frozen, replace
 
 ENVIRONMENT_KEYS = ("python_env", "conda_env", "docker_env")
 _SYNONYMS = {"str": "string", "integer": "int", "number": "float", "double": "float", "boolean": "bool"}
@@ -28,7 +28,7 @@ class ParameterType(Enum):
     URI = "uri"
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@frozen
 class Parameter:
     """Hold a declared parameter; `default` is the text it stands for, None where a value must be given."""
 
@@ -37,7 +37,7 @@ class Parameter:
     default: str | None = None
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@frozen
 class EntryPoint:
     """Hold a command of a project, with `{name}` where parameters go."""
 
@@ -46,7 +46,7 @@ class EntryPoint:
     parameters: tuple[Parameter, ...] = ()
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@frozen
 class MLProject:
     """Hold the content of an `MLproject` file; of the three environments at most one is named.
 
@@ -62,7 +62,7 @@ class MLProject:
     notes: tuple[str, ...] = ()
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@frozen
 class _Findings:
     """What is wrong with a file, and what is only odd."""
 

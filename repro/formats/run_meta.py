@@ -5,12 +5,12 @@ from __future__ import annotations
 import math
 import re
 from collections.abc import Mapping
-from dataclasses import dataclass, field
 from enum import Enum
 from typing import NamedTuple
 
 from repro.errors import ProjectError, TrackingError
 from repro.formats.flat_yaml import WORDS, format_flat, parse_flat
+from repro.values import field, frozen
 
 _KEY = re.compile(r"[\w\-. :/]{1,250}")
 HALF_WRITTEN = re.compile(r"\.[0-9a-f]{8}\.tmp")  # what is not in its place yet: see repro.files.write_atomically
@@ -41,7 +41,7 @@ class RunStatus(str, Enum):
 _STATUSES = tuple(RunStatus)
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@frozen
 class RunInfo:
     """What `meta.yaml` says of a run; times are milliseconds since the epoch, `end_time_ms` None while it runs."""
 
@@ -66,7 +66,7 @@ class RunInfo:
         return self.end_time_ms
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@frozen
 class Experiment:
     """An experiment; times are milliseconds since the epoch. Its tags lie beside its `meta.yaml`."""
 

@@ -7,7 +7,8 @@ import json
 import re
 import warnings
 from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import dataclass
+
+from repro.values import frozen
 
 # What a handler catches to live without an import; the broad ones do where nothing else is tried.
 _TOLERANT = {"ImportError", "ModuleNotFoundError"}
@@ -19,7 +20,7 @@ _MAGIC = re.compile(r"^([ \t]*)(?:[\w, \t]+=[ \t]*)?(?:[%!?](?:.*\\\n)*.*|.*\?[ 
 _OWN_LANGUAGE_MAGICS = ("%%time", "%%timeit", "%%capture", "%%prun", "%%python", "%%python3")
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@frozen
 class Import:
     """A module that is named by an import; `name` is dotted, and `optional` where the code can do without it.
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass, replace
 from pathlib import Path
 
 from repro import settings
@@ -17,9 +16,10 @@ from repro.projects.r_record import require_r
 from repro.projects.request import RunRequest
 from repro.projects.script import format_run_command
 from repro.projects.source import Source
+from repro.values import frozen, replace
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@frozen
 class Asked:
     """What a run does, once all that can be told before it exists is checked."""
 

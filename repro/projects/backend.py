@@ -7,12 +7,12 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
 from pathlib import Path
 from typing import BinaryIO, Protocol
 
 from repro.errors import ReproError, UsageError
 from repro.process import Ended, Leash, Runner
+from repro.values import field, frozen
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -22,7 +22,7 @@ GROUP = "repro.backends"
 LOCAL = "local"
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@frozen
 class Terminal:
     """The caller's terminal, for a task that runs alone; with `stdout_to_stderr` its output is not the result."""
 
@@ -33,7 +33,7 @@ def _do_nothing() -> None:
     pass
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@frozen
 class Task:
     """The command of a run that has begun, for a shell in `project_dir`, and all that starts it.
 

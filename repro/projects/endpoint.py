@@ -9,14 +9,14 @@ from __future__ import annotations
 import secrets
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import dataclass
 
 from repro import settings
 from repro.tracking.file_store import FileStore
 from repro.tracking.store import Store
+from repro.values import frozen
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@frozen
 class Tracking:
     """How a run's processes reach its store: the tracking URI, and what else their environment says of it."""
 

@@ -8,7 +8,6 @@ from __future__ import annotations
 import re
 import shlex
 from collections.abc import Mapping
-from dataclasses import dataclass
 from enum import Enum
 from pathlib import Path
 
@@ -17,6 +16,7 @@ from repro.errors import ProjectError, UsageError
 from repro.formats.lockfile import FILE_NAME, has_header
 from repro.formats.mlproject import EntryPoint, MLProject
 from repro.projects.project import Project
+from repro.values import frozen
 
 # What says what a project needs where its MLproject names nothing, the first that is there: locks of other tools, then
 # the names that MLflow looks for, then those that are usual.
@@ -81,21 +81,21 @@ def choose_manager(word: str | None, *, restore: bool | None, environ: Mapping[s
     return _read_manager(named, "REPRO_ENV_MANAGER") if named else None
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@frozen
 class OwnEnvironment:
     """The caller's interpreter as it is; `notes` say why."""
 
     notes: tuple[str, ...] = ()
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@frozen
 class LockedEnvironment:
     """The environment of a lock, exactly."""
 
     lock: Path
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@frozen
 class LooseEnvironment:
     """What a file of another format asks for, locked once."""
 

@@ -6,7 +6,6 @@ Most runs use the caller's own: what locks and restores is imported where that i
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass, replace
 from pathlib import Path
 
 from repro.environments.lookup import Environment
@@ -15,6 +14,7 @@ from repro.environments.snapshot import write_lock
 from repro.errors import ReproError, UsageError
 from repro.formats.lockfile import FILE_NAME
 from repro.projects.env_manager import Choice, EnvManager, LockedEnvironment, LooseEnvironment
+from repro.values import frozen, replace
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from repro.formats.wanted import Required
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@frozen
 class EnvironmentRequest:
     """What a caller asks of the environment of a run, for a project at `root` and a Python `script` relative to it.
 
@@ -41,7 +41,7 @@ class EnvironmentRequest:
     offline: bool = False
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@frozen
 class MadeEnvironment:
     """The environment, and the lock it was made of, which may lie in the store."""
 

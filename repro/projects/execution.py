@@ -6,7 +6,6 @@ import re
 import shlex
 from collections.abc import Callable
 from contextlib import ExitStack
-from dataclasses import dataclass, field
 from pathlib import Path
 
 from repro import settings
@@ -27,6 +26,7 @@ from repro.projects.run_life import finish
 from repro.projects.script import format_run_command
 from repro.tracking.file_store import FileStore
 from repro.tracking.store import Store
+from repro.values import field, frozen
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -37,7 +37,7 @@ _LEADING_PYTHON = re.compile(r"^python3?(?=\s|$)")
 TIMED_OUT = 124  # as timeout(1) has it
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@frozen
 class Execution:
     """A run that has begun, and all that its command needs.
 

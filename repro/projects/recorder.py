@@ -5,7 +5,6 @@ from __future__ import annotations
 import tempfile
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import dataclass
 from pathlib import Path
 
 from repro import settings
@@ -15,6 +14,7 @@ from repro.process import Runner
 from repro.projects.r_record import keep_r_dependencies
 from repro.snapshots.take import Taken
 from repro.tracking.store import Store
+from repro.values import mutable
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -41,7 +41,7 @@ def read_machine(runner: Runner) -> Hardware:
     return read_hardware(gpus=ask_gpus(runner, settings.own_environment()))
 
 
-@dataclass(slots=True, kw_only=True)
+@mutable
 class Recorder:
     """The record of one run; `taken` is its snapshot, where it has one, `observe_dir` where it is observed,
     `hardware` what it runs on, read where it is not known.

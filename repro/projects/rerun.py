@@ -6,7 +6,6 @@ import json
 import re
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass, field
 from pathlib import Path
 from urllib.parse import unquote, urlsplit
 
@@ -18,6 +17,7 @@ from repro.tracking.entities import Run
 from repro.tracking.file_store import FileStore
 from repro.tracking.git_source import ask_git, find_repository
 from repro.tracking.store import Store, find_text
+from repro.values import field, frozen
 
 PARAMETERS_TAG = "repro.parameters"
 _ID_LENGTH = 32
@@ -28,7 +28,7 @@ _LEFT_OUT = re.compile(r"^# left out: (.*)$", re.MULTILINE)
 SWEEP_TAG = "repro.sweep.key"
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@frozen
 class Rerun:
     """A run as it is run again; `patch` are its changes to its commit, `sha256` is that of its zip."""
 

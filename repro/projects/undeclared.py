@@ -4,17 +4,17 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
 from pathlib import Path
 
 from repro.formats.source_code import Import, find_certain_imports, find_certain_relatives, find_imports
 from repro.snapshots.provides import guess_distribution
+from repro.values import frozen
 
 _OWN = frozenset({"repro", "__main__"})  # a run lends repro to its script
 _MOST_FILES = 500
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@frozen
 class Undeclared:
     """A module that is imported, where, and the distribution that has it, None where that is only a guess.
 
@@ -28,7 +28,7 @@ class Undeclared:
     certain: bool
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@frozen
 class _Source:
     """A file of the project that the script runs, and what it imports; `near` are its relative imports."""
 

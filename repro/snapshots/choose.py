@@ -13,7 +13,6 @@ import sys
 import tempfile
 from collections.abc import Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Protocol
@@ -28,6 +27,7 @@ from repro.formats.wanted import Required
 from repro.process import Finished, Runner
 from repro.snapshots.pins import IndexUnreachableError
 from repro.snapshots.uv import find_uv
+from repro.values import frozen
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -63,7 +63,7 @@ class NotBuiltError(ReproError):
     """A distribution that a tool looked at while it chose says what it requires only when built, and cannot be."""
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@frozen
 class Question:
     """What a resolver is asked: requirements within constraints, as of `before`, and which files.
 
@@ -151,7 +151,7 @@ def _read(finished: Finished, tool: str) -> tuple[Compiled, ...]:
     return parse_compiled(finished.stdout)
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@frozen
 class UvResolver:
     """`uv pip compile` for the interpreter `python`."""
 
@@ -172,7 +172,7 @@ class UvResolver:
             return _read(self.runner.capture(args, env=self.env, cwd=directory), self.name)
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@frozen
 class PipToolsResolver:
     """`pip-compile`, run by the interpreter `python` (3.10 or newer) with our own copy of pip-tools."""
 
@@ -225,7 +225,7 @@ def make_resolver(
     return PipToolsResolver(python=python, version=version, runner=runner, env=env, cache_dir=cache_dir)
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@frozen
 class Direct:
     """What a URL or a commit of a repository turned out to be."""
 

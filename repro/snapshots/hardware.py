@@ -5,7 +5,8 @@ from __future__ import annotations
 import os
 import re
 from collections.abc import Mapping
-from dataclasses import dataclass
+
+from repro.values import frozen
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -18,7 +19,7 @@ _INSTRUCTIONS = re.compile(
 _SMI_TIMEOUT_S = 5.0
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@frozen
 class Gpu:
     """A graphics processor; `memory` and `compute_capability` are in the words of the driver's tool."""
 
@@ -27,7 +28,7 @@ class Gpu:
     compute_capability: str | None = None
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@frozen
 class Hardware:
     """A machine; None is what it does not tell.
 

@@ -13,17 +13,17 @@ import hashlib
 import json
 import os
 from collections.abc import Callable, Iterator
-from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import TypeVar
 
 from repro.files import make_directory, write_atomically
 from repro.formats.lockfile import Proof
+from repro.values import asdict, frozen
 
 T = TypeVar("T")
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@frozen
 class Artefact:
     """What a RECORD file was found to come from.
 
@@ -42,7 +42,7 @@ class Artefact:
     scope: str | None = None
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@frozen
 class Altered:
     """A distribution with files that are not what RECORD says: which, and the artefact packed from what is there."""
 
@@ -51,7 +51,7 @@ class Altered:
     artefact: Artefact | None = None
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@frozen
 class Checked:
     """What a comparison of a site directory's files with RECORD found, and the sweep that was true before it."""
 

@@ -8,12 +8,12 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator
-from dataclasses import dataclass, replace
 from functools import lru_cache
 from pathlib import Path
 
 from repro.tracking.git_source import GitSource, ask_git, find_git_source
 from repro.tracking.store import Store, find_directory, write_text
+from repro.values import frozen, replace
 
 FILE_NAME = "code.diff"
 MAX_FILE_BYTES = 256 * 1024
@@ -46,7 +46,7 @@ _SECRET_SETTING = re.compile(rf"{_NAMES}[\"']?\s*[:=]\s*[^\s$<{{(\[#]{{6,}}", re
 _UNNAMEABLE = re.compile(r"[\x00-\x1f\x7f\"\\\ufffd]|\s$")
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@frozen
 class LeftOut:
     """A file that is not in the diff, and why."""
 
@@ -54,7 +54,7 @@ class LeftOut:
     why: str
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@frozen
 class CodeDiff:
     """The text of `code.diff`, and what it leaves out."""
 

@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
 
 from repro.formats.direct_url import clean_url
+from repro.values import frozen, replace
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@frozen
 class GitSource:
     """A commit; `branch` and `repo_url` (without credentials) where there are any.
 
@@ -85,8 +85,6 @@ def _parse_status(root: Path, text: str) -> GitSource | None:
 @lru_cache(maxsize=8)
 def _read_source(root: Path) -> GitSource | None:
     """Ask git once for the many runs of one process: its code is what it was when the process has read it."""
-    from dataclasses import replace
-
     status = ask_git(root, "status", "--porcelain=v2", "--branch", "-z", "--untracked-files=all", "--", *_CODE)
     source = _parse_status(root, status) if status is not None else None
     if source is None:

@@ -10,18 +10,18 @@ import hashlib
 import os
 from collections.abc import Iterable, Iterator
 from contextlib import suppress
-from dataclasses import dataclass
 from pathlib import Path
 
 from repro.errors import ReproError, TrackingError
 from repro.files import write_atomically
 from repro.formats.fields import dump_mapping, load_mapping
 from repro.tracking.run_files import explaining
+from repro.values import frozen
 
 _META = "meta.yaml"
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@frozen
 class ModelOutput:
     """A model that a run has made; `step` is the training step it stands for."""
 

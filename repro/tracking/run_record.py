@@ -7,7 +7,6 @@ environment.json         the fingerprint: what its numbers depend on beside its 
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, replace
 from functools import lru_cache
 
 from repro import settings
@@ -21,9 +20,10 @@ from repro.snapshots.probe import Found
 from repro.snapshots.trace import Trace
 from repro.snapshots.used import mark_used
 from repro.tracking.store import Store, find_text, write_text
+from repro.values import frozen, replace
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@frozen
 class Record:
     """What is known of a run that ends: the snapshot it has kept and what that was made from, where it has one.
 

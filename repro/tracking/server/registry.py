@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
 from typing import TypeVar
 
 from repro.errors import TrackingError
@@ -16,6 +15,7 @@ from repro.tracking.server.pages import cut_page
 from repro.tracking.server.replies import JsonReply
 from repro.tracking.server.site import Site
 from repro.tracking.wire import Fields, find_text, find_whole, list_fields, list_texts, parse_pairs
+from repro.values import replace
 
 T = TypeVar("T")
 

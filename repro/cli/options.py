@@ -15,6 +15,7 @@ if TYPE_CHECKING:
 
     from repro.environments.machine import Machine
     from repro.snapshots.indexes import Indexes
+    from repro.snapshots.sweep import SweepAhead
 
 
 class _HelpFormatter(argparse.RawDescriptionHelpFormatter):
@@ -79,8 +80,13 @@ def _find_given_indexes(arguments: argparse.Namespace) -> Indexes | None:
     return Indexes(default_url=default, extra_urls=tuple(extra or ()), find_links=tuple(links or ()))
 
 
-def make_machine(arguments: argparse.Namespace, *, report: Callable[[str], None] | None = None) -> Machine:
-    """Return the machine the options describe."""
+def make_machine(
+    arguments: argparse.Namespace,
+    *,
+    report: Callable[[str], None] | None = None,
+    ahead: SweepAhead | None = None,
+) -> Machine:
+    """Return the machine the options describe, with what was begun `ahead`."""
     from repro.environments.machine import Machine
 
     environ = settings.own_environment()
@@ -90,6 +96,7 @@ def make_machine(arguments: argparse.Namespace, *, report: Callable[[str], None]
         echo=console.echo if arguments.verbose or settings.is_verbose(environ) else None,
         report=report or console.note,
         indexes=_find_given_indexes(arguments),
+        ahead=ahead,
     )
     machine.store.announce = console.note
     return machine

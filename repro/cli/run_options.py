@@ -7,7 +7,7 @@ import argparse
 from repro.cli.options import add_cache, add_python
 from repro.cli.period import parse_period
 from repro.errors import UsageError
-from repro.projects.env_manager import ENV_MANAGERS
+from repro.projects.managers import ENV_MANAGERS
 from repro.projects.request import RunRequest
 from repro.values import replace
 

@@ -17,7 +17,7 @@ import repro
 from repro import settings
 from repro.environments.ready import find_stamp
 from repro.files import make_directory, write_atomically
-from repro.snapshots.sweep import is_swept, sweep
+from repro.snapshots.sweep import SweepAhead, is_swept, sweep
 
 try:
     from _blake2 import blake2b  # what hashlib.blake2b is, without the 3 ms that loading OpenSSL takes
@@ -103,13 +103,31 @@ def list_options(environ: Mapping[str, str], project: str | os.PathLike[str], *,
     return [repro.__version__, *settings.list_index_variables(environ), *map(_stamp, files)]
 
 
-def sum_sites(sites: Iterable[str], *, split: bool) -> str | None:
+def begin_sweep(
+    store: Store, python: str, environ: Mapping[str, str], *, env_dir: str | None = None
+) -> SweepAhead | None:
+    """Begin to sum the sites of `python` beside this process, and all of an environment where one is named.
+
+    For a `sum_sites` soon; None where nothing is known of what to sum.
+    """
+    sites = find_sites(store, python, environ)
+    if sites is None and env_dir is None:
+        return None
+    try:
+        return SweepAhead(filter(is_swept, sites or ()), env_dir=env_dir)
+    except OSError:
+        return None
+
+
+def sum_sites(sites: Iterable[str], *, split: bool, ahead: SweepAhead | None = None) -> str | None:
     """Return the sum of the ctimes of all files in the site directories, None where they cannot be read.
 
-    With `split` two processes share the work, which takes a process without other threads.
+    With `split` two processes share the work, which takes a process without other threads. What was begun `ahead` is
+    taken where it is of these sites.
     """
+    swept = tuple(filter(is_swept, sites))
     try:
-        return str(sweep(filter(is_swept, sites), split=split))
+        return str((ahead and ahead.find_sites(swept)) or sweep(swept, split=split))
     except OSError:
         return None
 

@@ -95,7 +95,7 @@ def take_for_run(machine: Machine, python: str, *, path: Path) -> Outcome:
     machine.store.check()
     lock = _read(path)
     sites = None if machine.indexes else find_sites(machine.store, python, machine.environ)
-    swept = sum_sites(sites, split=threading.active_count() == 1) if sites else None
+    swept = sum_sites(sites, split=threading.active_count() == 1, ahead=machine.ahead) if sites else None
     if sites and swept is not None:
         name = _name(machine, python, sites, swept, project=path.parent, lock=lock)
         if outcome := _find(machine, name, path=path):

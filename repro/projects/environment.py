@@ -13,7 +13,8 @@ from repro.environments.machine import Machine
 from repro.environments.snapshot import write_lock
 from repro.errors import ReproError, UsageError
 from repro.formats.lockfile import FILE_NAME
-from repro.projects.env_manager import Choice, EnvManager, LockedEnvironment, LooseEnvironment
+from repro.projects.env_manager import Choice, LockedEnvironment, LooseEnvironment
+from repro.projects.managers import EnvManager
 from repro.values import frozen, replace
 
 TYPE_CHECKING = False

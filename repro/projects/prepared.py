@@ -14,9 +14,10 @@ from repro.environments.snapshot import write_lock
 from repro.errors import ReproError
 from repro.formats.lockfile import FILE_NAME, format_snapshot
 from repro.projects.asked import Asked
-from repro.projects.env_manager import EnvManager, OwnEnvironment
+from repro.projects.env_manager import OwnEnvironment
 from repro.projects.environment import make_environment
 from repro.projects.location import show_uri
+from repro.projects.managers import EnvManager
 from repro.projects.request import RunRequest
 from repro.projects.source import Source
 from repro.projects.start_check import check_own_start, check_start

@@ -7,7 +7,8 @@ from collections.abc import Mapping, Sequence
 
 from repro import settings
 from repro.projects.asked import Asked
-from repro.projects.env_manager import EnvManager, LooseEnvironment, OwnEnvironment
+from repro.projects.env_manager import LooseEnvironment, OwnEnvironment
+from repro.projects.managers import EnvManager
 from repro.projects.prepared import Prepared
 from repro.projects.rerun import format_given
 from repro.tracking.entities import PARENT_RUN_ID

@@ -15,6 +15,7 @@ import os
 
 import repro
 from repro import settings
+from repro.environments.ready import FILE_NAME as READY
 from repro.environments.ready import find_stamp
 from repro.files import make_directory, write_atomically
 from repro.snapshots.sweep import SweepAhead, is_swept, sweep
@@ -114,7 +115,7 @@ def begin_sweep(
     if sites is None and env_dir is None:
         return None
     try:
-        return SweepAhead(filter(is_swept, sites or ()), env_dir=env_dir)
+        return SweepAhead(filter(is_swept, sites or ()), env_dir=env_dir, marker=READY)
     except OSError:
         return None
 

@@ -45,7 +45,7 @@ def is_swept(site: str) -> bool:
     return os.path.basename(site) in ("site-packages", "dist-packages")
 
 
-def _sum_one(directory: str, below: list[str], caches: list[str]) -> Sweep:
+def _sum_one(directory: str, below: list[str], caches: list[str], *, but: str = "") -> Sweep:
     """Return the sweep of one directory, and add its own to `below`, those of bytecode to `caches`.
 
     A directory's time does not count: it changes when Python makes a `__pycache__`, and what is in it is counted.
@@ -55,6 +55,8 @@ def _sum_one(directory: str, below: list[str], caches: list[str]) -> Sweep:
         for entry in entries:
             if entry.name == "__pycache__":
                 caches.append(entry.path)
+                continue
+            if entry.name == but:
                 continue
             count += 1
             if entry.is_dir(follow_symlinks=False):
@@ -95,15 +97,16 @@ def _sum_cache(path: str) -> Sweep:
     return Sweep(1, 0) + _sum_below([path], inner) + sum(map(_sum_cache, inner), start=_NOTHING)
 
 
-def sweep_environment(env_dir: str, sites: Iterable[str]) -> tuple[Sweep, Sweep]:
+def sweep_environment(env_dir: str, sites: Iterable[str], *, marker: str) -> tuple[Sweep, Sweep]:
     """Return what `sweep` returns of the sites, and the sums over all else of an environment: bytecode too.
 
-    Raises OSError where a directory cannot be read.
+    The file `marker` of it, which notes its uses, is left out. Raises OSError where a directory cannot be read.
     """
     caches: list[str] = []
-    own = [*sites]
+    own = {*sites}
     installed = _sum_below([*own], caches)
-    rest, pending = _NOTHING, [env_dir]
+    pending: list[str] = []
+    rest = _sum_one(env_dir, pending, caches, but=marker)
     while pending:
         directory = pending.pop()
         if directory not in own:
@@ -155,14 +158,15 @@ def _sum_in_two(directories: list[str]) -> Sweep:
 class SweepAhead:
     """The sweep of some sites, and of an environment where one is named, begun in another process before anybody asks.
 
-    For a process without other threads. What it finds holds for the moment it was begun, so that it is forgotten soon.
+    `marker` is what `sweep_environment` leaves out. For a process without other threads. What it finds holds for the moment it was begun, so that it is forgotten soon.
     """
 
-    __slots__ = ("_began", "_child", "_env_dir", "_found", "_sites")
+    __slots__ = ("_began", "_child", "_env_dir", "_found", "_marker", "_sites")
 
-    def __init__(self, sites: Iterable[str], *, env_dir: str | None = None) -> None:
+    def __init__(self, sites: Iterable[str], *, env_dir: str | None = None, marker: str = "") -> None:
         self._sites = tuple(sites)
         self._env_dir = env_dir
+        self._marker = marker
         self._found: tuple[Sweep, ...] = ()
         self._began = time.monotonic()
         self._child: tuple[int, int] | None = _start_child(self._sweep)
@@ -170,7 +174,7 @@ class SweepAhead:
     def _sweep(self) -> str:
         if self._env_dir is None:
             return _write(sweep(self._sites))
-        return "\n".join(map(_write, sweep_environment(self._env_dir, self._sites)))
+        return "\n".join(map(_write, sweep_environment(self._env_dir, self._sites, marker=self._marker)))
 
     def _hear(self) -> tuple[Sweep, ...]:
         """Return what was found, nothing where it cannot be read or was so long ago."""

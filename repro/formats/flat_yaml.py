@@ -74,7 +74,7 @@ def format_flat(mapping: Mapping[str, object]) -> str:
     return "".join(f"{key}: {scalar}\n" for key, scalar in scalars.items())
 
 
-class _Beyond(Exception):
+class Beyond(Exception):
     """The text has something that is not for us."""
 
 
@@ -83,11 +83,12 @@ def _parse_double_quoted(inner: str) -> str:
         text = _ESCAPE.sub(_unescape_char, inner)
         text.encode()
     except ValueError as error:  # beyond Unicode, or half of a pair
-        raise _Beyond from error
+        raise Beyond from error
     return text
 
 
-def _parse_scalar(text: str) -> object:
+def parse_scalar(text: str) -> object:
+    """Return a single value. Raises Beyond for one that is not for us."""
     if _WHOLE.fullmatch(text):
         return int(text)
     if text in ("", "null"):
@@ -97,7 +98,7 @@ def _parse_scalar(text: str) -> object:
     if text == "[]":
         return []
     if not text.isprintable():
-        raise _Beyond
+        raise Beyond
     if len(text) >= 2 and text[0] == text[-1] == "'":
         inner = text[1:-1]
         if "'" not in inner.replace("''", ""):
@@ -106,7 +107,7 @@ def _parse_scalar(text: str) -> object:
         return text
     if quoted := _DOUBLE_QUOTED.fullmatch(text):
         return _parse_double_quoted(quoted[1])
-    raise _Beyond
+    raise Beyond
 
 
 def _parse_lines(text: str) -> dict[str, object]:
@@ -116,8 +117,8 @@ def _parse_lines(text: str) -> dict[str, object]:
             continue
         match = _LINE.fullmatch(line)
         if not match or match[1] in content or not _is_plain_key(match[1]):
-            raise _Beyond
-        content[match[1]] = _parse_scalar(match[2] or "")
+            raise Beyond
+        content[match[1]] = parse_scalar(match[2] or "")
     return content
 
 
@@ -125,5 +126,5 @@ def parse_flat(text: str, *, where: str) -> dict[str, object]:
     """Return the mapping that a YAML text holds. Raises ProjectError with `where`, line and column."""
     try:
         return _parse_lines(text)
-    except _Beyond:
+    except Beyond:
         return load_mapping(text, where=where)

@@ -9,7 +9,8 @@ from collections.abc import Iterable, Iterator, Mapping
 from enum import Enum
 
 from repro.errors import ProjectError
-from repro.formats.fields import find_key_line, load_mapping, read_mapping, read_text
+from repro.formats.fields import find_key_line, read_mapping, read_text
+from repro.formats.nested_yaml import parse_nested
 from repro.values import frozen, replace
 
 ENVIRONMENT_KEYS = ("python_env", "conda_env", "docker_env")
@@ -144,7 +145,7 @@ def parse_mlproject(text: str, *, where: str = "MLproject") -> MLProject:
 
     Raises ProjectError, which names every fault with its place and line.
     """
-    content = load_mapping(text, where=where)
+    content = parse_nested(text, where=where)
     findings = _Findings(faults=[], notes=[])
     faults = findings.faults
     _refuse_second_environment(content, faults)

@@ -158,7 +158,9 @@ def _sum_in_two(directories: list[str]) -> Sweep:
 class SweepAhead:
     """The sweep of some sites, and of an environment where one is named, begun in another process before anybody asks.
 
-    `marker` is what `sweep_environment` leaves out. For a process without other threads. What it finds holds for the moment it was begun, so that it is forgotten soon.
+    `marker` is what `sweep_environment` leaves out.
+
+    For a process without other threads. What it finds holds for the moment it was begun, so that it is forgotten soon.
     """
 
     __slots__ = ("_began", "_child", "_env_dir", "_found", "_marker", "_sites")

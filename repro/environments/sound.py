@@ -1,0 +1,56 @@
+"""Tell whether an environment's files are what its manifest says: a look-up where none has changed since they were.
+
+Whoever compares them sees the ctimes too, which the kernel sets at every change. Where they sum up to what they did at
+a comparison that found no damage, in the same boot, another would find none. The names of such sums lie in `takes/`,
+see retake.py.
+"""
+
+from __future__ import annotations
+
+import time
+
+from repro.environments.manifest import FILE_NAME as MANIFEST
+from repro.environments.manifest import find_damage
+from repro.environments.ready import FILE_NAME as READY
+from repro.environments.ready import find_stamp
+from repro.environments.retake import keep_take, name_take, read_take
+from repro.files import find_boot
+from repro.snapshots.sweep import sweep_environment
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from repro.environments.store import Store
+    from repro.snapshots.sweep import Sweep, SweepAhead
+
+_SOUND = "sound"
+_TICK_NS = 1_000_000_000  # a change within a tick of the kernel's clock may leave the ctime as it was
+
+
+def _sweep(env_dir: str, ahead: SweepAhead | None) -> Sweep | None:
+    try:
+        installed, rest = (ahead and ahead.find_environment(env_dir)) or sweep_environment(env_dir, (), marker=READY)
+    except OSError:
+        return None
+    return installed + rest
+
+
+def _name(env_dir: str, swept: Sweep) -> str:
+    manifest = str(find_stamp(f"{env_dir}/{MANIFEST}"))
+    return name_take(env_dir, (), swept=str(swept), lock=b"", options=[_SOUND, find_boot(), manifest])
+
+
+def is_sound(store: Store, env_dir: str, *, ahead: SweepAhead | None = None) -> bool:
+    """Tell whether each file has the size and mtime that the manifest states, and there is none besides.
+
+    What was begun `ahead` is taken where it is of this environment.
+    """
+    now_ns = time.time_ns()
+    swept = _sweep(env_dir, ahead)
+    name = _name(env_dir, swept) if swept else None
+    if name and read_take(store, name) == _SOUND:
+        return True
+    if find_damage(env_dir, deep=False):
+        return False
+    if name and swept and swept.newest_ns < now_ns - _TICK_NS:
+        keep_take(store, name, _SOUND)
+    return True

@@ -5,10 +5,11 @@ from __future__ import annotations
 import json
 import re
 
+from repro.patterns import compile_later
 from repro.values import frozen
 
-_URL = re.compile(r"[!-~]+")
-_SHA256 = re.compile(r"[0-9a-f]{64}")
+_URL = compile_later(r"[!-~]+")
+_SHA256 = compile_later(r"[0-9a-f]{64}")
 _VCS = ("git", "hg", "svn", "bzr")
 
 

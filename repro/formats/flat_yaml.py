@@ -9,20 +9,22 @@ import re
 from collections.abc import Mapping
 
 from repro.formats.fields import dump_mapping, load_mapping
+from repro.patterns import compile_later
 
-_PLAIN = re.compile(
+_PLAIN = compile_later(
     r"(?=[0-9e]*[abcdf])[0-9a-f]{32}|"  # a run's id; of digits and `e` alone it is a number to some readers
     r"[A-Za-z/][A-Za-z0-9_./+@-]*(?: [A-Za-z0-9_./+@-]+)*|[a-z][a-z+-]*:/[A-Za-z0-9_.,/%+@~-]*"
 )
 WORDS = frozenset({"true", "false", "yes", "no", "on", "off", "null", "y", "n"})
-_WHOLE = re.compile(r"0|-?[1-9][0-9]{0,17}")
-_READ_PLAIN = re.compile(r"[^\W\d_][\w./+@-]*(?: [\w./+@-]+)*")  # as others write what is not ASCII
-_ESCAPE = re.compile(r"\\([\"\\nt]|x[0-9a-f]{2}|u[0-9a-f]{4}|U[0-9a-f]{8})")
-_DOUBLE_QUOTED = re.compile(rf'"((?:[^"\\]|{_ESCAPE.pattern})*)"')
+_WHOLE = compile_later(r"0|-?[1-9][0-9]{0,17}")
+_READ_PLAIN = compile_later(r"[^\W\d_][\w./+@-]*(?: [\w./+@-]+)*")  # as others write what is not ASCII
+_ESCAPE_TEXT = r"\\([\"\\nt]|x[0-9a-f]{2}|u[0-9a-f]{4}|U[0-9a-f]{8})"
+_ESCAPE = compile_later(_ESCAPE_TEXT)
+_DOUBLE_QUOTED = compile_later(rf'"((?:[^"\\]|{_ESCAPE_TEXT})*)"')
 _SHORT = {"\n": "n", "\t": "t", '"': '"', "\\": "\\"}
 _LONG = {letter: char for char, letter in _SHORT.items()}
-_KEY = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
-_LINE = re.compile(rf"({_KEY.pattern}):(?: (.*))?")
+_KEY = compile_later(r"[A-Za-z_][A-Za-z0-9_]*")
+_LINE = compile_later(r"([A-Za-z_][A-Za-z0-9_]*):(?: (.*))?")
 
 
 def _escape_char(char: str) -> str:

@@ -26,23 +26,24 @@ from repro.formats.direct_url import (
     check_url,
     make_vcs,
 )
+from repro.patterns import compile_later
 from repro.values import field, frozen, mutable
 
 FILE_NAME = "requirements-lock.txt"
 FORMAT_VERSION = 1
 
-_NAME = re.compile(r"[A-Za-z0-9]([A-Za-z0-9._-]*[A-Za-z0-9])?")
+_NAME = compile_later(r"[A-Za-z0-9]([A-Za-z0-9._-]*[A-Za-z0-9])?")
 # PEP 440, appendix B, in its normal and near-normal spellings.
-_VERSION = re.compile(
+_VERSION = compile_later(
     r"v?(\d+!)?\d+(\.\d+)*([-_.]?(a|b|c|rc|alpha|beta|pre|preview)[-_.]?\d*)?(-\d+|[-_.]?(post|rev|r)[-_.]?\d*)?"
     r"([-_.]?dev[-_.]?\d*)?(\+[a-z0-9]+([-_.][a-z0-9]+)*)?",
     re.IGNORECASE,
 )
-_HASH = re.compile(r"sha256:[0-9a-f]{64}")
+_HASH = compile_later(r"sha256:[0-9a-f]{64}")
 _JOINT = "\x1f"  # stands for the end of a line that a backslash continues
 _NEXT_HASH = f" {_JOINT}    --hash="  # as format_requirement writes it
 # What neither a terminal nor a program should be handed; a lone half of a surrogate pair cannot be written either.
-_CONTROL = re.compile(r"[\x00-\x1f\x7f-\x9f\ud800-\udfff]")
+_CONTROL = compile_later(r"[\x00-\x1f\x7f-\x9f\ud800-\udfff]")
 _SHAPES = {
     "implementation": r"[a-z][a-z0-9_]*",
     "version": r"\d+\.\d+(\.\d+)?((a|b|c|rc)\d+)?",

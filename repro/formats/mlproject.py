@@ -11,11 +11,12 @@ from enum import Enum
 from repro.errors import ProjectError
 from repro.formats.fields import find_key_line, read_mapping, read_text
 from repro.formats.nested_yaml import parse_nested
+from repro.patterns import compile_later
 from repro.values import frozen, replace
 
 ENVIRONMENT_KEYS = ("python_env", "conda_env", "docker_env")
 _SYNONYMS = {"str": "string", "integer": "int", "number": "float", "double": "float", "boolean": "bool"}
-_PLACE = re.compile(r"(?<=in )`([^`]+)`")
+_PLACE = compile_later(r"(?<=in )`([^`]+)`")
 
 
 class ParameterType(Enum):

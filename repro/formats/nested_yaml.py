@@ -6,17 +6,16 @@ there means the same to every reader. Whatever is beyond it goes to `fields`.
 
 from __future__ import annotations
 
-import re
-
 from repro.formats.fields import load_mapping
 from repro.formats.flat_yaml import WORDS, Beyond, parse_scalar
+from repro.patterns import compile_later
 
-_LINE = re.compile(r"( *)([A-Za-z_][A-Za-z0-9_-]*):(?: +(.*))?")
-_SKIPPED = re.compile(r" *(?:#.*)?")
-_FLOAT = re.compile(r"-?[0-9]+\.[0-9]+")
-_COMMAND = re.compile(r"[A-Za-z/][A-Za-z0-9_./+@={}-]*(?: [A-Za-z0-9_./+@={}-]+)*")
+_LINE = compile_later(r"( *)([A-Za-z_][A-Za-z0-9_-]*):(?: +(.*))?")
+_SKIPPED = compile_later(r" *(?:#.*)?")
+_FLOAT = compile_later(r"-?[0-9]+\.[0-9]+")
+_COMMAND = compile_later(r"[A-Za-z/][A-Za-z0-9_./+@={}-]*(?: [A-Za-z0-9_./+@={}-]+)*")
 _FLOW_SCALAR = r"[A-Za-z/][A-Za-z0-9_./-]*|-?[0-9]+(?:\.[0-9]+)?|\"[A-Za-z0-9_./ -]*\"|'[A-Za-z0-9_./ -]*'"
-_FLOW = re.compile(rf"\{{ ?([a-z_]+: (?:{_FLOW_SCALAR})(?:, [a-z_]+: (?:{_FLOW_SCALAR}))*) ?\}}")
+_FLOW = compile_later(rf"\{{ ?([a-z_]+: (?:{_FLOW_SCALAR})(?:, [a-z_]+: (?:{_FLOW_SCALAR}))*) ?\}}")
 
 
 def _parse_single(text: str) -> object:

@@ -10,10 +10,11 @@ from typing import NamedTuple
 
 from repro.errors import ProjectError, TrackingError
 from repro.formats.flat_yaml import WORDS, format_flat, parse_flat
+from repro.patterns import compile_later
 from repro.values import field, frozen
 
-_KEY = re.compile(r"[\w\-. :/]{1,250}")
-HALF_WRITTEN = re.compile(r"\.[0-9a-f]{8}\.tmp")  # what is not in its place yet: see repro.files.write_atomically
+_KEY = compile_later(r"[\w\-. :/]{1,250}")
+HALF_WRITTEN = compile_later(r"\.[0-9a-f]{8}\.tmp")  # what is not in its place yet: see repro.files.write_atomically
 
 
 class RunStatus(str, Enum):
@@ -169,7 +170,7 @@ def _load(text: str, where: str) -> dict[str, object]:
         raise TrackingError(error.message, hint=error.hint) from error
 
 
-_USUAL = re.compile(
+_USUAL = compile_later(
     r"artifact_uri: (file:/[\w.,/%+@~-]*|/[\w./+@-]*)\n(?:deleted_time: \d+\n)?end_time: (null|0|[1-9]\d{0,16})\n"
     r"entry_point_name: ''\nexperiment_id: '(\d+)'\nlifecycle_stage: (active|deleted)\n"
     r"run_id: ((?=[0-9e]*[abcdf])[0-9a-f]{32})\nrun_name: ([A-Za-z]+-[\w.-]+)\nrun_uuid: [0-9a-f]{32}\n"

@@ -12,6 +12,7 @@ from pathlib import Path
 from repro.errors import ProjectError, UsageError
 from repro.formats.lockfile import FILE_NAME, has_header
 from repro.formats.mlproject import EntryPoint, MLProject
+from repro.patterns import compile_later
 from repro.projects.managers import EnvManager
 from repro.projects.project import Project
 from repro.values import frozen
@@ -22,11 +23,11 @@ LOOSE_FILES = (
     "pylock.toml", "uv.lock", "python_env.yaml", "conda.yaml", "conda.yml", "environment.yml", "environment.yaml",
     "requirements.txt", "pyproject.toml",
 )  # fmt: skip
-_SCRIPT_HEADER = re.compile(r"(?m)^# /// script\s*$")
-_PYTHON = re.compile(r"python(3(\.\d+)?)?")
-_FLAGS = re.compile(r"-[BEIOPSbdisuvxq]*m?(?<!-)")
+_SCRIPT_HEADER = compile_later(r"(?m)^# /// script\s*$")
+_PYTHON = compile_later(r"python(3(\.\d+)?)?")
+_FLAGS = compile_later(r"-[BEIOPSbdisuvxq]*m?(?<!-)")
 _BEFORE = ("&&", ";", "|", "env", "exec", "time")  # a command may begin behind these
-_ASSIGNMENT = re.compile(r"[A-Za-z_]\w*=")
+_ASSIGNMENT = compile_later(r"[A-Za-z_]\w*=")
 # Words that install, go elsewhere, or make it a matter of luck what runs next.
 _CHANGING = frozenset(
     {"pip", "pip3", "uv", "conda", "poetry", "pipenv", "cd", "source", ".", "export", "||", "if", "for"}

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 import shlex
 from collections.abc import Callable
 from contextlib import ExitStack
@@ -12,6 +11,7 @@ from repro import settings
 from repro.environments.machine import Machine
 from repro.formats.lockfile import FILE_NAME as LOCK
 from repro.formats.run_meta import RunInfo, RunStatus
+from repro.patterns import compile_later
 from repro.process import Ended, Leash
 from repro.projects.asked import Asked
 from repro.projects.backend import Backend, Task, Terminal
@@ -33,7 +33,7 @@ if TYPE_CHECKING:
     from repro.projects.failure import Failure
     from repro.snapshots.hardware import Hardware
 
-_LEADING_PYTHON = re.compile(r"^python3?(?=\s|$)")
+_LEADING_PYTHON = compile_later(r"^python3?(?=\s|$)")
 TIMED_OUT = 124  # as timeout(1) has it
 
 

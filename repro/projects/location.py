@@ -12,20 +12,22 @@ A login that stands in a URL is taken out of it here; everything else only ever 
 from __future__ import annotations
 
 import os
-import re
 from pathlib import Path
 from urllib.parse import SplitResult, unquote, urlsplit, urlunsplit
 
 from repro.errors import UsageError
 from repro.formats.direct_url import clean_url
+from repro.patterns import compile_later
 from repro.tracking.git_source import find_repository
 from repro.values import field, frozen
 
-_RUN = re.compile(r"(?:runs:/+)?([0-9a-f]{6,32})/?")  # or its beginning
-_SCP = re.compile(r"\w[\w.-]*@\w[\w.-]*:(?!-|//|:)\S.*")  # git-clone(1), "GIT URLS"; with a user, else it is a scheme
+_RUN = compile_later(r"(?:runs:/+)?([0-9a-f]{6,32})/?")  # or its beginning
+_SCP = compile_later(
+    r"\w[\w.-]*@\w[\w.-]*:(?!-|//|:)\S.*"
+)  # git-clone(1), "GIT URLS"; with a user, else it is a scheme
 _REMOTE_SCHEMES = ("https", "http", "ssh", "git")
-_SCHEME = re.compile(r"[a-zA-Z][a-zA-Z0-9+.-]*:")
-_REF = re.compile(r"[^\x00-\x20\x7f~^:?*\[\\]+")  # git-check-ref-format(1)
+_SCHEME = compile_later(r"[a-zA-Z][a-zA-Z0-9+.-]*:")
+_REF = compile_later(r"[^\x00-\x20\x7f~^:?*\[\\]+")  # git-check-ref-format(1)
 
 
 @frozen

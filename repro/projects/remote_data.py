@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import re
 import shutil
 from collections.abc import Mapping
 from pathlib import Path
@@ -12,10 +11,11 @@ from urllib.parse import SplitResult, unquote, urlsplit
 from repro import settings
 from repro.errors import ReproError, UsageError
 from repro.files import open_atomically
+from repro.patterns import compile_later
 from repro.tracking.store import open_store
 
 SCHEMES = ("http", "https", "runs")
-_UNSAFE = re.compile(r"[\x00-\x1f/\\]")
+_UNSAFE = compile_later(r"[\x00-\x1f/\\]")
 
 
 def is_remote(value: str) -> bool:

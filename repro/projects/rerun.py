@@ -12,6 +12,7 @@ from urllib.parse import unquote, urlsplit
 from repro.environments.store import Store as Cache
 from repro.errors import ReproError, UsageError
 from repro.formats.lockfile import FILE_NAME
+from repro.patterns import compile_later
 from repro.projects.location import DirectoryLocation, GitLocation, Location, RunLocation, ZipLocation, parse_location
 from repro.tracking.entities import Run
 from repro.tracking.file_store import FileStore
@@ -22,8 +23,8 @@ from repro.values import field, frozen
 PARAMETERS_TAG = "repro.parameters"
 _ID_LENGTH = 32
 _MOST_SHOWN = 10
-_COMMIT = re.compile(r"[0-9a-f]{40,64}")
-_LEFT_OUT = re.compile(r"^# left out: (.*)$", re.MULTILINE)
+_COMMIT = compile_later(r"[0-9a-f]{40,64}")
+_LEFT_OUT = compile_later(r"^# left out: (.*)$", re.MULTILINE)
 
 SWEEP_TAG = "repro.sweep.key"
 

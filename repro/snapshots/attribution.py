@@ -5,11 +5,12 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable, Mapping
 
+from repro.patterns import compile_later
 from repro.snapshots.owners import Owner
 from repro.snapshots.trace import Trace
 from repro.values import field, frozen
 
-_EXTENSION = re.compile(r"\.(so|pyd)$|\.py[co]?$")
+_EXTENSION = compile_later(r"\.(so|pyd)$|\.py[co]?$")
 
 
 @frozen

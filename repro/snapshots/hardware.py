@@ -6,13 +6,14 @@ import os
 import re
 from collections.abc import Mapping
 
+from repro.patterns import compile_later
 from repro.values import frozen
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from repro.process import Runner
 
-_INSTRUCTIONS = re.compile(
+_INSTRUCTIONS = compile_later(
     r"(sse|ssse|avx|fma|f16c|bmi|amx|aes|sha|vaes|vpclmul|pclmul|gfni|popcnt|abm|xop|tbm|3dnow"
     r"|neon|asimd|sve|sme(?!p$)|bf16|i8mm|fphp|fcma|crc32|atomics|pmull|flagm|dotprod|rpres).*"
 )

@@ -8,6 +8,7 @@ import re
 from collections.abc import Iterable, Iterator, Mapping
 
 from repro.formats.lockfile import canonicalize_name
+from repro.patterns import compile_later
 from repro.snapshots.probe import Found
 from repro.snapshots.severity import is_numeric
 
@@ -34,7 +35,7 @@ _PLAIN = frozenset(
     }
 )  # fmt: skip
 _NAMESPACES = frozenset({"azure", "backports", "google", "jaraco", "opentelemetry", "sphinxcontrib", "zope"})
-_MAPPING = re.compile(r"^MAPPING(?:: [^=]+)? = (\{.*\})$", re.MULTILINE)  # of setuptools' editable finder
+_MAPPING = compile_later(r"^MAPPING(?:: [^=]+)? = (\{.*\})$", re.MULTILINE)  # of setuptools' editable finder
 
 
 def guess_distribution(name: str) -> tuple[str, bool]:

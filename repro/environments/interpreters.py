@@ -7,13 +7,13 @@ python-discovery, which is slow and looks into no version manager.
 from __future__ import annotations
 
 import contextlib
-import hashlib
 import json
 import os
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 
 from repro import settings
+from repro.digests import sha256_hex
 from repro.environments.ready import Stamp, find_python_stamp
 from repro.environments.store import Store
 from repro.errors import InterpreterNotFoundError
@@ -77,7 +77,7 @@ class Finder:
         return candidate
 
     def _name_note(self, path: str, stamp: Stamp) -> str:
-        name = hashlib.sha256(json.dumps([path, str(stamp)]).encode()).hexdigest()
+        name = sha256_hex(json.dumps([path, str(stamp)]).encode())
         return self._store.room("interpreters", name)
 
     def _list_found(self, minor: str) -> Iterator[Candidate]:

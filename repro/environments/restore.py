@@ -7,7 +7,6 @@ a build that fails leaves nothing.
 from __future__ import annotations
 
 import contextlib
-import hashlib
 import json
 import os
 import time
@@ -16,6 +15,7 @@ from enum import Enum
 from pathlib import Path
 
 from repro import settings
+from repro.digests import sha256_hex
 from repro.environments.interpreters import Candidate
 from repro.environments.lookup import (
     Environment,
@@ -142,7 +142,7 @@ def _compute_key(snapshot: Snapshot, plan: Plan, candidate: Candidate) -> str:
         "version": candidate.interpreter.version,
         "abi": candidate.interpreter.abi,
     }
-    return hashlib.sha256(json.dumps(facts).encode()).hexdigest()[:16]
+    return sha256_hex(json.dumps(facts).encode())[:16]
 
 
 @frozen

@@ -12,7 +12,6 @@ Files are read-only. A directory appears whole, by one rename (PyPA "Binary dist
 
 from __future__ import annotations
 
-import hashlib
 import os
 from collections.abc import Callable, Iterable
 from contextlib import AbstractContextManager, suppress
@@ -221,6 +220,8 @@ class _Destination:
         if directory not in self._made:
             make_directory(directory)
             self._made.add(directory)
+        import hashlib
+
         digest = hashlib.sha256()
         with open(target, "xb", buffering=0) as file:
             while block := stream.read(BLOCK_BYTES):

@@ -6,12 +6,12 @@ docs/snapshot-format.md describes it. `parse_snapshot` and `format_snapshot` are
 
 from __future__ import annotations
 
-import hashlib
 import json
 import re
 from collections.abc import Iterable, Iterator
 from enum import Enum
 
+from repro.digests import sha256_hex
 from repro.errors import InvalidSnapshotError
 from repro.formats.direct_url import (
     Archive,
@@ -195,7 +195,7 @@ class Snapshot:
         head = [python.implementation, python.minor, python.abi, python.platform] if python else ["plain"]
         lines = [" ".join(["repro-digest", str(FORMAT_VERSION), *head])]
         lines += [" ".join(part or "-" for part in each.identity) for each in self.distributions]
-        return "sha256:" + hashlib.sha256("\n".join(lines).encode()).hexdigest()
+        return "sha256:" + sha256_hex("\n".join(lines).encode())
 
 
 def _dump(value: object) -> str:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import re
 import shlex
-import string
 from collections.abc import Iterable, Iterator, Mapping
 from enum import Enum
 
@@ -173,8 +172,12 @@ def _split_command(entry_point: EntryPoint) -> list[tuple[str, str | None]]:
     A conversion or a format (`{a!r}`, `{a:>9}`) stays in the place's name: applied to a quoted value, it would undo the
     quotes.
     """
+    if not any(brace in entry_point.command for brace in "{}"):
+        return [(entry_point.command, None)]
+    from string import Formatter
+
     try:
-        parts = list(string.Formatter().parse(entry_point.command))
+        parts = list(Formatter().parse(entry_point.command))
     except ValueError as error:
         raise ProjectError(
             f"the command of entry point `{entry_point.name}` has a brace that does not pair: `{entry_point.command}`",

@@ -6,7 +6,7 @@ Repro's own calls write the directory's files.
 
 from __future__ import annotations
 
-import secrets
+import os
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 
@@ -37,7 +37,7 @@ def serving(store: Store, run_id: str, environ: Mapping[str, str]) -> Iterator[T
         return
     from repro.tracking.server import serve_in_background
 
-    token = secrets.token_urlsafe(32)
+    token = os.urandom(32).hex()
     endpoint = serve_in_background(store, token=token, allowed_run=run_id)
     try:
         yield Tracking(

@@ -6,7 +6,6 @@ the end. What a script wrote nothing to leaves no file.
 
 from __future__ import annotations
 
-import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -38,6 +37,8 @@ def keeping_output(store: Store, run_id: str) -> Iterator[BinaryIO]:
         with _opening(place) as file:
             yield file
         return
+    import tempfile
+
     with tempfile.TemporaryDirectory(prefix="repro-output-") as directory:
         place = Path(directory) / FILE_NAME
         try:

@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import tempfile
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 
 from repro import settings
 from repro.errors import ReproError
-from repro.files import remove_tree
+from repro.files import make_temporary_dir, remove_tree
 from repro.process import Runner
 from repro.projects.r_record import keep_r_dependencies
 from repro.snapshots.take import Taken
@@ -27,7 +26,7 @@ def make_observe_dir(*, wanted: bool) -> Iterator[str | None]:
     if not wanted:
         yield None
         return
-    directory = tempfile.mkdtemp(prefix="repro-observe-")
+    directory = make_temporary_dir("repro-observe-", settings.list_temporary_dirs(settings.own_environment()))
     try:
         yield directory
     finally:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import shutil
 from collections.abc import Mapping
 from pathlib import Path
 from urllib.parse import SplitResult, unquote, urlsplit
@@ -32,6 +31,8 @@ def _name_file(parts: SplitResult) -> str:
 
 
 def _download(url: str, target_dir: Path, environ: Mapping[str, str]) -> Path:
+    from shutil import copyfileobj
+
     from repro.snapshots.access import Access
     from repro.snapshots.door import Door
     from repro.snapshots.indexes import Indexes
@@ -45,7 +46,7 @@ def _download(url: str, target_dir: Path, environ: Mapping[str, str]) -> Path:
             open_whole(lambda url, headers, into=None: door.get(url, headers, into=into), url) as stream,
             open_atomically(path) as target,
         ):
-            shutil.copyfileobj(stream, target)
+            copyfileobj(stream, target)
     finally:
         door.close()
     return path

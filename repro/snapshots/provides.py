@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import ast
 import os
 import re
 from collections.abc import Iterable, Iterator, Mapping
@@ -81,6 +80,12 @@ def _list_directory(path: str) -> Iterator[str]:
             yield name.removesuffix(".py")
 
 
+def _evaluate(literal: str) -> Iterable[str]:
+    from ast import literal_eval
+
+    return literal_eval(literal)  # type: ignore[no-any-return]
+
+
 def _list_editable(found: Found, path: str) -> Iterator[str]:
     """Yield what an editable install brings: the directories of its .pth file, or setuptools' table of modules."""
     if path.endswith(".pth"):
@@ -90,7 +95,7 @@ def _list_editable(found: Found, path: str) -> Iterator[str]:
     elif path.startswith("__editable__") and path.endswith("_finder.py"):
         mapping = _MAPPING.search(_read(found.site, path))
         try:
-            yield from ast.literal_eval(mapping.group(1)) if mapping else ()
+            yield from _evaluate(mapping.group(1)) if mapping else ()
         except (ValueError, SyntaxError):
             return
 

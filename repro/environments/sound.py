@@ -39,12 +39,12 @@ def _name(env_dir: str, swept: Sweep) -> str:
     return name_take(env_dir, (), swept=str(swept), lock=b"", options=[_SOUND, find_boot(), manifest])
 
 
-def is_sound(store: Store, env_dir: str, *, ahead: SweepAhead | None = None) -> bool:
+def is_sound(store: Store, env_dir: str, *, ahead: SweepAhead | None = None, now_ns: int | None = None) -> bool:
     """Tell whether each file has the size and mtime that the manifest states, and there is none besides.
 
     What was begun `ahead` is taken where it is of this environment.
     """
-    now_ns = time.time_ns()
+    now_ns = now_ns or time.time_ns()
     swept = _sweep(env_dir, ahead)
     name = _name(env_dir, swept) if swept else None
     if name and read_take(store, name) == _SOUND:

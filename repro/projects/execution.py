@@ -94,7 +94,12 @@ def _find_lock(execution: Execution) -> Path | None:
 
 def _keep_code(execution: Execution) -> None:
     source = execution.asked.source
-    if "mlflow.source.git.commit" in source.tags:
+    if "mlflow.source.git.commit" not in source.tags:
+        return
+    from repro.tracking.git_source import find_git_source
+
+    commit = find_git_source(source.root)
+    if commit and (commit.changed or commit.untracked):
         from repro.tracking.code_diff import keep_code_diff
 
         keep_code_diff(execution.store, execution.run_id, source.root)

@@ -163,14 +163,22 @@ class SweepAhead:
     For a process without other threads. What it finds holds for the moment it was begun, so that it is forgotten soon.
     """
 
-    __slots__ = ("_began", "_child", "_env_dir", "_found", "_marker", "_sites")
+    __slots__ = ("_began", "_child", "_clock", "_env_dir", "_found", "_marker", "_sites")
 
-    def __init__(self, sites: Iterable[str], *, env_dir: str | None = None, marker: str = "") -> None:
+    def __init__(
+        self,
+        sites: Iterable[str],
+        *,
+        env_dir: str | None = None,
+        marker: str = "",
+        clock: Callable[[], float] = time.monotonic,
+    ) -> None:
         self._sites = tuple(sites)
         self._env_dir = env_dir
         self._marker = marker
         self._found: tuple[Sweep, ...] = ()
-        self._began = time.monotonic()
+        self._clock = clock
+        self._began = clock()
         self._child: tuple[int, int] | None = _start_child(self._sweep)
 
     def _sweep(self) -> str:
@@ -183,7 +191,7 @@ class SweepAhead:
         if self._child:
             child, self._child = self._child, None
             self._found = tuple(map(_read, _hear_child(*child).splitlines()))
-        return self._found if time.monotonic() - self._began < _FRESH_S else ()
+        return self._found if self._clock() - self._began < _FRESH_S else ()
 
     def find_sites(self, sites: Iterable[str]) -> Sweep | None:
         """Return what `sweep` returns of the sites, None where it is not known."""

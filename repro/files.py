@@ -280,13 +280,27 @@ def try_lock(descriptor: int) -> bool:
     return True
 
 
+def _remove_flat(root: str) -> bool:
+    """Remove a directory that has files alone, which takes no import; tell whether it was one."""
+    try:
+        if os.path.islink(root):
+            return False
+        os.chmod(root, stat.S_IRWXU)
+        for name in os.listdir(root):
+            os.unlink(os.path.join(root, name))
+        os.rmdir(root)
+    except OSError:
+        return False
+    return True
+
+
 def remove_tree(path: str | os.PathLike[str]) -> None:
     """Remove a directory tree, read-only directories included; one that is gone is fine."""
+    root = os.fspath(path)
+    if not os.path.isdir(root) or _remove_flat(root):
+        return
     import shutil
 
-    root = os.fspath(path)
-    if not os.path.isdir(root):
-        return
     for directory, _, _ in os.walk(root):
         os.chmod(directory, stat.S_IRWXU)
     shutil.rmtree(root, ignore_errors=True)

@@ -9,6 +9,8 @@ from __future__ import annotations
 
 import time
 
+from repro import settings
+from repro.environments.lookup import look_up, name_options
 from repro.environments.manifest import FILE_NAME as MANIFEST
 from repro.environments.manifest import find_damage
 from repro.environments.ready import FILE_NAME as READY
@@ -19,6 +21,10 @@ from repro.snapshots.sweep import sweep_environment
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from pathlib import Path
+
+    from repro.environments.lookup import Environment
+    from repro.environments.machine import Machine
     from repro.environments.store import Store
     from repro.snapshots.sweep import Sweep, SweepAhead
 
@@ -54,3 +60,20 @@ def is_sound(store: Store, env_dir: str, *, ahead: SweepAhead | None = None, now
     if name and swept and swept.newest_ns < now_ns - _TICK_NS:
         keep_take(store, name, _SOUND)
     return True
+
+
+def find_sound(machine: Machine, lock: Path, *, python: str | None) -> Environment | None:
+    """Return the environment that a lock led to before, where it is ready and sound: what `restore` would look up.
+
+    `python` is what a caller has asked for. None leaves it to `restore`. Raises RestoreError for a store that somebody
+    else could have filled.
+    """
+    machine.store.check()
+    python = settings.locate_python(python, machine.environ) if python else None
+    try:
+        with open(lock, "rb") as file:
+            content = file.read()
+    except OSError:
+        return None
+    found = look_up(machine.store, content, name_options(python=python, allow_missing=False), lock=str(lock))
+    return found if found and is_sound(machine.store, found.path, ahead=machine.ahead) else None

@@ -94,6 +94,10 @@ def check_choice(machine: Machine, choice: Choice, request: EnvironmentRequest) 
 
 
 def _restore(machine: Machine, lock: Path, request: EnvironmentRequest) -> Environment:
+    from repro.environments.sound import find_sound
+
+    if found := find_sound(machine, lock, python=request.python):
+        return found
     from repro.environments.restore import Check, Request, restore_environment
 
     engine = request.manager.engine if request.manager else None

@@ -6,7 +6,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import os
 from collections.abc import Iterable, Iterator
 from contextlib import suppress
@@ -43,6 +42,8 @@ def _write_once(directory: Path, content: dict[str, object]) -> None:
 
 def keep_model_inputs(run_dir: Path, model_ids: Iterable[str]) -> None:
     """Keep that a run has read models; once is enough. Raises TrackingError."""
+    import hashlib
+
     for model_id in model_ids:
         _check_id(model_id)
         edge_id = hashlib.md5((model_id + run_dir.name).encode(), usedforsecurity=False).hexdigest()

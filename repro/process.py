@@ -18,11 +18,11 @@ import time
 from collections import deque
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, nullcontext, suppress
-from typing import TYPE_CHECKING
 
 from repro.errors import Terminated
 from repro.values import frozen, mutable
 
+TYPE_CHECKING = False
 if TYPE_CHECKING:
     from typing import IO, BinaryIO
 

@@ -6,10 +6,10 @@ import math
 import re
 from collections.abc import Mapping
 from enum import Enum
-from typing import NamedTuple
 
 from repro.errors import ProjectError, TrackingError
 from repro.formats.flat_yaml import WORDS, format_flat, parse_flat
+from repro.kinds import NamedTuple
 from repro.patterns import compile_later
 from repro.values import field, frozen
 
@@ -248,7 +248,7 @@ def parse_experiment_meta(text: str, *, where: str = "meta.yaml") -> Experiment:
             name=str(content["name"]),
             artifact_location=str(content["artifact_location"]),
             creation_time_ms=(created := _whole(content.get("creation_time") or 0)),
-            last_update_time_ms=_whole(content.get("last_update_time") or created),
+            last_update_time_ms=created if (last := content.get("last_update_time")) is None else _whole(last),
             lifecycle_stage=str(content.get("lifecycle_stage", "active")),
         )
     except (KeyError, ValueError, TypeError) as error:

@@ -8,15 +8,18 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from pathlib import Path
-from typing import BinaryIO, Protocol
 
 from repro.errors import ReproError, UsageError
+from repro.kinds import Protocol
 from repro.process import Ended, Leash, Runner
 from repro.values import field, frozen
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from importlib.metadata import EntryPoint
+    from typing import BinaryIO, Protocol
+else:
+    from repro.kinds import Protocol
 
 GROUP = "repro.backends"
 LOCAL = "local"
@@ -65,7 +68,6 @@ class Backend(Protocol):
 
         Raises OSError and ReproError where it cannot be started, and Terminated where its leash has ended it.
         """
-        ...
 
 
 class LocalBackend:

@@ -6,13 +6,16 @@ import json
 import os
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
 
 from repro.errors import InterpreterNotFoundError
 from repro.formats.lockfile import Interpreter
 from repro.process import Runner
 from repro.settings import make_guest_environment
 from repro.values import frozen
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import Any
 
 _SCRIPT = str(Path(__file__).resolve().parents[1] / "inside" / "probe.py")
 TIMEOUT_S = 120.0

@@ -7,9 +7,9 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 from enum import Enum
-from typing import Generic, TypeVar
 
 from repro.formats.run_meta import MetricPoint, RunInfo
+from repro.kinds import Generic, TypeVar
 from repro.values import field, frozen
 
 T = TypeVar("T")

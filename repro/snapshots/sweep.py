@@ -45,34 +45,45 @@ def is_swept(site: str) -> bool:
     return os.path.basename(site) in ("site-packages", "dist-packages")
 
 
-def _sum_one(directory: str, below: list[str], caches: list[str], *, but: str = "") -> Sweep:
-    """Return the sweep of one directory, and add its own to `below`, those of bytecode to `caches`.
+def _look(directory: str, below: list[str], caches: list[str], ctimes_ns: list[int], *, but: str = "") -> int:
+    """Return how many entries a directory has; add its own to `below`, those of bytecode to `caches`, and the ctimes.
 
     A directory's time does not count: it changes when Python makes a `__pycache__`, and what is in it is counted.
     """
-    count = total = newest = 0
-    with os.scandir(directory) as entries:
-        for entry in entries:
-            if entry.name == "__pycache__":
-                caches.append(entry.path)
-                continue
-            if entry.name == but:
-                continue
-            count += 1
-            if entry.is_dir(follow_symlinks=False):
-                below.append(entry.path)
-            else:
-                ctime_ns = entry.stat(follow_symlinks=False).st_ctime_ns
-                total += ctime_ns
-                newest = max(newest, ctime_ns)
-    return Sweep(count, total, newest)
+    count = 0
+    opened = os.open(directory, os.O_RDONLY | os.O_DIRECTORY)  # names below it cost the kernel less than whole paths
+    try:
+        with os.scandir(opened) as entries:
+            for entry in entries:
+                name = entry.name
+                if name == "__pycache__":
+                    caches.append(f"{directory}/{name}")
+                elif name != but:
+                    count += 1
+                    if entry.is_dir(follow_symlinks=False):
+                        below.append(f"{directory}/{name}")
+                    else:
+                        ctimes_ns.append(entry.stat(follow_symlinks=False).st_ctime_ns)
+    finally:
+        os.close(opened)
+    return count
 
 
-def _sum_below(pending: list[str], caches: list[str]) -> Sweep:
-    found = _NOTHING
+def _sum_one(directory: str, below: list[str], caches: list[str], *, but: str = "") -> Sweep:
+    ctimes_ns: list[int] = []
+    count = _look(directory, below, caches, ctimes_ns, but=but)
+    return Sweep(count, sum(ctimes_ns), max(ctimes_ns, default=0))
+
+
+def _sum_below(pending: list[str], caches: list[str], *, but: frozenset[str] = frozenset()) -> Sweep:
+    """Sweep what lies in and below `pending`; directories in `but` are left out."""
+    count = 0
+    ctimes_ns: list[int] = []
     while pending:
-        found += _sum_one(pending.pop(), pending, caches)
-    return found
+        directory = pending.pop()
+        if directory not in but:
+            count += _look(directory, pending, caches, ctimes_ns)
+    return Sweep(count, sum(ctimes_ns), max(ctimes_ns, default=0))
 
 
 def sweep(sites: Iterable[str], *, split: bool = False) -> Sweep:
@@ -103,14 +114,10 @@ def sweep_environment(env_dir: str, sites: Iterable[str], *, marker: str) -> tup
     The file `marker` of it, which notes its uses, is left out. Raises OSError where a directory cannot be read.
     """
     caches: list[str] = []
-    own = {*sites}
+    own = frozenset(sites)
     installed = _sum_below([*own], caches)
     pending: list[str] = []
-    rest = _sum_one(env_dir, pending, caches, but=marker)
-    while pending:
-        directory = pending.pop()
-        if directory not in own:
-            rest += _sum_one(directory, pending, caches)
+    rest = _sum_one(env_dir, pending, caches, but=marker) + _sum_below(pending, caches, but=own)
     return installed, rest + sum(map(_sum_cache, caches), start=_NOTHING)
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+from functools import cache
 
 from repro import settings
 from repro.cli import console
@@ -18,11 +19,16 @@ if TYPE_CHECKING:
     from repro.snapshots.sweep import SweepAhead
 
 
+@cache
+def _find_width() -> int:
+    return min(settings.get_columns(settings.own_environment()), 120) - 2
+
+
 class _HelpFormatter(argparse.RawDescriptionHelpFormatter):
     """argparse asks for a formatter at every option, and each asks shutil for the width, which imports compressors."""
 
     def __init__(self, prog: str) -> None:
-        super().__init__(prog, width=min(settings.get_columns(settings.own_environment()), 120) - 2)
+        super().__init__(prog, width=_find_width())
 
 
 class Parser(argparse.ArgumentParser):

@@ -12,18 +12,31 @@ from repro.patterns import compile_later
 
 _LINE = compile_later(r"( *)([A-Za-z_][A-Za-z0-9_-]*):(?: +(.*))?")
 _SKIPPED = compile_later(r" *(?:#.*)?")
-_FLOAT = compile_later(r"-?[0-9]+\.[0-9]+")
-_COMMAND = compile_later(r"[A-Za-z/][A-Za-z0-9_./+@={}-]*(?: [A-Za-z0-9_./+@={}-]+)*")
-_FLOW_SCALAR = r"[A-Za-z/][A-Za-z0-9_./-]*|-?[0-9]+(?:\.[0-9]+)?|\"[A-Za-z0-9_./ -]*\"|'[A-Za-z0-9_./ -]*'"
-_FLOW = compile_later(rf"\{{ ?([a-z_]+: (?:{_FLOW_SCALAR})(?:, [a-z_]+: (?:{_FLOW_SCALAR}))*) ?\}}")
+_LETTERS = frozenset("ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz")
+_DIGITS = frozenset("0123456789")
+_WORD = _LETTERS | _DIGITS | {*"_./-"}
+_COMMAND = _WORD | {*"+@={} "}
 
 
 def _parse_single(text: str) -> object:
-    if _FLOAT.fullmatch(text):
-        return float(text)
-    if _COMMAND.fullmatch(text) and text.lower() not in WORDS:
+    """Return a single value: the words of a command first, as a block has them, then what `flat_yaml` knows."""
+    if text and text[0] in _LETTERS and _COMMAND.issuperset(text) and "  " not in text and text[-1] != " ":
+        if text.lower() in WORDS:
+            return parse_scalar(text)
         return text
+    whole, point, part = text.removeprefix("-").partition(".")
+    if point and whole and part and _DIGITS.issuperset(whole + part):
+        return float(text)
     return parse_scalar(text)
+
+
+def _parse_flow_single(text: str) -> object:
+    """Return a single value of a flow mapping: a word, a number, or what has neither quotes nor escapes in quotes."""
+    if len(text) > 1 and text[0] == text[-1] and text[0] in "'\"" and (_WORD | {" "}).issuperset(text[1:-1]):
+        return text[1:-1]
+    if not text or not _WORD.issuperset(text) or not (text[0] in _LETTERS or text[-1] in _DIGITS):
+        raise Beyond
+    return _parse_single(text)
 
 
 def _add(content: dict[str, object], key: str, value: object) -> None:
@@ -35,13 +48,14 @@ def _add(content: dict[str, object], key: str, value: object) -> None:
 def _parse_value(text: str) -> object:
     if not text.startswith("{"):
         return _parse_single(text)
-    match = _FLOW.fullmatch(text)
-    if not match:
+    if not text.endswith("}"):
         raise Beyond
     content: dict[str, object] = {}
-    for part in match[1].split(", "):
-        key, _, value = part.partition(": ")
-        _add(content, key, _parse_single(value))
+    for part in text[1:-1].strip(" ").split(", "):
+        key, colon, value = part.partition(": ")
+        if not colon or not _LETTERS.issuperset(key.replace("_", "")) or not key or key == "_":
+            raise Beyond
+        _add(content, key, _parse_flow_single(value))
     return content
 
 

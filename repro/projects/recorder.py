@@ -60,9 +60,10 @@ class Recorder:
 
     def prepare(self) -> None:
         """Do what the end of the run need not wait for, while it runs: import what keeps it, and read the machine."""
-        import repro.tracking.run_record  # noqa: F401
+        from repro.tracking.run_record import prepare_record
 
         self.hardware = self.hardware or read_machine(self.runner)
+        prepare_record(self.taken.snapshot if self.taken else None, settings.own_environment())
 
     def _keep(self, environ: Mapping[str, str]) -> int | None:
         from repro.snapshots.hardware import read_hardware

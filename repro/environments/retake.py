@@ -6,7 +6,8 @@ files), the second is the sum of the files' ctimes. With the bytes of the lock a
 it lies what was said of the snapshot. Imports nothing that this does not need.
 
     <store>/sites/<digest>    `site <path>` and `stamp <mtime in ns> <size in bytes> <path>` lines, of one interpreter
-    <store>/takes/<digest>    what was said of the snapshot: lines of text; for a run what it was: see run_take.py
+    <store>/takes/<digest>    what was said of the snapshot: lines of text; for a run what it was: see run_take.py;
+                              of an environment that it is sound: see sound.py
 """
 
 from __future__ import annotations

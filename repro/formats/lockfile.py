@@ -68,6 +68,8 @@ def is_name(text: str) -> bool:
 
 def is_version(text: str) -> bool:
     """Tell whether `text` is a version as PEP 440 writes them, so that `==` accepts it."""
+    if text.isascii() and all(map(str.isdigit, text.split("."))):
+        return True  # as most are
     return _VERSION.fullmatch(text) is not None
 
 

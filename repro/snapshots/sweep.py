@@ -8,11 +8,13 @@ from __future__ import annotations
 
 import os
 import time
+from _signal import SIGKILL, alarm  # type: ignore[import-not-found] # the signal package would import enum
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
 
+_LONGEST_S = 60
 _FRESH_S = 2.0  # longer than starting takes on a slow machine, shorter than an install by hand
 
 
@@ -130,11 +132,18 @@ def _read(text: str) -> Sweep:
 
 
 def _start_child(deed: Callable[[], str]) -> tuple[int, int]:
-    """Start a child that does a deed, and return its process id and a descriptor from which the answer is read."""
+    """Start a child that does a deed, and return its process id and a descriptor from which the answer is read.
+
+    Nobody who reads our output waits for it, and where we are gone it ends soon.
+    """
     reading, writing = os.pipe()
     child = os.fork()
     if child == 0:
         try:
+            nothing = os.open(os.devnull, os.O_RDWR)
+            for descriptor in (0, 1, 2):
+                os.dup2(nothing, descriptor)
+            alarm(_LONGEST_S)
             os.write(writing, deed().encode())
         finally:
             os._exit(0)
@@ -151,6 +160,13 @@ def _hear_child(child: int, reading: int) -> str:
         os.waitpid(child, 0)
 
 
+def _end_child(child: int, reading: int) -> None:
+    """End a child that nobody needs."""
+    os.close(reading)
+    os.kill(child, SIGKILL)
+    os.waitpid(child, 0)
+
+
 def _sum_in_two(directories: list[str]) -> Sweep:
     """Sweep every other directory in a child: the kernel's work on files takes longer than starting one."""
     child, reading = _start_child(lambda: _write(_sum_below(directories[::2], [])))
@@ -165,12 +181,12 @@ def _sum_in_two(directories: list[str]) -> Sweep:
 class SweepAhead:
     """The sweep of some sites, and of an environment where one is named, begun in another process before anybody asks.
 
-    `marker` is what `sweep_environment` leaves out.
+    `marker` is what `sweep_environment` leaves out. For a process without other threads.
 
-    For a process without other threads. What it finds holds for the moment it was begun, so that it is forgotten soon.
+    What it finds holds for the moment it was begun: it is not taken where it is asked for much later.
     """
 
-    __slots__ = ("_began", "_child", "_clock", "_env_dir", "_found", "_marker", "_sites")
+    __slots__ = ("_child", "_clock", "_env_dir", "_found", "_marker", "_since", "_sites")
 
     def __init__(
         self,
@@ -185,7 +201,7 @@ class SweepAhead:
         self._marker = marker
         self._found: tuple[Sweep, ...] = ()
         self._clock = clock
-        self._began = clock()
+        self._since = clock()
         self._child: tuple[int, int] | None = _start_child(self._sweep)
 
     def _sweep(self) -> str:
@@ -194,18 +210,23 @@ class SweepAhead:
         return "\n".join(map(_write, sweep_environment(self._env_dir, self._sites, marker=self._marker)))
 
     def _hear(self) -> tuple[Sweep, ...]:
-        """Return what was found, nothing where it cannot be read or was so long ago."""
+        """Return what was found, nothing where it cannot be read or was so long ago; who asks in time may wait."""
+        is_fresh = self._clock() - self._since < _FRESH_S
         if self._child:
             child, self._child = self._child, None
-            self._found = tuple(map(_read, _hear_child(*child).splitlines()))
-        return self._found if self._clock() - self._began < _FRESH_S else ()
+            if is_fresh:
+                self._found = tuple(map(_read, _hear_child(*child).splitlines()))
+                self._since = self._clock()
+            else:
+                _end_child(*child)
+        return self._found if is_fresh else ()
 
     def find_sites(self, sites: Iterable[str]) -> Sweep | None:
         """Return what `sweep` returns of the sites, None where it is not known."""
-        found = self._hear()
-        return found[0] if found and tuple(sites) == self._sites else None
+        found = self._hear() if tuple(sites) == self._sites else ()
+        return found[0] if found else None
 
     def find_environment(self, env_dir: str) -> tuple[Sweep, Sweep] | None:
         """Return what `sweep_environment` returns of an environment and the sites, None where it is not known."""
-        found = self._hear()
-        return (found[0], found[1]) if len(found) > 1 and env_dir == self._env_dir else None
+        found = self._hear() if env_dir == self._env_dir else ()
+        return (found[0], found[1]) if len(found) > 1 else None

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import os
+import subprocess
+import sys
 from collections.abc import Callable
 from pathlib import Path
 
@@ -95,10 +97,30 @@ def test_what_was_begun_for_another_is_not_taken(env_dir: Path) -> None:
 
 
 def test_what_was_begun_long_ago_is_not_taken(env_dir: Path) -> None:
-    seconds = iter([10.0, 11.0, 60.0])
+    seconds = iter([10.0, 60.0])
+    ahead = SweepAhead([find_site(env_dir)], clock=lambda: next(seconds))
+    assert ahead.find_sites([find_site(env_dir)]) is None
+
+
+def test_what_is_asked_for_in_time_may_take_long_and_is_forgotten_later(env_dir: Path) -> None:
+    seconds = iter([10.0, 11.0, 40.0, 41.0, 60.0])
     ahead = SweepAhead([find_site(env_dir)], clock=lambda: next(seconds))
     assert ahead.find_sites([find_site(env_dir)]) is not None
+    assert ahead.find_sites([find_site(env_dir)]) is not None
     assert ahead.find_sites([find_site(env_dir)]) is None
+
+
+def test_nobody_who_reads_our_output_waits_for_what_was_begun(tmp_path: Path) -> None:
+    os.mkfifo(tmp_path / "gate")
+    code = (
+        "import sys\nfrom repro.snapshots import sweep\n"
+        "sweep.sweep = lambda sites: open(sites[0]).read()\n"
+        "sweep.SweepAhead([sys.argv[1]])\n"
+    )
+    done = subprocess.run([sys.executable, "-c", code, tmp_path / "gate"], capture_output=True, timeout=60, check=True)
+    assert (done.stdout, done.stderr) == (b"", b"")
+    with (tmp_path / "gate").open("w"):
+        pass  # it goes on, and ends
 
 
 def test_what_cannot_be_read_is_not_known(env_dir: Path) -> None:

@@ -11,7 +11,7 @@ from _thread import get_ident as _get_thread_id
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator, Mapping
+    from collections.abc import Callable, Iterator, Mapping, Sequence
     from contextlib import contextmanager as contextmanager  # noqa: PLC0414 # for those who take it from here
     from typing import Any, BinaryIO
 else:
@@ -309,16 +309,49 @@ def try_lock(descriptor: int) -> bool:
     return True
 
 
+def _remove_flat(root: str) -> bool:
+    """Remove a directory that has files alone, which takes no import; tell whether it was one."""
+    try:
+        if os.path.islink(root):
+            return False
+        os.chmod(root, stat.S_IRWXU)
+        for name in os.listdir(root):
+            os.unlink(os.path.join(root, name))
+        os.rmdir(root)
+    except OSError:
+        return False
+    return True
+
+
 def remove_tree(path: str | os.PathLike[str]) -> None:
     """Remove a directory tree, read-only directories included; one that is gone is fine."""
+    root = os.fspath(path)
+    if not os.path.isdir(root) or _remove_flat(root):
+        return
     import shutil
 
-    root = os.fspath(path)
-    if not os.path.isdir(root):
-        return
     for directory, _, _ in os.walk(root):
         os.chmod(directory, stat.S_IRWXU)
     shutil.rmtree(root, ignore_errors=True)
+
+
+def _make_own_dir(parent: str, prefix: str) -> str:
+    path = os.path.join(os.path.abspath(parent), prefix + new_nonce())
+    os.mkdir(path, 0o700)
+    return path
+
+
+def make_temporary_dir(prefix: str, parents: Sequence[str]) -> str:
+    """Make a directory of our own below the first of `parents` that takes one, and return its path.
+
+    What tempfile.mkdtemp does; importing that takes longer than a whole look-up. Raises OSError.
+    """
+    for parent in parents[:-1]:
+        try:
+            return _make_own_dir(parent, prefix)
+        except OSError:
+            continue
+    return _make_own_dir(parents[-1], prefix)
 
 
 def find_changed_directories(path: str | os.PathLike[str], times: Mapping[str, int]) -> list[str]:

@@ -18,11 +18,11 @@ import time
 from collections import deque
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, nullcontext, suppress
-from dataclasses import dataclass
-from typing import TYPE_CHECKING
 
 from repro.errors import Terminated
+from repro.values import frozen, mutable
 
+TYPE_CHECKING = False
 if TYPE_CHECKING:
     from typing import IO, BinaryIO
 
@@ -39,7 +39,7 @@ _LONGEST_LINE_BYTES = 65_536
 _WATCH = 'read -r word || kill -KILL "-$1"'
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@frozen
 class Finished:
     """What a tool left: its exit code and its output as text."""
 
@@ -48,7 +48,7 @@ class Finished:
     stderr: str
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@frozen
 class Ended:
     """How a child ended: its exit code, 128+N for signal N, and whether that was because its time had passed."""
 
@@ -149,7 +149,7 @@ class Leash:
                     _signal_group(group, signal.SIGKILL if hard else signal.SIGTERM)
 
 
-@dataclass(slots=True)
+@mutable
 class Leashed:
     """Whether a child was ended by its leash."""
 

@@ -95,6 +95,12 @@ def name_run_options(environ: Mapping[str, str], *, storage_dir: str | None, len
     return {**environ, **named, **({"REPRO_LENIENT_TYPES": "1"} if lenient_types else {})}
 
 
+def list_temporary_dirs(environ: Mapping[str, str]) -> list[str]:
+    """Return the directories for temporary files, best first, as `tempfile` has them."""
+    named = [environ[name] for name in ("TMPDIR", "TEMP", "TMP") if environ.get(name)]
+    return [*map(os.path.abspath, named), "/tmp", "/var/tmp", "/usr/tmp", os.path.abspath(os.curdir)]
+
+
 def find_storage_dir(environ: Mapping[str, str]) -> str | None:
     """Return `MLFLOW_TMP_DIR`, where what parameters bring from elsewhere is kept."""
     return environ.get("MLFLOW_TMP_DIR") or None

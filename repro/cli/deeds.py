@@ -3,15 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
 
 from repro.cli import console
 from repro.errors import ExitCode, UsageError
+from repro.values import frozen
 
 Deed = Callable[[list[str]], int]
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@frozen
 class Deeds:
     """A command's deeds: each a function of its arguments or `module[:function]` (`run`), and what it does."""
 

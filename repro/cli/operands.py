@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable
-from dataclasses import dataclass
 from pathlib import Path
 
 from repro import settings
@@ -19,6 +18,7 @@ from repro.formats.lockfile import FILE_NAME, Snapshot
 from repro.snapshots.load import load_lock, read_lock
 from repro.tracking.file_store import FileStore
 from repro.tracking.store import open_store
+from repro.values import frozen
 
 HERE = "."
 _RUN_ID = re.compile(r"[0-9a-f]{32}")
@@ -27,7 +27,7 @@ _PYLOCK = re.compile(r"pylock(\.[^.]+)?\.toml")
 _MODEL = "MLmodel"
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@frozen
 class Operand:
     """A snapshot to compare, what it is of (for people), the lock that restores it, and what its reader should know."""
 

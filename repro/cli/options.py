@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+from functools import cache
 
 from repro import settings
 from repro.cli import console
@@ -15,13 +16,19 @@ if TYPE_CHECKING:
 
     from repro.environments.machine import Machine
     from repro.snapshots.indexes import Indexes
+    from repro.snapshots.sweep import SweepAhead
+
+
+@cache
+def _find_width() -> int:
+    return min(settings.get_columns(settings.own_environment()), 120) - 2
 
 
 class _HelpFormatter(argparse.RawDescriptionHelpFormatter):
     """argparse asks for a formatter at every option, and each asks shutil for the width, which imports compressors."""
 
     def __init__(self, prog: str) -> None:
-        super().__init__(prog, width=min(settings.get_columns(settings.own_environment()), 120) - 2)
+        super().__init__(prog, width=_find_width())
 
 
 class Parser(argparse.ArgumentParser):
@@ -79,8 +86,13 @@ def _find_given_indexes(arguments: argparse.Namespace) -> Indexes | None:
     return Indexes(default_url=default, extra_urls=tuple(extra or ()), find_links=tuple(links or ()))
 
 
-def make_machine(arguments: argparse.Namespace, *, report: Callable[[str], None] | None = None) -> Machine:
-    """Return the machine the options describe."""
+def make_machine(
+    arguments: argparse.Namespace,
+    *,
+    report: Callable[[str], None] | None = None,
+    ahead: SweepAhead | None = None,
+) -> Machine:
+    """Return the machine the options describe, with what was begun `ahead`."""
     from repro.environments.machine import Machine
 
     environ = settings.own_environment()
@@ -90,6 +102,7 @@ def make_machine(arguments: argparse.Namespace, *, report: Callable[[str], None]
         echo=console.echo if arguments.verbose or settings.is_verbose(environ) else None,
         report=report or console.note,
         indexes=_find_given_indexes(arguments),
+        ahead=ahead,
     )
     machine.store.announce = console.note
     return machine

@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 import argparse
-from dataclasses import replace
 
 from repro.cli.options import add_cache, add_python
 from repro.cli.period import parse_period
 from repro.errors import UsageError
 from repro.projects.backend_config import read_backend_config
-from repro.projects.env_manager import ENV_MANAGERS
+from repro.projects.managers import ENV_MANAGERS
 from repro.projects.request import RunRequest
+from repro.values import replace
 
 TIMEOUT = "end the run after so long, e.g. 90s or 2h (exit code 124)"
 

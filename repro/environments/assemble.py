@@ -17,7 +17,6 @@ import shlex
 import shutil
 from collections.abc import Callable, Container, Iterator, Sequence
 from contextlib import suppress
-from dataclasses import dataclass
 from functools import partial
 from itertools import groupby
 from operator import attrgetter
@@ -27,6 +26,7 @@ from repro.environments.trees import EntryPoint, Tree, TreeFile
 from repro.errors import RestoreError
 from repro.files import make_directory, new_nonce, open_directory, remove_tree
 from repro.formats.record import read_rows
+from repro.values import frozen
 
 _INSTALLER = b"repro\n"
 _SCRIPT = """\
@@ -41,7 +41,7 @@ if __name__ == "__main__":
 """What `installer` writes below the first line, which takes longer to import than to link a hundred files."""
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@frozen
 class OwnFile:
     """A file that belongs to one environment alone: its path there, content and mode."""
 
@@ -61,7 +61,7 @@ class Link:
         self.file = file
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@frozen
 class Cache:
     """A `__pycache__` link, where it leads, and the same link in a tree where there is one to be linked."""
 
@@ -70,7 +70,7 @@ class Cache:
     source: str | None
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@frozen
 class Blueprint:
     """What an environment is made of; paths are relative to it.
 

@@ -11,7 +11,6 @@ import os
 from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
-from dataclasses import replace
 from functools import partial
 from pathlib import Path
 
@@ -32,6 +31,7 @@ from repro.files import find_boot, new_nonce, point_link, remove_tree, write_ato
 from repro.formats.direct_url import Index, Vcs
 from repro.formats.lockfile import Distribution, Interpreter, Proof, Snapshot
 from repro.snapshots.uv import find_uv
+from repro.values import replace
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:

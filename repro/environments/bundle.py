@@ -9,7 +9,6 @@ from __future__ import annotations
 import hashlib
 import zipfile
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
 from pathlib import Path
 
 from repro.environments.build import open_source, verify_trees
@@ -27,12 +26,13 @@ from repro.formats.lockfile import FILE_NAME as LOCK
 from repro.formats.lockfile import Distribution, Interpreter, Snapshot, format_snapshot
 from repro.formats.pylock import LocalFile, format_pylock
 from repro.snapshots.load import Loaded, is_bundle_name, locate_lock, parse_lock, read_lock
+from repro.values import frozen, replace
 
 _EPOCH = (1980, 1, 1, 0, 0, 0)
 _MODE = 0o100644
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@frozen
 class BundleRequest:
     """What a caller asks for: the zip of a lock, which is named by its path or its directory."""
 
@@ -43,7 +43,7 @@ class BundleRequest:
     allow_missing: bool = False
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@frozen
 class Bundled:
     """What was written: `digest` is that of the lock in the bundle, `left_out` names what is not in it and why."""
 
@@ -55,7 +55,7 @@ class Bundled:
     notes: tuple[str, ...]
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@frozen
 class Wheel:
     """A wheel that goes into a bundle: where it lies, its sha256 (64 hex digits) and its record digest."""
 

@@ -3,16 +3,16 @@
 from __future__ import annotations
 
 import os
-from dataclasses import dataclass
 
 from repro import settings
 from repro.environments.lookup import Environment
 from repro.environments.machine import Machine
 from repro.environments.own_mlflow import find_current, locate_program, restore_release
 from repro.errors import UsageError
+from repro.values import frozen
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@frozen
 class Mlflow:
     """An `mlflow` to run, and what found it; `environment` is that of repro's own one."""
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
 from pathlib import Path
 
 from repro.environments.machine import Machine
@@ -21,11 +20,12 @@ from repro.snapshots.index_client import IndexClient
 from repro.snapshots.indexes import find_path
 from repro.snapshots.load import Loaded
 from repro.snapshots.pins import Pin
+from repro.values import frozen, replace
 
 FORMATS = ("pylock", "requirements", "conda-yaml", "python-env")
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@frozen
 class ExportRequest:
     """What a caller asks for: a format, where it will stand, and the directory that kept wheels are copied to."""
 
@@ -40,7 +40,7 @@ class ExportRequest:
         return self.output.parent if self.output else Path()
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@frozen
 class Exported:
     """The text, how many distributions it holds, and the names of those that were left out."""
 

@@ -11,7 +11,6 @@ import hashlib
 import os
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import AbstractContextManager
-from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
 from typing import Protocol
@@ -23,6 +22,7 @@ from repro.formats.direct_url import Archive, Vcs, clean_url
 from repro.formats.lockfile import Distribution, Interpreter, format_requirement
 from repro.snapshots.pins import FetchError, IndexUnreachableError, Pin
 from repro.snapshots.wheelhouse import Wheelhouse
+from repro.values import frozen
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -39,7 +39,7 @@ class Builder(Protocol):
         """Put a wheel of each requirement into `directory`. Raises RestoreError."""
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@frozen
 class Source:
     """Where files come from for one restore; where all are here, neither the indexes nor the builder are asked for."""
 

@@ -7,19 +7,19 @@ python-discovery, which is slow and looks into no version manager.
 from __future__ import annotations
 
 import contextlib
-import hashlib
 import json
 import os
 from collections.abc import Iterator, Mapping
-from dataclasses import asdict, dataclass
 from pathlib import Path
 
 from repro import settings
+from repro.digests import sha256_hex
 from repro.environments.ready import Stamp, find_python_stamp
 from repro.environments.store import Store
 from repro.errors import InterpreterNotFoundError
 from repro.files import make_directory, write_atomically
 from repro.formats.lockfile import Interpreter
+from repro.values import asdict, frozen
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -29,7 +29,7 @@ _USUAL_DIRS = ("/usr/local/bin", "/usr/bin", "/bin")
 _MINORS = range(8, 16)  # 3.8 is the oldest that guest scripts run in
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@frozen
 class Candidate:
     """An interpreter of this machine: the real path of its base and what it said of itself."""
 
@@ -77,7 +77,7 @@ class Finder:
         return candidate
 
     def _name_note(self, path: str, stamp: Stamp) -> str:
-        name = hashlib.sha256(json.dumps([path, str(stamp)]).encode()).hexdigest()
+        name = sha256_hex(json.dumps([path, str(stamp)]).encode())
         return self._store.room("interpreters", name)
 
     def _list_found(self, minor: str) -> Iterator[Candidate]:

@@ -6,7 +6,6 @@ Nothing is installed: such a lock has versions and hashes, but no record digests
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, replace
 from datetime import datetime
 from pathlib import Path
 
@@ -32,9 +31,10 @@ from repro.snapshots.indexes import Indexes, find_default_index
 from repro.snapshots.old_pip import OldPipResolver, find_old_pip
 from repro.snapshots.resolved import describe_pins, describe_urls
 from repro.snapshots.wanted import expand_variables, hide_variables, read_source, read_wanted
+from repro.values import frozen, replace
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@frozen
 class LockRequest:
     """What a caller asks for: the files that say what is wanted, or one lock of another tool.
 
@@ -59,7 +59,7 @@ class LockRequest:
         return self.root or self.files[0].parent
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@frozen
 class Locked:
     """The snapshot, the interpreter it was made for, and notes for the caller: one sentence each."""
 
@@ -68,7 +68,7 @@ class Locked:
     notes: tuple[str, ...]
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@frozen
 class LockOutcome:
     """What was locked to stand at `path`: what changes against the lock there, None where there was none."""
 

@@ -142,6 +142,12 @@ def name_options(*, python: str | None, allow_missing: bool, used: bool = False)
     return (f"{python} {stamp}", *flags) if stamp else None
 
 
+def find_looked_up(store: Store, lock_bytes: bytes, options: tuple[str, ...] | None) -> str | None:
+    """Return the directory that the same bytes and options led to before; whether it is ready is not looked at."""
+    key = store.find_look(name_look(lock_bytes, options)) if options else None
+    return store.find_current(key) if key else None
+
+
 def look_up(store: Store, lock_bytes: bytes, options: tuple[str, ...] | None, *, lock: str) -> Environment | None:
     """Return the ready environment that the same bytes (of the file `lock`) and options led to before."""
     if options is None:

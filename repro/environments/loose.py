@@ -13,7 +13,6 @@ import hashlib
 import json
 import os
 from collections.abc import Iterator
-from dataclasses import dataclass, replace
 from pathlib import Path
 
 from repro import settings
@@ -27,11 +26,12 @@ from repro.formats.moment import format_moment
 from repro.formats.wanted import Wanted
 from repro.snapshots.load import load_lock
 from repro.snapshots.wanted import expand_variables, read_source
+from repro.values import frozen, replace
 
 _FORMAT = 1  # another way to choose versions gets another number
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@frozen
 class LooseLock:
     """The lock of loose files in the store, and what the user should know of it; `is_new` where it was made now."""
 
@@ -95,7 +95,7 @@ def check_files(machine: Machine, request: LockRequest) -> None:
         read_request(machine, request)
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@frozen
 class _Place:
     """A request as it is locked, what its files want where they are loose, and where their lock is remembered."""
 

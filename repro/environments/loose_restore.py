@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass, replace
 from pathlib import Path
 
 from repro.environments.lock import LockRequest
@@ -12,9 +11,10 @@ from repro.environments.loose import LooseLock, lock_once, remember
 from repro.environments.machine import Machine
 from repro.environments.pkg_resources import MODULE, REQUIRED, find_importer, has_pkg_resources
 from repro.errors import ReproError
+from repro.values import frozen, replace
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@frozen
 class LooseRestore:
     """The environment, and the lock in the store that it was made of."""
 

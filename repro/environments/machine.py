@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import contextlib
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
 from functools import cache
 from pathlib import Path
 
@@ -12,6 +11,7 @@ from repro import settings
 from repro.environments.store import Store, UnwritableStoreError, locate_store
 from repro.files import hold_shared
 from repro.process import Runner
+from repro.values import field, frozen
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     from repro.snapshots.memory import Memory
     from repro.snapshots.pins import Hashes, Pin
     from repro.snapshots.resolve import Resolve
+    from repro.snapshots.sweep import SweepAhead
     from repro.snapshots.work import Tools
 
 
@@ -29,11 +30,11 @@ def _say_nothing(stage: str) -> None:
     pass
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@frozen
 class Machine:
     """The store, a runner of processes, the process environment, and a listener told of each stage of long work.
 
-    `indexes` are those that options name.
+    `indexes` are those that options name; `ahead` is what was begun for the run's snapshot before all else.
     """
 
     store: Store
@@ -41,6 +42,7 @@ class Machine:
     environ: Mapping[str, str]
     report: Callable[[str], None] = field(default=_say_nothing)
     indexes: Indexes | None = None
+    ahead: SweepAhead | None = None
 
     @classmethod
     def here(
@@ -51,11 +53,12 @@ class Machine:
         echo: Callable[[str], None] | None = None,
         report: Callable[[str], None] = _say_nothing,
         indexes: Indexes | None = None,
+        ahead: SweepAhead | None = None,
     ) -> Machine:
         """Return this machine with the store below `cache`, else where the variables say."""
         environ = settings.own_environment() if environ is None else environ
         store = Store(locate_store(cache or settings.get_cache_dir(environ)))
-        return cls(store=store, runner=Runner(echo), environ=environ, report=report, indexes=indexes)
+        return cls(store=store, runner=Runner(echo), environ=environ, report=report, indexes=indexes, ahead=ahead)
 
     def find_indexes(self, project: Path, *, python: str | None = None) -> Indexes:
         """Return where files may come from: what the user has named for a project, and in the environment of `python`.

@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from pathlib import Path
 
 from repro.environments.interpreters import Candidate
 from repro.formats.lockfile import Distribution, Snapshot
+from repro.values import frozen
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@frozen
 class Order:
     """What is to be built: the distributions `wanted` of a lock, for an interpreter, under a key.
 

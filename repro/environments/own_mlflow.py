@@ -15,7 +15,6 @@ import os
 import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
 
@@ -32,6 +31,7 @@ from repro.formats.lockfile import FILE_NAME, Snapshot, is_version
 from repro.formats.moment import format_moment
 from repro.snapshots.load import load_lock
 from repro.snapshots.pins import IndexUnreachableError
+from repro.values import frozen
 
 DEFAULT_VERSION = "3.17.2"
 """The release that repro is tested against: the same everywhere, found without asking an index what is the newest."""
@@ -41,7 +41,7 @@ _OLD_MAJOR = 3  # releases before it import pkg_resources, which newer setuptool
 _OLD_SETUPTOOLS = "setuptools<81"
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@frozen
 class Wish:
     """Which MLflow is asked for: a version, else the newest there was `before` a moment, else the default.
 
@@ -54,7 +54,7 @@ class Wish:
     offline: bool = False
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@frozen
 class Release:
     """A release that was locked here: its directory, and whether it is the one that is used."""
 
@@ -77,7 +77,7 @@ class Release:
         return load_lock(self.lock).snapshot
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@frozen
 class Installation:
     """A release in its environment; `version` is MLflow's, `is_new` tells whether it was locked now."""
 

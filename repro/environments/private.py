@@ -20,7 +20,6 @@ import shutil
 import time
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
-from dataclasses import dataclass, replace
 from enum import Enum
 from io import FileIO
 
@@ -46,6 +45,7 @@ from repro.errors import RestoreError, Terminated, UsageError
 from repro.files import BLOCK_BYTES, hold_lock, new_nonce, remove_tree, write_atomically
 from repro.formats.lockfile import Interpreter
 from repro.snapshots.load import locate_lock
+from repro.values import frozen, replace
 
 FILE_NAME = "repro-private"
 _TITLE = "repro-private 1"
@@ -60,7 +60,7 @@ _USUAL = frozenset(
 )  # fmt: skip
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@frozen
 class Mark:
     """What a private environment's marker says: key and digest of what it was made from, and where it was made."""
 

@@ -7,16 +7,15 @@ a build that fails leaves nothing.
 from __future__ import annotations
 
 import contextlib
-import hashlib
 import json
 import os
 import time
 from collections.abc import Callable
-from dataclasses import dataclass, replace
 from enum import Enum
 from pathlib import Path
 
 from repro import settings
+from repro.digests import sha256_hex
 from repro.environments.interpreters import Candidate
 from repro.environments.lookup import (
     Environment,
@@ -34,6 +33,7 @@ from repro.environments.order import Order
 from repro.environments.ready import FILE_NAME as READY
 from repro.environments.ready import Ready, find_stamp, format_ready, settle
 from repro.environments.roots import Root, keep_root
+from repro.environments.sound import is_sound
 from repro.environments.store import Store
 from repro.environments.trees import read_uses
 from repro.errors import RestoreError
@@ -49,6 +49,7 @@ from repro.formats.direct_url import Index, Vcs
 from repro.formats.lockfile import Distribution, Snapshot
 from repro.snapshots.load import Loaded, is_bundle_name, locate_lock, parse_lock, read_lock
 from repro.snapshots.used import select_used
+from repro.values import frozen, replace
 
 ENGINES = ("uv", "pip")
 
@@ -64,7 +65,7 @@ class Check(Enum):
     """And the sha256 of each file."""
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@frozen
 class Request:
     """What a caller asks for: `lock` is a lock file, the directory that holds one, or a bundle.
 
@@ -86,7 +87,7 @@ class Request:
         return name_options(python=self.python, allow_missing=self.allow_missing, used=self.used)
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@frozen
 class Plan:
     """How each distribution of a lock is restored: as a file, by its commit, or not at all."""
 
@@ -141,10 +142,10 @@ def _compute_key(snapshot: Snapshot, plan: Plan, candidate: Candidate) -> str:
         "version": candidate.interpreter.version,
         "abi": candidate.interpreter.abi,
     }
-    return hashlib.sha256(json.dumps(facts).encode()).hexdigest()[:16]
+    return sha256_hex(json.dumps(facts).encode())[:16]
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@frozen
 class _Outcome:
     """An environment's directory and marker, whether it was there, and what was mended in it."""
 
@@ -154,13 +155,17 @@ class _Outcome:
     notes: tuple[str, ...] = ()
 
 
-def _is_sound(env_dir: str, check: Check) -> bool:
-    return check is Check.DIRECTORIES or not find_damage(env_dir, deep=check is Check.CONTENTS)
+def _is_sound(machine: Machine, env_dir: str, check: Check) -> bool:
+    if check is Check.FILES:
+        return is_sound(machine.store, env_dir, ahead=machine.ahead)
+    return check is Check.DIRECTORIES or not find_damage(env_dir, deep=True)
 
 
-def _find_sound(store: Store, key: str, check: Check) -> _Outcome | None:
-    found = find_ready(store, key)
-    return _Outcome(env_dir=found[0], ready=found[1], reused=True) if found and _is_sound(found[0], check) else None
+def _find_sound(machine: Machine, key: str, check: Check) -> _Outcome | None:
+    found = find_ready(machine.store, key)
+    if found is None or not _is_sound(machine, found[0], check):
+        return None
+    return _Outcome(env_dir=found[0], ready=found[1], reused=True)
 
 
 def _settle(machine: Machine, order: Order, check: Check) -> _Outcome | None:
@@ -173,7 +178,7 @@ def _settle(machine: Machine, order: Order, check: Check) -> _Outcome | None:
     ready = store.read_ready(env_dir) if env_dir else None
     if not env_dir or not ready or ready.key != key or is_of_this_boot(ready.boot) or not is_intact(env_dir, ready):
         return None
-    if not _is_sound(env_dir, check if is_settled(ready.boot) else Check.CONTENTS):
+    if not _is_sound(machine, env_dir, check if is_settled(ready.boot) else Check.CONTENTS):
         return None
     if store.is_writable():
         from repro.environments.bytecode import settle_bytecode
@@ -191,7 +196,7 @@ def _publish_again(machine: Machine, order: Order, check: Check) -> _Outcome | N
     for env_dir in store.list_environments(key):
         ready = store.read_ready(env_dir)
         is_ready = ready and ready.key == key and is_settled(ready.boot) and is_intact(env_dir, ready)
-        if ready and is_ready and _is_sound(env_dir, check):
+        if ready and is_ready and _is_sound(machine, env_dir, check):
             point_link(store.room("envs", key, "current"), os.path.basename(env_dir))
             return _settle(machine, order, check) or _Outcome(env_dir=env_dir, ready=ready, reused=True)
     return None
@@ -217,7 +222,7 @@ def _mend(machine: Machine, order: Order, check: Check) -> _Outcome | None:
 def _find_there(machine: Machine, order: Order, check: Check) -> _Outcome | None:
     """Return what is there of an environment, made good where it needs it; the caller holds the key's lock."""
     return (
-        _find_sound(machine.store, order.key, check)
+        _find_sound(machine, order.key, check)
         or _settle(machine, order, check)
         or _mend(machine, order, check)
         or _publish_again(machine, order, check)
@@ -227,7 +232,7 @@ def _find_there(machine: Machine, order: Order, check: Check) -> _Outcome | None
 def _find_or_build(machine: Machine, order: Order, check: Check) -> _Outcome:
     """Return the environment; of two restores of one key, one builds or mends and the other waits."""
     store, key = machine.store, order.key
-    if found := _find_sound(store, key, check) or (None if store.is_writable() else _settle(machine, order, check)):
+    if found := _find_sound(machine, key, check) or (None if store.is_writable() else _settle(machine, order, check)):
         return found
     store.prepare()
     wait = lambda: machine.report(f"waiting: another process is restoring {key}")  # noqa: E731
@@ -334,7 +339,7 @@ def restore_environment(machine: Machine, request: Request) -> Environment:
     content = read_lock(path)
     options = request.options
     found = look_up(store, content, options, lock=str(path))
-    if found and _is_sound(found.path, request.check):
+    if found and _is_sound(machine, found.path, request.check):
         _keep_looks(store, found.key, options, stamp)
         return found
     loaded = _load(machine, request, content, path)

@@ -6,7 +6,8 @@ files), the second is the sum of the files' ctimes. With the bytes of the lock a
 it lies what was said of the snapshot. Imports nothing that this does not need.
 
     <store>/sites/<digest>    `site <path>` and `stamp <mtime in ns> <size in bytes> <path>` lines, of one interpreter
-    <store>/takes/<digest>    what was said of the snapshot: lines of text; for a run what it was: see run_take.py
+    <store>/takes/<digest>    what was said of the snapshot: lines of text; for a run what it was: see run_take.py;
+                              of an environment that it is sound: see sound.py
 """
 
 from __future__ import annotations
@@ -15,9 +16,10 @@ import os
 
 import repro
 from repro import settings
+from repro.environments.ready import FILE_NAME as READY
 from repro.environments.ready import find_stamp
 from repro.files import make_directory, write_atomically
-from repro.snapshots.sweep import is_swept, sweep
+from repro.snapshots.sweep import SweepAhead, is_swept, sweep
 
 try:
     from _blake2 import blake2b  # what hashlib.blake2b is, without the 3 ms that loading OpenSSL takes
@@ -103,13 +105,31 @@ def list_options(environ: Mapping[str, str], project: str | os.PathLike[str], *,
     return [repro.__version__, *settings.list_index_variables(environ), *map(_stamp, files)]
 
 
-def sum_sites(sites: Iterable[str], *, split: bool) -> str | None:
+def begin_sweep(
+    store: Store, python: str, environ: Mapping[str, str], *, env_dir: str | None = None
+) -> SweepAhead | None:
+    """Begin to sum the sites of `python` beside this process, and all of an environment where one is named.
+
+    For a `sum_sites` soon; None where nothing is known of what to sum.
+    """
+    sites = find_sites(store, python, environ)
+    if sites is None and env_dir is None:
+        return None
+    try:
+        return SweepAhead(filter(is_swept, sites or ()), env_dir=env_dir, marker=READY)
+    except OSError:
+        return None
+
+
+def sum_sites(sites: Iterable[str], *, split: bool, ahead: SweepAhead | None = None) -> str | None:
     """Return the sum of the ctimes of all files in the site directories, None where they cannot be read.
 
-    With `split` two processes share the work, which takes a process without other threads.
+    With `split` two processes share the work, which takes a process without other threads. What was begun `ahead` is
+    taken where it is of these sites.
     """
+    swept = tuple(filter(is_swept, sites))
     try:
-        return str(sweep(filter(is_swept, sites), split=split))
+        return str((ahead and ahead.find_sites(swept)) or sweep(swept, split=split))
     except OSError:
         return None
 

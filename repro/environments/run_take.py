@@ -10,7 +10,6 @@ from __future__ import annotations
 import json
 import os
 import threading
-from dataclasses import asdict
 from pathlib import Path
 
 from repro.environments.machine import Machine
@@ -19,6 +18,7 @@ from repro.environments.snapshot import Outcome, take_for
 from repro.formats.lockfile import Snapshot, format_snapshot, parse_snapshot
 from repro.snapshots.probe import Found
 from repro.snapshots.take import Taken
+from repro.values import asdict
 
 _KIND = "run"
 
@@ -95,7 +95,7 @@ def take_for_run(machine: Machine, python: str, *, path: Path) -> Outcome:
     machine.store.check()
     lock = _read(path)
     sites = None if machine.indexes else find_sites(machine.store, python, machine.environ)
-    swept = sum_sites(sites, split=threading.active_count() == 1) if sites else None
+    swept = sum_sites(sites, split=threading.active_count() == 1, ahead=machine.ahead) if sites else None
     if sites and swept is not None:
         name = _name(machine, python, sites, swept, project=path.parent, lock=lock)
         if outcome := _find(machine, name, path=path):

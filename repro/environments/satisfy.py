@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import shlex
 import warnings
-from dataclasses import replace
 
 from repro.environments.lookup import Environment
 from repro.environments.machine import Machine
@@ -24,6 +23,7 @@ from repro.snapshots.load import load_lock
 from repro.snapshots.probe import probe
 from repro.snapshots.recall import describe
 from repro.snapshots.severity import Severity
+from repro.values import replace
 
 _SHOWN = 8
 

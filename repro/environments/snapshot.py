@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 import time
-from dataclasses import dataclass, replace
 from pathlib import Path
 
 from repro.environments.machine import Machine
@@ -15,6 +14,7 @@ from repro.formats.lockfile import Snapshot, format_snapshot
 from repro.snapshots.load import is_bundle_name, load_lock
 from repro.snapshots.take import Taken, take_snapshot
 from repro.snapshots.used import mark_used, select
+from repro.values import frozen, replace
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from repro.snapshots.work import Thoroughness
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@frozen
 class Outcome:
     """A snapshot taken for `path`: what changed since the lock there, None where there was none that can be read."""
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from pathlib import Path
 
 from repro.environments.machine import Machine
@@ -17,9 +16,10 @@ from repro.snapshots.provides import read_provided
 from repro.snapshots.recall import describe
 from repro.snapshots.severity import Known
 from repro.snapshots.stdlib import list_stdlib
+from repro.values import frozen
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@frozen
 class Status:
     """How a lock, an environment and the code beside the lock stand to each other; `code` is None where not read."""
 

@@ -12,11 +12,9 @@ Files are read-only. A directory appears whole, by one rename (PyPA "Binary dist
 
 from __future__ import annotations
 
-import hashlib
 import os
 from collections.abc import Callable, Iterable
 from contextlib import AbstractContextManager, suppress
-from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, BinaryIO
 
@@ -35,6 +33,7 @@ from repro.files import (
 )
 from repro.formats.lockfile import canonicalize_name, is_name, is_version
 from repro.formats.record import digest_wheel_record
+from repro.values import frozen, replace
 
 if TYPE_CHECKING:
     from installer.records import RecordEntry
@@ -62,7 +61,7 @@ class TreeFile:
         self.sha256 = sha256
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@frozen
 class EntryPoint:
     """A script that is made of an entry point: its name, the module and what to call in it, `console` or `gui`."""
 
@@ -72,7 +71,7 @@ class EntryPoint:
     section: str
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@frozen
 class Tree:
     """An unpacked wheel at `path`: `info_dir` is its `.dist-info` directory, `record` its record digest.
 
@@ -219,6 +218,8 @@ class _Destination:
         if directory not in self._made:
             make_directory(directory)
             self._made.add(directory)
+        import hashlib
+
         digest = hashlib.sha256()
         with open(target, "xb", buffering=0) as file:
             while block := stream.read(BLOCK_BYTES):
@@ -308,7 +309,7 @@ def _write_fact(path: Path, text: str) -> None:
     path.chmod(0o444)
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@frozen
 class Trees:
     """The trees below `root`; `stage` gives a directory to unpack in, one process at a time (`flocks_dir`)."""
 

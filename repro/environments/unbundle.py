@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
 from pathlib import Path
 
 from repro.environments.machine import Machine
@@ -13,9 +12,10 @@ from repro.formats.bundle import Member
 from repro.formats.lockfile import Distribution, Interpreter, Snapshot, canonicalize_name
 from repro.snapshots.bundled import OpenBundle, open_bundle
 from repro.snapshots.wheelhouse import Wheelhouse
+from repro.values import frozen
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@frozen
 class _Found:
     """A wheel of the bundle, its file name, and the entry of the lock that it is for."""
 
@@ -24,7 +24,7 @@ class _Found:
     distribution: Distribution
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@frozen
 class _Staged:
     """A wheel that was copied out of the bundle and hashed."""
 

@@ -17,7 +17,8 @@ from __future__ import annotations
 import math
 import re
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+
+from repro.values import frozen
 
 _CALL = re.compile(r"(range|uniform|loguniform|choice)\((.*)\)", re.DOTALL)
 _ANY_CALL = re.compile(r"\s*[A-Za-z_]+\s*\(.*,.*\)\s*", re.DOTALL)
@@ -25,14 +26,14 @@ _QUOTES = ("'", '"')
 _INTEGER = re.compile(r"\s*[+-]?[0-9]+\s*")
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@frozen
 class Listed:
     """Values that are named, each as it was typed."""
 
     values: tuple[str, ...]
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@frozen
 class Stepped:
     """The integers of a range, which may be many."""
 
@@ -57,7 +58,7 @@ class _Texts(Sequence[str]):
         return str(self._steps[at])
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@frozen
 class Uniform:
     """Any number from `low` on and below `high`; where `is_log`, evenly spread by its logarithm."""
 

@@ -14,11 +14,11 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
 
 from repro.formats import zip_members
 from repro.formats.lockfile import FILE_NAME as LOCK
 from repro.formats.zip_members import MAX_MEMBERS, find_member_faults, show_name
+from repro.values import frozen
 
 MANIFEST = "bundle.json"
 PYLOCK = "pylock.toml"  # as pylock.py has it, which costs more to import than all of this
@@ -31,7 +31,7 @@ MAX_RATIO = 100  # what deflate makes of a lock, a wheel or source code is below
 _WHEEL = re.compile(r"[A-Za-z0-9][A-Za-z0-9._+!-]*\.whl")
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@frozen
 class Manifest:
     """What `bundle.json` says: the names at the top of the zip, the lock's digest, what was left out of it."""
 
@@ -74,7 +74,7 @@ def parse_manifest(text: str | bytes) -> Manifest:
     return Manifest(contents=_read_texts(content, "contents"), digest=digest, left_out=_read_texts(content, "left_out"))
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@frozen
 class Member(zip_members.Member):
     """A member of a bundle."""
 

@@ -4,14 +4,14 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator
-from dataclasses import dataclass
 
 from repro.formats.lockfile import canonicalize_name
+from repro.values import frozen
 
 _VIA = re.compile(r"#\s*via\b\s*(.*)")
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@frozen
 class Compiled:
     """One pin: a version, or the URL it was asked for by, credentials included.
 

@@ -4,14 +4,16 @@ from __future__ import annotations
 
 import json
 import re
-from dataclasses import dataclass
 
-_URL = re.compile(r"[!-~]+")
-_SHA256 = re.compile(r"[0-9a-f]{64}")
+from repro.patterns import compile_later
+from repro.values import frozen
+
+_URL = compile_later(r"[!-~]+")
+_SHA256 = compile_later(r"[0-9a-f]{64}")
 _VCS = ("git", "hg", "svn", "bzr")
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@frozen
 class Index:
     """A package index gave it, by name and version; `url` names the index where it is not the first that is asked."""
 
@@ -19,7 +21,7 @@ class Index:
     url: str | None = None
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@frozen
 class Archive:
     """One file at a URL; `sha256` (64 hex digits) where the installer noted it."""
 
@@ -28,7 +30,7 @@ class Archive:
     sha256: str | None = None
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@frozen
 class Vcs:
     """A commit of a repository, e.g. of `git`; `url` is None where that is a path of the machine it was taken on."""
 
@@ -45,7 +47,7 @@ class Vcs:
         return f"{self.vcs}+{self.url}@{self.commit}{_format_fragment(self.subdirectory)}"
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@frozen
 class Checkout:
     """The state of the working copy a distribution was installed from.
 
@@ -59,7 +61,7 @@ class Checkout:
     untracked: int = 0
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@frozen
 class Directory:
     """A directory or a file of the machine it was installed on, whose path says nothing elsewhere."""
 
@@ -67,7 +69,7 @@ class Directory:
     checkout: Checkout | None = None
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@frozen
 class Editable:
     """A working copy, imported from where it lies."""
 
@@ -75,14 +77,14 @@ class Editable:
     checkout: Checkout | None = None
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@frozen
 class Local:
     """No index that was asked has these files: built here from an sdist, edited after it was installed, or unknown."""
 
     kind = "local"
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@frozen
 class System:
     """The operating system's or conda's own package, which no index can give back."""
 

@@ -14,9 +14,9 @@ from __future__ import annotations
 import ast
 import re
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, replace
 
 from repro.errors import UsageError
+from repro.values import frozen, replace
 
 _COMMENT = re.compile(r"^\s*#+\s*!\s*(source|repro)\b(.*)$")
 _CALL = re.compile(r"^([\w.:]+)\s*,?\s*(.*)$", re.DOTALL)
@@ -25,7 +25,7 @@ _NOT_HERE = ("uri", "entry_point", "cache")  # of `repro.run`, and no parameters
 _HINT = "`# !source repro.run` or `# !source repro.run(restore=True, alpha=0.5)`"
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@frozen
 class Directive:
     """How a script wants to be run; `line` is where it says so, counted from 1."""
 

@@ -9,20 +9,22 @@ import re
 from collections.abc import Mapping
 
 from repro.formats.fields import dump_mapping, load_mapping
+from repro.patterns import compile_later
 
-_PLAIN = re.compile(
+_PLAIN = compile_later(
     r"(?=[0-9e]*[abcdf])[0-9a-f]{32}|"  # a run's id; of digits and `e` alone it is a number to some readers
     r"[A-Za-z/][A-Za-z0-9_./+@-]*(?: [A-Za-z0-9_./+@-]+)*|[a-z][a-z+-]*:/[A-Za-z0-9_.,/%+@~-]*"
 )
 WORDS = frozenset({"true", "false", "yes", "no", "on", "off", "null", "y", "n"})
-_WHOLE = re.compile(r"0|-?[1-9][0-9]{0,17}")
-_READ_PLAIN = re.compile(r"[^\W\d_][\w./+@-]*(?: [\w./+@-]+)*")  # as others write what is not ASCII
-_ESCAPE = re.compile(r"\\([\"\\nt]|x[0-9a-f]{2}|u[0-9a-f]{4}|U[0-9a-f]{8})")
-_DOUBLE_QUOTED = re.compile(rf'"((?:[^"\\]|{_ESCAPE.pattern})*)"')
+_WHOLE = compile_later(r"0|-?[1-9][0-9]{0,17}")
+_READ_PLAIN = compile_later(r"[^\W\d_][\w./+@-]*(?: [\w./+@-]+)*")  # as others write what is not ASCII
+_ESCAPE_TEXT = r"\\([\"\\nt]|x[0-9a-f]{2}|u[0-9a-f]{4}|U[0-9a-f]{8})"
+_ESCAPE = compile_later(_ESCAPE_TEXT)
+_DOUBLE_QUOTED = compile_later(rf'"((?:[^"\\]|{_ESCAPE_TEXT})*)"')
 _SHORT = {"\n": "n", "\t": "t", '"': '"', "\\": "\\"}
 _LONG = {letter: char for char, letter in _SHORT.items()}
-_KEY = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
-_LINE = re.compile(rf"({_KEY.pattern}):(?: (.*))?")
+_KEY = compile_later(r"[A-Za-z_][A-Za-z0-9_]*")
+_LINE = compile_later(r"([A-Za-z_][A-Za-z0-9_]*):(?: (.*))?")
 
 
 def _escape_char(char: str) -> str:
@@ -74,7 +76,7 @@ def format_flat(mapping: Mapping[str, object]) -> str:
     return "".join(f"{key}: {scalar}\n" for key, scalar in scalars.items())
 
 
-class _Beyond(Exception):
+class Beyond(Exception):
     """The text has something that is not for us."""
 
 
@@ -83,11 +85,12 @@ def _parse_double_quoted(inner: str) -> str:
         text = _ESCAPE.sub(_unescape_char, inner)
         text.encode()
     except ValueError as error:  # beyond Unicode, or half of a pair
-        raise _Beyond from error
+        raise Beyond from error
     return text
 
 
-def _parse_scalar(text: str) -> object:
+def parse_scalar(text: str) -> object:
+    """Return a single value. Raises Beyond for one that is not for us."""
     if _WHOLE.fullmatch(text):
         return int(text)
     if text in ("", "null"):
@@ -97,7 +100,7 @@ def _parse_scalar(text: str) -> object:
     if text == "[]":
         return []
     if not text.isprintable():
-        raise _Beyond
+        raise Beyond
     if len(text) >= 2 and text[0] == text[-1] == "'":
         inner = text[1:-1]
         if "'" not in inner.replace("''", ""):
@@ -106,7 +109,7 @@ def _parse_scalar(text: str) -> object:
         return text
     if quoted := _DOUBLE_QUOTED.fullmatch(text):
         return _parse_double_quoted(quoted[1])
-    raise _Beyond
+    raise Beyond
 
 
 def _parse_lines(text: str) -> dict[str, object]:
@@ -116,8 +119,8 @@ def _parse_lines(text: str) -> dict[str, object]:
             continue
         match = _LINE.fullmatch(line)
         if not match or match[1] in content or not _is_plain_key(match[1]):
-            raise _Beyond
-        content[match[1]] = _parse_scalar(match[2] or "")
+            raise Beyond
+        content[match[1]] = parse_scalar(match[2] or "")
     return content
 
 
@@ -125,5 +128,5 @@ def parse_flat(text: str, *, where: str) -> dict[str, object]:
     """Return the mapping that a YAML text holds. Raises ProjectError with `where`, line and column."""
     try:
         return _parse_lines(text)
-    except _Beyond:
+    except Beyond:
         return load_mapping(text, where=where)

@@ -6,13 +6,12 @@ docs/snapshot-format.md describes it. `parse_snapshot` and `format_snapshot` are
 
 from __future__ import annotations
 
-import hashlib
 import json
 import re
 from collections.abc import Iterable, Iterator
-from dataclasses import dataclass, field
 from enum import Enum
 
+from repro.digests import sha256_hex
 from repro.errors import InvalidSnapshotError
 from repro.formats.direct_url import (
     Archive,
@@ -27,22 +26,24 @@ from repro.formats.direct_url import (
     check_url,
     make_vcs,
 )
+from repro.patterns import compile_later
+from repro.values import field, frozen, mutable
 
 FILE_NAME = "requirements-lock.txt"
 FORMAT_VERSION = 1
 
-_NAME = re.compile(r"[A-Za-z0-9]([A-Za-z0-9._-]*[A-Za-z0-9])?")
+_NAME = compile_later(r"[A-Za-z0-9]([A-Za-z0-9._-]*[A-Za-z0-9])?")
 # PEP 440, appendix B, in its normal and near-normal spellings.
-_VERSION = re.compile(
+_VERSION = compile_later(
     r"v?(\d+!)?\d+(\.\d+)*([-_.]?(a|b|c|rc|alpha|beta|pre|preview)[-_.]?\d*)?(-\d+|[-_.]?(post|rev|r)[-_.]?\d*)?"
     r"([-_.]?dev[-_.]?\d*)?(\+[a-z0-9]+([-_.][a-z0-9]+)*)?",
     re.IGNORECASE,
 )
-_HASH = re.compile(r"sha256:[0-9a-f]{64}")
+_HASH = compile_later(r"sha256:[0-9a-f]{64}")
 _JOINT = "\x1f"  # stands for the end of a line that a backslash continues
 _NEXT_HASH = f" {_JOINT}    --hash="  # as format_requirement writes it
 # What neither a terminal nor a program should be handed; a lone half of a surrogate pair cannot be written either.
-_CONTROL = re.compile(r"[\x00-\x1f\x7f-\x9f\ud800-\udfff]")
+_CONTROL = compile_later(r"[\x00-\x1f\x7f-\x9f\ud800-\udfff]")
 _SHAPES = {
     "implementation": r"[a-z][a-z0-9_]*",
     "version": r"\d+\.\d+(\.\d+)?((a|b|c|rc)\d+)?",
@@ -67,6 +68,8 @@ def is_name(text: str) -> bool:
 
 def is_version(text: str) -> bool:
     """Tell whether `text` is a version as PEP 440 writes them, so that `==` accepts it."""
+    if text.isascii() and all(map(str.isdigit, text.split("."))):
+        return True  # as most are
     return _VERSION.fullmatch(text) is not None
 
 
@@ -75,7 +78,7 @@ def is_hash(text: str) -> bool:
     return _HASH.fullmatch(text) is not None
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@frozen
 class Interpreter:
     """The Python that an environment runs on, as far as distributions depend on it."""
 
@@ -110,7 +113,7 @@ class Proof(Enum):
 _PROOFS = {proof.value: proof for proof in Proof}
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@frozen
 class Distribution:
     """One installed distribution: its canonical name, exact version, and where it came from.
 
@@ -147,7 +150,7 @@ class Distribution:
         return self.name, self.version, origin, self.record or kept
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@frozen
 class Snapshot:
     """The exact content of an environment; `interpreter` is None for a plain requirements file without our header."""
 
@@ -194,7 +197,7 @@ class Snapshot:
         head = [python.implementation, python.minor, python.abi, python.platform] if python else ["plain"]
         lines = [" ".join(["repro-digest", str(FORMAT_VERSION), *head])]
         lines += [" ".join(part or "-" for part in each.identity) for each in self.distributions]
-        return "sha256:" + hashlib.sha256("\n".join(lines).encode()).hexdigest()
+        return "sha256:" + sha256_hex("\n".join(lines).encode())
 
 
 def _dump(value: object) -> str:
@@ -299,7 +302,7 @@ def format_snapshot(snapshot: Snapshot) -> str:
     return "\n".join(lines) + "\n"
 
 
-@dataclass(slots=True)
+@mutable
 class _Draft:
     """What the reader has gathered so far; faults are (line number, what is wrong)."""
 

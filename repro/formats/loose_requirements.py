@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import re
 import shlex
-from dataclasses import dataclass, field
 from urllib.parse import urlsplit
 
 from packaging.requirements import InvalidRequirement, Requirement
@@ -17,6 +16,7 @@ from repro.formats.lockfile import canonicalize_name
 from repro.formats.redaction import redact
 from repro.formats.requirements import join_continued
 from repro.formats.wanted import Include, Option, Place, Required, Wanted
+from repro.values import field, mutable
 
 _LONG_NAMES = {
     "-r": "--requirement", "-c": "--constraint", "-e": "--editable", "-i": "--index-url", "-f": "--find-links",
@@ -36,7 +36,7 @@ _VCS = ("git+", "hg+", "svn+", "bzr+")
 _ARCHIVES = (".whl", ".tar.gz", ".zip", ".tar.bz2", ".tgz", ".tar.xz")
 
 
-@dataclass(slots=True)
+@mutable
 class _Draft:
     required: list[Required] = field(default_factory=list)
     includes: list[Include] = field(default_factory=list)

@@ -6,18 +6,18 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field, fields
 
 from repro.errors import ModelError, ProjectError
 from repro.formats.fields import dump_mapping, load_mapping
 from repro.formats.signature import Signature, format_signature, parse_signature
+from repro.values import field, frozen, list_fields
 
 FILE_NAME = "MLmodel"
 PYTHON_FUNCTION = "python_function"
 Flavor = Mapping[str, object]
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@frozen
 class Example:
     """The input example that lies beside a model: its file, the request that would send it, and what kind it is."""
 
@@ -28,7 +28,7 @@ class Example:
     others: Mapping[str, object] = field(default_factory=dict)
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@frozen
 class OwnPart:
     """What repro itself notes of a model: its lock and the lock's digest, where it has one, and each file's sha256."""
 
@@ -37,7 +37,7 @@ class OwnPart:
     files: Mapping[str, str] = field(default_factory=dict)
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@frozen
 class PythonFunction:
     """The flavor that anything written in Python can be loaded as; paths are relative to the model's directory.
 
@@ -53,7 +53,7 @@ class PythonFunction:
     others: Mapping[str, object] = field(default_factory=dict)
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@frozen
 class MLModel:
     """A model's description; `others` are top-level keys that nobody here knows."""
 
@@ -76,7 +76,7 @@ _PLAIN = (
     "artifact_path", "run_id", "model_id", "model_uuid", "mlflow_version", "utc_time_created",
 )  # fmt: skip
 _KEYS = {*_PLAIN, "flavors", "signature", "saved_input_example_info", "repro", "model_size_bytes", "metadata"}
-_EXAMPLE_KEYS = {each.name for each in fields(Example)} - {"others"}
+_EXAMPLE_KEYS = {*list_fields(Example)} - {"others"}
 
 
 def _get_mapping(content: Mapping[str, object], key: str, where: str) -> dict[str, object] | None:

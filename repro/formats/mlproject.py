@@ -4,17 +4,18 @@ from __future__ import annotations
 
 import re
 import shlex
-import string
 from collections.abc import Iterable, Iterator, Mapping
-from dataclasses import dataclass, replace
 from enum import Enum
 
 from repro.errors import ProjectError
-from repro.formats.fields import find_key_line, load_mapping, read_mapping, read_text
+from repro.formats.fields import find_key_line, read_mapping, read_text
+from repro.formats.nested_yaml import parse_nested
+from repro.patterns import compile_later
+from repro.values import frozen, replace
 
 ENVIRONMENT_KEYS = ("python_env", "conda_env", "docker_env")
 _SYNONYMS = {"str": "string", "integer": "int", "number": "float", "double": "float", "boolean": "bool"}
-_PLACE = re.compile(r"(?<=in )`([^`]+)`")
+_PLACE = compile_later(r"(?<=in )`([^`]+)`")
 
 
 class ParameterType(Enum):
@@ -28,7 +29,7 @@ class ParameterType(Enum):
     URI = "uri"
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@frozen
 class Parameter:
     """Hold a declared parameter; `default` is the text it stands for, None where a value must be given."""
 
@@ -37,7 +38,7 @@ class Parameter:
     default: str | None = None
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@frozen
 class EntryPoint:
     """Hold a command of a project, with `{name}` where parameters go."""
 
@@ -46,7 +47,7 @@ class EntryPoint:
     parameters: tuple[Parameter, ...] = ()
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@frozen
 class MLProject:
     """Hold the content of an `MLproject` file; of the three environments at most one is named.
 
@@ -62,7 +63,7 @@ class MLProject:
     notes: tuple[str, ...] = ()
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@frozen
 class _Findings:
     """What is wrong with a file, and what is only odd."""
 
@@ -144,7 +145,7 @@ def parse_mlproject(text: str, *, where: str = "MLproject") -> MLProject:
 
     Raises ProjectError, which names every fault with its place and line.
     """
-    content = load_mapping(text, where=where)
+    content = parse_nested(text, where=where)
     findings = _Findings(faults=[], notes=[])
     faults = findings.faults
     _refuse_second_environment(content, faults)
@@ -171,8 +172,12 @@ def _split_command(entry_point: EntryPoint) -> list[tuple[str, str | None]]:
     A conversion or a format (`{a!r}`, `{a:>9}`) stays in the place's name: applied to a quoted value, it would undo the
     quotes.
     """
+    if not any(brace in entry_point.command for brace in "{}"):
+        return [(entry_point.command, None)]
+    from string import Formatter
+
     try:
-        parts = list(string.Formatter().parse(entry_point.command))
+        parts = list(Formatter().parse(entry_point.command))
     except ValueError as error:
         raise ProjectError(
             f"the command of entry point `{entry_point.name}` has a brace that does not pair: `{entry_point.command}`",

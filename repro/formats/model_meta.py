@@ -5,12 +5,12 @@ models that runs have logged. Times are milliseconds since the epoch.
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
 from enum import Enum
 
 from repro.errors import ProjectError, TrackingError
 from repro.formats.flat_yaml import format_flat, parse_flat
 from repro.formats.run_meta import MetricPoint
+from repro.values import field, frozen
 
 STAGES = ("None", "Staging", "Production", "Archived")
 DELETED_STAGE = "Deleted_Internal"
@@ -34,7 +34,7 @@ class ModelStatus(str, Enum):
 _STATUSES = tuple(ModelStatus)
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@frozen
 class ModelMetric:
     """A point of a metric that was measured on a model, in a run, perhaps with a dataset."""
 
@@ -45,7 +45,7 @@ class ModelMetric:
     dataset_digest: str | None = None
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@frozen
 class LoggedModel:
     """A model that a run has logged; its tags, parameters and metrics lie beside its `meta.yaml`."""
 
@@ -64,7 +64,7 @@ class LoggedModel:
     metrics: tuple[ModelMetric, ...] = ()
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@frozen
 class RegisteredModel:
     """A name in the registry; its tags and aliases (alias to version) lie beside its `meta.yaml`."""
 
@@ -76,7 +76,7 @@ class RegisteredModel:
     aliases: Mapping[str, int] = field(default_factory=dict)
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@frozen
 class ModelVersion:
     """A version of a registered model: `source` is what was registered, `storage_location` where its files are."""
 

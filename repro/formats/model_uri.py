@@ -8,10 +8,10 @@ Names, stages and aliases stand as they are, without percent-encoding, as MLflow
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass
 
 from repro.errors import UsageError
 from repro.formats.direct_url import clean_url
+from repro.values import frozen
 
 _URI = re.compile(r"models:(?://)?/(?P<rest>[^/].*)", re.DOTALL)
 _LATEST = "latest"
@@ -19,14 +19,14 @@ _MOST_DIGITS = 18
 FORMS = "`models:/NAME/VERSION`, `models:/NAME@ALIAS`, `models:/NAME/latest`, `models:/NAME/STAGE` or `models:/m-ID`"
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@frozen
 class LoggedModelWish:
     """A model that a run has logged."""
 
     model_id: str
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@frozen
 class VersionWish:
     """A version of a registered model."""
 
@@ -34,7 +34,7 @@ class VersionWish:
     number: int
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@frozen
 class StageWish:
     """The newest version of a registered model in a stage; in any stage where that is None."""
 
@@ -42,7 +42,7 @@ class StageWish:
     stage: str | None
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@frozen
 class AliasWish:
     """The version of a registered model that an alias names."""
 

@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import re
 from collections.abc import Collection, Iterator, Mapping, Sequence
-from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from repro.errors import InvalidSnapshotError, ReproError
@@ -16,6 +15,7 @@ from repro.formats.lockfile import Distribution, Interpreter, Snapshot, is_versi
 from repro.formats.moment import read_upload_time
 from repro.formats.simple_index import IndexFile
 from repro.formats.toml import format_toml, parse_toml
+from repro.values import frozen
 
 if TYPE_CHECKING:
     from packaging.markers import Marker
@@ -204,7 +204,7 @@ def find_unlockable(snapshot: Snapshot, *, where: str) -> Iterator[str]:
             yield f"{where}: `{each.name}` has no sha256"
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@frozen
 class LocalFile:
     """A file that lies beside the pylock.toml, at the relative `path`, with `/` between its parts."""
 

@@ -11,6 +11,7 @@ from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 
 from repro.errors import ProjectError
+from repro.values import frozen
 
 FILE_NAME = "r-dependencies.txt"
 
@@ -24,7 +25,7 @@ class RPackage:
     source: str = "unknown"
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@frozen
 class RDependencies:
     """R's version and platform, and packages sorted by name."""
 
@@ -33,7 +34,7 @@ class RDependencies:
     packages: tuple[RPackage, ...]
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@frozen
 class RDifference:
     """A package, or `R` itself, that is not as it was recorded; None where it is not there."""
 

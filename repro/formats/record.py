@@ -6,9 +6,9 @@ installer adds or rewrites; equal for every installer and before and after byte-
 
 from __future__ import annotations
 
-import csv
-import hashlib
 from collections.abc import Iterator
+
+from repro.digests import sha256_hex
 
 _ADDED_BY_INSTALLERS = frozenset(
     {
@@ -22,6 +22,8 @@ def read_rows(text: str) -> Iterator[tuple[str, str, str]]:
     """Yield path, hash (`sha256=` and urlsafe base64) and size in bytes of each row, "" for what it leaves out."""
     for line in text.splitlines():
         if '"' in line:
+            import csv
+
             path, hash_, size, *_ = [*next(csv.reader([line])), "", ""]
         else:
             path, _, rest = line.partition(",")
@@ -46,7 +48,7 @@ def read_paths(text: str) -> list[str]:
 
 
 def _digest(rows: list[str]) -> str:
-    return "sha256:" + hashlib.sha256("".join(sorted(rows)).encode()).hexdigest()
+    return "sha256:" + sha256_hex("".join(sorted(rows)).encode())
 
 
 def digest_record(text: str) -> str:

@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import re
 
-_URL = re.compile(r"(?P<scheme>[A-Za-z][A-Za-z0-9+.-]*)://(?P<rest>\S+)")
-_CLOSING = re.compile(r"[`'\"\])>},.;:]*$")  # what stands around a URL in a sentence, not in it
-_PLAIN_HOST = re.compile(r"(\[[0-9A-Fa-f:.]*\]|[\w.-]*)(:\d*)?")
+from repro.patterns import compile_later
+
+_URL = compile_later(r"(?P<scheme>[A-Za-z][A-Za-z0-9+.-]*)://(?P<rest>\S+)")
+_CLOSING = compile_later(r"[`'\"\])>},.;:]*$")  # what stands around a URL in a sentence, not in it
+_PLAIN_HOST = compile_later(r"(\[[0-9A-Fa-f:.]*\]|[\w.-]*)(:\d*)?")
 _VERSION_CONTROL = ("git", "hg", "svn", "bzr", "ssh")
 
 
@@ -38,15 +40,15 @@ def redact(text: str) -> str:
     return _URL.sub(_redact_url, text)
 
 
-_SECRET_NAME = re.compile(r"TOKEN|KEY|SECRET|PASS|PWD|CREDENTIAL|AUTH|COOKIE|SESSION|PRIVATE", re.IGNORECASE)
-_SECRET_VALUE = re.compile(
+_SECRET_NAME = compile_later(r"TOKEN|KEY|SECRET|PASS|PWD|CREDENTIAL|AUTH|COOKIE|SESSION|PRIVATE", re.IGNORECASE)
+_SECRET_VALUE = compile_later(
     r"://[^/\s]*@"  # user and password in a URL
     r"|(token|key|secret|passw\w*|pwd|credential|auth\w*|bearer|signature|sig)\w*\s*[=: ]"
     r"|\b(gh[pousr]_|github_pat_|glpat-|xox[a-z]-|sk-|pk-|hf_|pypi-|AKIA|ASIA|AIza|ya29\.|eyJ)[\w.-]{8,}"
     r"|-----BEGIN",
     re.IGNORECASE,
 )
-_LONG_WORD = re.compile(r"[A-Za-z0-9+/_-]{20,}={0,2}")
+_LONG_WORD = compile_later(r"[A-Za-z0-9+/_-]{20,}={0,2}")
 
 
 def _looks_random(word: str) -> bool:

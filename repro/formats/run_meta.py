@@ -5,15 +5,16 @@ from __future__ import annotations
 import math
 import re
 from collections.abc import Mapping
-from dataclasses import dataclass, field
 from enum import Enum
-from typing import NamedTuple
 
 from repro.errors import ProjectError, TrackingError
 from repro.formats.flat_yaml import WORDS, format_flat, parse_flat
+from repro.kinds import NamedTuple
+from repro.patterns import compile_later
+from repro.values import field, frozen
 
-_KEY = re.compile(r"[\w\-. :/]{1,250}")
-HALF_WRITTEN = re.compile(r"\.[0-9a-f]{8}\.tmp")  # what is not in its place yet: see repro.files.write_atomically
+_KEY = compile_later(r"[\w\-. :/]{1,250}")
+HALF_WRITTEN = compile_later(r"\.[0-9a-f]{8}\.tmp")  # what is not in its place yet: see repro.files.write_atomically
 
 
 class RunStatus(str, Enum):
@@ -41,7 +42,7 @@ class RunStatus(str, Enum):
 _STATUSES = tuple(RunStatus)
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@frozen
 class RunInfo:
     """What `meta.yaml` says of a run; times are milliseconds since the epoch, `end_time_ms` None while it runs."""
 
@@ -66,7 +67,7 @@ class RunInfo:
         return self.end_time_ms
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@frozen
 class Experiment:
     """An experiment; times are milliseconds since the epoch. Its tags lie beside its `meta.yaml`."""
 
@@ -169,7 +170,7 @@ def _load(text: str, where: str) -> dict[str, object]:
         raise TrackingError(error.message, hint=error.hint) from error
 
 
-_USUAL = re.compile(
+_USUAL = compile_later(
     r"artifact_uri: (file:/[\w.,/%+@~-]*|/[\w./+@-]*)\n(?:deleted_time: \d+\n)?end_time: (null|0|[1-9]\d{0,16})\n"
     r"entry_point_name: ''\nexperiment_id: '(\d+)'\nlifecycle_stage: (active|deleted)\n"
     r"run_id: ((?=[0-9e]*[abcdf])[0-9a-f]{32})\nrun_name: ([A-Za-z]+-[\w.-]+)\nrun_uuid: [0-9a-f]{32}\n"
@@ -247,7 +248,7 @@ def parse_experiment_meta(text: str, *, where: str = "meta.yaml") -> Experiment:
             name=str(content["name"]),
             artifact_location=str(content["artifact_location"]),
             creation_time_ms=(created := _whole(content.get("creation_time") or 0)),
-            last_update_time_ms=_whole(content.get("last_update_time") or created),
+            last_update_time_ms=created if (last := content.get("last_update_time")) is None else _whole(last),
             lifecycle_stage=str(content.get("lifecycle_stage", "active")),
         )
     except (KeyError, ValueError, TypeError) as error:

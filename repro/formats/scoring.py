@@ -11,11 +11,11 @@ import io
 import math
 from array import array
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
 from itertools import chain
 from typing import Any, cast
 
 from repro.errors import ModelError
+from repro.values import frozen, replace
 
 FORMATS = ("dataframe_split", "dataframe_records", "instances", "inputs")
 LLM_KEYS = ("messages", "prompt", "input")
@@ -53,7 +53,7 @@ class ScoringError(ModelError):
         self.retry_after_s = retry_after_s
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@frozen
 class Array:
     """An array in C order: `dtype` is numpy's text of it; the values are bytes, and of OBJECT and TEXT a flat list.
 
@@ -66,7 +66,7 @@ class Array:
     names: tuple[str, ...] | None = None
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@frozen
 class FrameColumn:
     """A column of a frame; the values are bytes, and of OBJECT a list."""
 
@@ -75,7 +75,7 @@ class FrameColumn:
     values: bytes | list[object]
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@frozen
 class Frame:
     """A table; without an `index` its rows are counted from 0."""
 
@@ -84,7 +84,7 @@ class Frame:
     index: tuple[object, ...] | None = None
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@frozen
 class RawTable:
     """A table as a request has it: the values of each column, not typed yet; of CSV (`is_text`) each is a text."""
 
@@ -94,14 +94,14 @@ class RawTable:
     is_text: bool = False
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@frozen
 class Parquet:
     """A Parquet file, which the model's own environment reads."""
 
     content: bytes
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@frozen
 class ScoringBody:
     """What a request asks: its input, in which of FORMATS it came (`llm`, `csv`, `parquet`, `columns`), its params."""
 

@@ -10,8 +10,9 @@ import ast
 import math
 import warnings
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
 from enum import Enum
+
+from repro.values import frozen
 
 
 class Origin(Enum):
@@ -22,7 +23,7 @@ class Origin(Enum):
     CLICK = "click"
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@frozen
 class Computed:
     """A value that only running the script would tell; `source` is how it is written there."""
 
@@ -32,7 +33,7 @@ class Computed:
 Value = str | int | float | bool | None | list[object] | Computed
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@frozen
 class ScriptParameter:
     """A parameter of a script; `spellings` are its options (`--alpha`, `-a`), none for one that is told by its place.
 
@@ -51,7 +52,7 @@ class ScriptParameter:
     line: int
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@frozen
 class Remark:
     """What is not known of a script's parameters, and why."""
 
@@ -59,7 +60,7 @@ class Remark:
     text: str
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@frozen
 class Accepted:
     """What a script accepts, in the order of its lines, and what else it may accept."""
 

@@ -8,16 +8,16 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping
-from dataclasses import dataclass
 from typing import cast
 
 from repro.errors import ModelError
+from repro.values import frozen
 
 SCALARS = ("boolean", "integer", "long", "float", "double", "string", "binary", "datetime")
 _NESTED = ("array", "object", "map", "any", "sparkml_vector")
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@frozen
 class Column:
     """A column of a table: `type` is one of SCALARS, or a nested one whose inner types `nested` keeps as they are.
 
@@ -30,7 +30,7 @@ class Column:
     nested: Mapping[str, object] | None = None
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@frozen
 class Tensor:
     """An array: `dtype` is numpy's name of it, `shape` its axes, -1 for one of any length."""
 
@@ -42,7 +42,7 @@ class Tensor:
 Schema = tuple[Column, ...] | tuple[Tensor, ...]
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@frozen
 class Parameter:
     """A parameter of `predict`; `shape` is None for one value, (-1,) for a list of any length."""
 
@@ -52,7 +52,7 @@ class Parameter:
     shape: tuple[int, ...] | None = None
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@frozen
 class Signature:
     """What goes into a model and what comes out; a part that is None is not known."""
 

@@ -9,12 +9,12 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import dataclass, replace
 from html.parser import HTMLParser
 from urllib.parse import unquote, urljoin, urlsplit
 
 from repro.formats.lockfile import canonicalize_name
 from repro.formats.tags import expand_tags
+from repro.values import frozen, replace
 
 JSON_TYPE = "application/vnd.pypi.simple.v1+json"
 HTML_TYPES = ("application/vnd.pypi.simple.v1+html", "text/html")
@@ -29,7 +29,7 @@ _DECODE = json.JSONDecoder().raw_decode
 _DEEPEST = 8  # how many objects an entry may hold before its file name; more are left to the whole reading
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@frozen
 class IndexFile:
     """One wheel or sdist of a project: its name, where it is, and what the index says of it.
 

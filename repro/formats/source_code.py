@@ -7,7 +7,9 @@ import json
 import re
 import warnings
 from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import dataclass
+
+from repro.patterns import compile_later
+from repro.values import frozen
 
 # What a handler catches to live without an import; the broad ones do where nothing else is tried.
 _TOLERANT = {"ImportError", "ModuleNotFoundError"}
@@ -15,11 +17,11 @@ _BROAD = {"Exception", "BaseException"}
 _BLOCKS = ("body", "handlers", "orelse", "finalbody", "cases")  # where statements stand in others
 # What a condition that picks the imports of a platform, a version or a checker asks for.
 _CONDITIONS = {"TYPE_CHECKING", "version_info", "platform", "implementation", "find_spec"}
-_MAGIC = re.compile(r"^([ \t]*)(?:[\w, \t]+=[ \t]*)?(?:[%!?](?:.*\\\n)*.*|.*\?[ \t]*)$", re.MULTILINE)
+_MAGIC = compile_later(r"^([ \t]*)(?:[\w, \t]+=[ \t]*)?(?:[%!?](?:.*\\\n)*.*|.*\?[ \t]*)$", re.MULTILINE)
 _OWN_LANGUAGE_MAGICS = ("%%time", "%%timeit", "%%capture", "%%prun", "%%python", "%%python3")
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@frozen
 class Import:
     """A module that is named by an import; `name` is dotted, and `optional` where the code can do without it.
 

@@ -8,13 +8,14 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass
+
+from repro.values import asdict, frozen, list_fields
 
 FILE_NAME = "sweep.json"
 _FORMAT = 1
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@frozen
 class SweepAsked:
     """What is asked of a sweep: `axes` are texts by parameter; `uri` is absolute, `version` as it was given.
 
@@ -51,7 +52,7 @@ def _list_fields(asked: SweepAsked) -> dict[str, object]:
     return found
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@frozen
 class SweepRecord:
     """A sweep that has begun: `seed` is the one that was used, `goal` is `min` or `max`.
 
@@ -104,7 +105,7 @@ def _read_asked(fields: Mapping[str, object]) -> SweepAsked:
     if wrong:
         raise ValueError(f"`{wrong[0]}` is `{json.dumps(fields[wrong[0]])}`")
     more = tuple(str(each) for each in fields["more"])  # type: ignore[attr-defined]
-    known = {name: fields[name] for name in SweepAsked.__slots__}
+    known = {name: fields[name] for name in list_fields(SweepAsked)}
     return SweepAsked(**{**known, "more": more, "axes": _read_point(fields["axes"])})  # type: ignore[arg-type]
 
 

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import re
 from collections.abc import Collection, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
 from urllib.parse import parse_qs, urlsplit
 
 from repro.errors import InvalidSnapshotError
@@ -16,6 +15,7 @@ from repro.formats.direct_url import Archive, Directory, Index, Source, clean_ur
 from repro.formats.lockfile import Distribution, Snapshot, canonicalize_name
 from repro.formats.target import Target, make_target
 from repro.formats.toml import parse_toml
+from repro.values import field, mutable
 
 FILE_NAME = "uv.lock"
 _VERSION = 1
@@ -45,7 +45,7 @@ def _table(table: _Table, key: str) -> _Table:
     return value if isinstance(value, Mapping) else {}
 
 
-@dataclass(slots=True)
+@mutable
 class _Walk:
     """The packages of a lock and what of them is reached."""
 

@@ -6,10 +6,11 @@ The readers of requirements files, pyproject.toml, python_env.yaml and the other
 from __future__ import annotations
 
 from collections.abc import Iterable
-from dataclasses import dataclass
+
+from repro.values import frozen
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@frozen
 class Place:
     """Where something stands: a file as the user named it, and a line where it is known."""
 
@@ -28,7 +29,7 @@ def find_line(text: str, item: str) -> int | None:
     return None
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@frozen
 class Required:
     """One requirement (PEP 508), `${NAME}` in it not yet replaced; `hashes` are the files allowed, any where empty.
 
@@ -42,7 +43,7 @@ class Required:
     for_builds: bool = False
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@frozen
 class Include:
     """Another requirements file (`-r`, or `-c`: a constraint), relative to the file that names it."""
 
@@ -51,7 +52,7 @@ class Include:
     constraint: bool = False
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@frozen
 class Option:
     """An option of a requirements file that concerns the whole, by its long name; `value` is "" for a flag."""
 
@@ -60,7 +61,7 @@ class Option:
     place: Place
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@frozen
 class PythonWish:
     """The Python that is asked for: a version (`3.11` or `3.11.7`), or a range (`>=3.10,<4`) it has to lie in."""
 
@@ -69,7 +70,7 @@ class PythonWish:
     range: str | None = None
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@frozen
 class Wanted:
     """All that was read; `faults` are whole sentences with their place, `notes` what the user should know."""
 

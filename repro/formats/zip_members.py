@@ -6,8 +6,9 @@ import re
 import stat
 import unicodedata
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
 from itertools import pairwise
+
+from repro.values import frozen
 
 MAX_MEMBERS = 100_000
 _FREE_BYTES = 64 << 10  # so little may be packed as tightly as it likes
@@ -18,7 +19,7 @@ _KINDS = {
 }  # fmt: skip
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@frozen
 class Member:
     """A member as the directory of a zip states it: sizes in bytes, `mode` as of a file system (0 where unknown)."""
 

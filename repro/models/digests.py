@@ -4,14 +4,14 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 
 from repro.files import sha256_file
 from repro.formats.mlmodel import FILE_NAME
+from repro.values import frozen
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@frozen
 class Altered:
     """The files of a model that are not as they were saved, by their paths in its directory."""
 

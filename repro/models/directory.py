@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import os
-from dataclasses import dataclass
 from pathlib import Path
 
 from repro.errors import ModelError
@@ -12,11 +11,12 @@ from repro.formats.lockfile import FILE_NAME as LOCK_NAME
 from repro.formats.mlmodel import FILE_NAME, MLModel, parse_mlmodel
 from repro.formats.signature import Signature, format_signature
 from repro.models.digests import find_altered
+from repro.values import frozen
 
 _LOOSE_NAMES = ("python_env.yaml", "conda.yaml", "requirements.txt")
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@frozen
 class ModelDirectory:
     """A directory with an MLmodel; `name` is what messages call it."""
 

@@ -18,7 +18,6 @@ import shutil
 import tempfile
 from collections.abc import Callable, Mapping
 from contextlib import ExitStack, suppress
-from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
 
@@ -30,6 +29,7 @@ from repro.formats.mlmodel import FILE_NAME
 from repro.tracking.entities import Artifact
 from repro.tracking.model_files import fetch_served, list_served, name_served, read_served
 from repro.tracking.model_store import ServedFiles
+from repro.values import frozen
 
 Listed = tuple[Artifact, ...]
 
@@ -38,7 +38,7 @@ _MOST_TELLING_BYTES = 4 << 20
 _LARGE_BYTES = 10_000_000
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@frozen
 class _Wanted:
     """A model as a server has it now; `telling` are the sha256 of the files that say what it is."""
 

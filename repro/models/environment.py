@@ -5,7 +5,6 @@ from __future__ import annotations
 import hashlib
 import warnings
 from collections.abc import Callable
-from dataclasses import dataclass, replace
 from datetime import datetime, timedelta, timezone
 from pathlib import Path
 
@@ -20,12 +19,13 @@ from repro.models.directory import ModelDirectory
 from repro.snapshots.drift import Drift, compare
 from repro.snapshots.here import compare_here, scan_here
 from repro.snapshots.load import load_lock
+from repro.values import frozen, replace
 
 _RECENT = timedelta(days=30)
 _EMPTY = Snapshot(interpreter=None, distributions=())
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@frozen
 class EnvironmentWish:
     """How a model's environment is made: `python` is the base to restore on, `as_of` the day whose index is asked.
 

@@ -9,7 +9,6 @@ import base64
 import datetime
 import json
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 from typing import Any
 
 from repro.errors import ModelError
@@ -25,12 +24,13 @@ from repro.models.infer import (
     is_sparse,
     list_columns,
 )
+from repro.values import frozen
 
 FILE_NAME = "input_example.json"
 SERVING_FILE_NAME = "serving_input_example.json"
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@frozen
 class EncodedExample:
     """The texts of both files, and the entry of the MLmodel that names them."""
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
 
 from repro.environments.machine import Machine
 from repro.environments.satisfy import format_warning
@@ -14,6 +13,7 @@ from repro.models.policy import Policy
 from repro.models.resolve import find_model
 from repro.models.trust import refuse_code
 from repro.models.worker_process import WorkerPlan
+from repro.values import field, frozen
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from repro.models.remote import RestoredModel
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@frozen
 class LoadRequest:
     """Which model is loaded, and how; `command` is what a warning advises."""
 
@@ -36,7 +36,7 @@ class LoadRequest:
     command: str = ""
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@frozen
 class CheckedModel:
     """A model that was found, and is whole; `is_foreign` tells whether a server has sent it."""
 

@@ -7,7 +7,6 @@ import os
 import tempfile
 import warnings
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 from pathlib import Path
 
 from repro.errors import ModelError, TrackingError
@@ -15,12 +14,13 @@ from repro.formats.mlmodel import MLModel
 from repro.formats.signature import Signature
 from repro.models.save import Wish, write_model
 from repro.tracking.active_run import ActiveRun, require_run
+from repro.values import frozen
 
 _HISTORY = "mlflow.log-model.history"
 _MOST_CHARACTERS = 5000  # of a tag's value, on any server
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@frozen
 class ModelInfo:
     """A model that was logged: the URI that loads it, the run that has it, and what its MLmodel says."""
 

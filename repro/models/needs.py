@@ -6,7 +6,6 @@ import importlib.util
 import os
 import sys
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass, replace
 from functools import lru_cache
 from pathlib import Path
 
@@ -27,12 +26,13 @@ from repro.snapshots.used import mark_used, select
 from repro.tracking.active_run import active_run
 from repro.tracking.own_record import take_now
 from repro.tracking.store import find_text
+from repro.values import frozen, replace
 
 _OWN = "repro"
 _TOOLS = ("pip", "setuptools", "wheel")
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@frozen
 class Needs:
     """The whole snapshot, and requirement lines: `pins` of what is used, `left_out` what no index has.
 

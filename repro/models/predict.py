@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 from repro import settings
@@ -16,12 +15,13 @@ from repro.models.score_file import FileType, parse_input
 from repro.models.scored import encode_input, read_answer
 from repro.models.trust import refuse_code
 from repro.models.worker import Worker, start_worker
+from repro.values import frozen, replace
 
 if TYPE_CHECKING:
     from repro.formats.scoring import ScoringBody
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@frozen
 class Question:
     """The content of a file and its type, how messages call it, and what the answer is to be written as."""
 

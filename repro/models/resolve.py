@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
 from pathlib import Path
 from urllib.parse import unquote, urlsplit
 
@@ -14,12 +13,13 @@ from repro.models.downloaded import bring_model
 from repro.tracking.client import Client
 from repro.tracking.model_source import find_files
 from repro.tracking.model_store import HeldFiles
+from repro.values import frozen
 
 _SCHEMES = ("runs", "models", "mlflow-artifacts")
 _FORMS = "a directory, `runs:/RUN_ID/PATH`, `models:/NAME/VERSION`, `models:/NAME@ALIAS` or `models:/m-ID`"
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@frozen
 class FoundModel:
     """A model's directory on this machine, what the user calls it, and whether a server has sent or named it."""
 

@@ -20,7 +20,6 @@ import os
 import uuid
 import warnings
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
 from datetime import datetime, timezone
 from pathlib import Path
 from typing import Any
@@ -42,12 +41,13 @@ from repro.models.example import SERVING_FILE_NAME, EncodedExample, encode_examp
 from repro.models.flavors import Saved, choose_flavor, name_class
 from repro.models.infer import infer_signature, name_plain_input
 from repro.models.needs import Needs, find_needs, find_unshipped
+from repro.values import frozen, replace
 
 REQUIREMENTS = "requirements.txt"
 FLAVOR = "flavor.json"
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@frozen
 class Wish:
     """What a caller says of a model beside the model: see `save_model`."""
 
@@ -60,7 +60,7 @@ class Wish:
     metadata: Mapping[str, object] | None = None
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@frozen
 class Written:
     """A model that was written: its description, and what its maker should be warned of."""
 

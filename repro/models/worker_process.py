@@ -13,7 +13,6 @@ import subprocess
 import threading
 from collections.abc import Callable, Mapping
 from concurrent.futures import Future
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -21,6 +20,7 @@ from repro.errors import ModelError
 from repro.inside import model_channel
 from repro.process import start_guest
 from repro.settings import make_worker_environment
+from repro.values import frozen
 
 _SCRIPT = str(Path(model_channel.__file__).resolve().parent / "model_worker.py")
 _BUFFER_BYTES = 4 << 20
@@ -30,7 +30,7 @@ class WorkerLostError(ModelError):
     """The process that holds a model has ended, or has sent what is no answer."""
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@frozen
 class WorkerPlan:
     """Which interpreter holds which model, and who it has to be.
 

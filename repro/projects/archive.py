@@ -13,7 +13,6 @@ import shutil
 import zipfile
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
-from dataclasses import dataclass
 from pathlib import Path
 from typing import IO
 
@@ -24,6 +23,7 @@ from repro.formats.zip_members import Member, find_member_faults
 from repro.projects.location import ZipLocation
 from repro.projects.pool import Note, Recipe, lend_tree
 from repro.snapshots.zip_reading import BROKEN, describe, read_blocks
+from repro.values import frozen
 
 MAX_BYTES = 1 << 30
 """How large a zip may be."""
@@ -32,7 +32,7 @@ MAX_UNPACKED_BYTES = 4 << 30
 _EXECUTABLE, _PLAIN = 0o755, 0o644
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@frozen
 class Unpacked:
     """A zip's files in `root`, which are this run's alone, and its sha256 (64 hex digits)."""
 

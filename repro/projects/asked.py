@@ -3,23 +3,24 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass, replace
 from pathlib import Path
 
 from repro import settings
 from repro.environments.machine import Machine
 from repro.formats.mlproject import EntryPoint
 from repro.projects.assignments import Values, parse_assignments, resolve_parameters
-from repro.projects.env_manager import Choice, choose_environment, choose_manager, find_script
+from repro.projects.env_manager import Choice, choose_environment, find_script
 from repro.projects.environment import EnvironmentRequest, check_choice
+from repro.projects.managers import choose_manager
 from repro.projects.project import Project, open_project
 from repro.projects.r_record import require_r
 from repro.projects.request import RunRequest
 from repro.projects.script import format_run_command
 from repro.projects.source import Source
+from repro.values import frozen, replace
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@frozen
 class Asked:
     """What a run does, once all that can be told before it exists is checked."""
 

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import os
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 from pathlib import Path
 from urllib.parse import unquote, urlsplit
 
 from repro.errors import UsageError
 from repro.formats.mlproject import EntryPoint, Parameter, ParameterType
 from repro.projects.remote_data import SCHEMES, fetch, is_remote
+from repro.values import frozen
 
 _LENIENT = (ParameterType.FLOAT, ParameterType.INT, ParameterType.BOOL)
 _BOOLEANS = ("true", "false", "yes", "no", "1", "0")
@@ -73,7 +73,7 @@ def _resolve_path(parameter: Parameter, value: str, base: Path) -> str:
     raise UsageError(f"the parameter `{parameter.name}` is a path, and there is no `{path if value else value}`")
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@frozen
 class Values:
     """The values of parameters by name: as they were `given` and are kept, and as the command is `passed` them.
 

@@ -8,24 +8,26 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
 from pathlib import Path
-from typing import BinaryIO, Protocol
 
 from repro.errors import ReproError, UsageError
 from repro.process import Ended, Leash, Runner
+from repro.values import field, frozen
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from importlib.metadata import EntryPoint
+    from typing import BinaryIO, Protocol
 
     from repro.formats.backend_config import Config
+else:
+    from repro.kinds import Protocol
 
 GROUP = "repro.backends"
 LOCAL = "local"
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@frozen
 class Terminal:
     """The caller's terminal, for a task that runs alone; with `stdout_to_stderr` its output is not the result."""
 
@@ -36,7 +38,7 @@ def _do_nothing() -> None:
     pass
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@frozen
 class Task:
     """The command of a run that has begun, for a shell in `project_dir`, and all that starts it.
 
@@ -69,7 +71,6 @@ class Backend(Protocol):
 
         Raises OSError and ReproError where it cannot be started, and Terminated where its leash has ended it.
         """
-        ...
 
 
 class LocalBackend:

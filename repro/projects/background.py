@@ -13,7 +13,6 @@ import signal
 import socket
 import sys
 import threading
-from dataclasses import dataclass
 from types import FrameType
 
 from repro import settings
@@ -22,9 +21,10 @@ from repro.errors import ReproError, Terminated
 from repro.projects.request import RunRequest
 from repro.projects.result import RunResult
 from repro.projects.run import run_project
+from repro.values import frozen
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@frozen
 class Order:
     """What a caller sends: the request, and the directory of its cache where it names one."""
 
@@ -32,21 +32,21 @@ class Order:
     cache: str | None
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@frozen
 class RunBegun:
     """The run exists."""
 
     run_id: str
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@frozen
 class RunEnded:
     """The run ended by itself."""
 
     result: RunResult
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@frozen
 class RunRefused:
     """It could not be run, before the run existed or after."""
 

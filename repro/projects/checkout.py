@@ -6,7 +6,6 @@ import hashlib
 import shutil
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
 from pathlib import Path
 
 from repro.environments.machine import Machine
@@ -16,9 +15,10 @@ from repro.projects.git import Git, GitError
 from repro.projects.location import GitLocation
 from repro.projects.pool import Note, Recipe, lend_tree
 from repro.projects.repository import Repository, Resolved
+from repro.values import frozen
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@frozen
 class Checkout:
     """A commit's files in `root`, which are this run's alone, and the commit with what is known of it."""
 

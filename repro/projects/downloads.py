@@ -3,13 +3,18 @@
 from __future__ import annotations
 
 import os
-import tempfile
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
+from repro import settings
 from repro.errors import UsageError
-from repro.files import make_directory, remove_tree
+from repro.files import make_directory, make_temporary_dir, remove_tree
+
+
+def _list_parents(storage_dir: str | None) -> list[str]:
+    named = os.path.expanduser(storage_dir) if storage_dir else None
+    return [named] if named else settings.list_temporary_dirs(settings.own_environment())
 
 
 @contextmanager
@@ -18,7 +23,7 @@ def make_download_dir(storage_dir: str | None, say: Callable[[str], None]) -> It
     try:
         if storage_dir:
             make_directory(os.path.expanduser(storage_dir))
-        directory = tempfile.mkdtemp(prefix="repro-run-", dir=os.path.expanduser(storage_dir) if storage_dir else None)
+        directory = make_temporary_dir("repro-run-", _list_parents(storage_dir))
     except OSError as error:
         raise UsageError(f"nothing can be kept in `{storage_dir}` ({error.strerror})", hint="name another") from error
     say(f"=== Created directory {directory} for remote files of parameters of type 'path' ===")

@@ -5,7 +5,6 @@ from __future__ import annotations
 import os
 import time
 from collections.abc import Callable, Sequence
-from dataclasses import replace
 from pathlib import Path
 
 from repro.errors import ReproError, UsageError
@@ -13,6 +12,7 @@ from repro.formats.directive import Directive, find_directive
 from repro.projects.assignments import parse_assignments
 from repro.projects.request import RunRequest
 from repro.projects.script import Script, find_script
+from repro.values import replace
 
 POLL_S = 0.2
 _INTERRUPTED = 130

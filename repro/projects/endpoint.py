@@ -6,17 +6,17 @@ Repro's own calls write the directory's files.
 
 from __future__ import annotations
 
-import secrets
+import os
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import dataclass
 
 from repro import settings
 from repro.tracking.file_store import FileStore
 from repro.tracking.store import Store
+from repro.values import frozen
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@frozen
 class Tracking:
     """How a run's processes reach its store: the tracking URI, and what else their environment says of it."""
 
@@ -37,7 +37,7 @@ def serving(store: Store, run_id: str, environ: Mapping[str, str]) -> Iterator[T
         return
     from repro.tracking.server import serve_in_background
 
-    token = secrets.token_urlsafe(32)
+    token = os.urandom(32).hex()
     endpoint = serve_in_background(store, token=token, allowed_run=run_id)
     try:
         yield Tracking(

@@ -7,16 +7,15 @@ from __future__ import annotations
 
 import re
 import shlex
-from collections.abc import Mapping
-from dataclasses import dataclass
-from enum import Enum
 from pathlib import Path
 
-from repro import settings
 from repro.errors import ProjectError, UsageError
 from repro.formats.lockfile import FILE_NAME, has_header
 from repro.formats.mlproject import EntryPoint, MLProject
+from repro.patterns import compile_later
+from repro.projects.managers import EnvManager
 from repro.projects.project import Project
+from repro.values import frozen
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -28,85 +27,39 @@ LOOSE_FILES = (
     "pylock.toml", "uv.lock", "python_env.yaml", "conda.yaml", "conda.yml", "environment.yml", "environment.yaml",
     "requirements.txt", "pyproject.toml",
 )  # fmt: skip
-_SCRIPT_HEADER = re.compile(r"(?m)^# /// script\s*$")
-_PYTHON = re.compile(r"python(3(\.\d+)?)?")
-_FLAGS = re.compile(r"-[BEIOPSbdisuvxq]*m?(?<!-)")
+_SCRIPT_HEADER = compile_later(r"(?m)^# /// script\s*$")
+_PYTHON = compile_later(r"python(3(\.\d+)?)?")
+_FLAGS = compile_later(r"-[BEIOPSbdisuvxq]*m?(?<!-)")
 _BEFORE = ("&&", ";", "|", "env", "exec", "time")  # a command may begin behind these
-_ASSIGNMENT = re.compile(r"[A-Za-z_]\w*=")
+_ASSIGNMENT = compile_later(r"[A-Za-z_]\w*=")
 # Words that install, go elsewhere, or make it a matter of luck what runs next.
 _CHANGING = frozenset(
     {"pip", "pip3", "uv", "conda", "poetry", "pipenv", "cd", "source", ".", "export", "||", "if", "for"}
 )
 
 
-class EnvManager(Enum):
-    """Name what makes the environment of a run."""
-
-    LOCAL = "local"
-    RESTORE = "restore"
-    VIRTUALENV = "virtualenv"
-    UV = "uv"
-
-    @property
-    def engine(self) -> str | None:
-        """What a restore has environments made by."""
-        return {EnvManager.VIRTUALENV: "pip", EnvManager.UV: "uv"}.get(self)
-
-
-ENV_MANAGERS = tuple(each.value for each in EnvManager)
-
-
-def _read_manager(word: str, source: str) -> EnvManager:
-    if word in ENV_MANAGERS:
-        return EnvManager(word)
-    if word == "conda":
-        hint = "`--env-manager restore` makes the environment of conda.yaml without conda"
-    else:
-        import difflib
-
-        close = difflib.get_close_matches(word.lower(), ENV_MANAGERS, n=1)
-        hint = f"did you mean `{close[0]}`?" if close else f"one of {', '.join(ENV_MANAGERS)}"
-    raise UsageError(f"`{source}` is `{word}`, which makes no environments here", hint=hint)
-
-
-def choose_manager(word: str | None, *, restore: bool | None, environ: Mapping[str, str]) -> EnvManager | None:
-    """Return what makes the environment: given > `REPRO_ENV_MANAGER` > `REPRO_RESTORE`; None where nobody has said.
-
-    Raises UsageError for an unknown word, and for one that contradicts `restore`.
-    """
-    if word is not None:
-        manager = _read_manager(word, "--env-manager")
-        if restore and manager is EnvManager.LOCAL:
-            raise UsageError("`--restore` and `--env-manager local` exclude each other")
-        return manager
-    if restore is not None:
-        return EnvManager.RESTORE if restore else EnvManager.LOCAL
-    named = settings.find_env_manager(environ)
-    return _read_manager(named, "REPRO_ENV_MANAGER") if named else None
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
+@frozen
 class OwnEnvironment:
     """The caller's interpreter as it is; `notes` say why."""
 
     notes: tuple[str, ...] = ()
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@frozen
 class LockedEnvironment:
     """The environment of a lock, exactly."""
 
     lock: Path
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@frozen
 class LooseEnvironment:
     """What a file of another format asks for, locked once."""
 
     file: Path
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@frozen
 class GuessedEnvironment:
     """What imports most likely ask for, locked once, where no file says it; `code` names what was read, for people."""
 

@@ -6,7 +6,6 @@ Most runs use the caller's own: what locks and restores is imported where that i
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
 from pathlib import Path
 
 from repro.environments.lookup import Environment
@@ -14,14 +13,9 @@ from repro.environments.machine import Machine
 from repro.environments.snapshot import write_lock
 from repro.errors import UsageError
 from repro.formats.lockfile import FILE_NAME
-from repro.projects.env_manager import (
-    Choice,
-    EnvManager,
-    GuessedEnvironment,
-    LockedEnvironment,
-    LooseEnvironment,
-    Restored,
-)
+from repro.projects.env_manager import Choice, GuessedEnvironment, LockedEnvironment, LooseEnvironment, Restored
+from repro.projects.managers import EnvManager
+from repro.values import frozen
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -31,7 +25,7 @@ if TYPE_CHECKING:
     from repro.formats.wanted import Required
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@frozen
 class EnvironmentRequest:
     """What a caller asks of the environment of a run, for a project at `root` and a Python `script` relative to it.
 
@@ -49,7 +43,7 @@ class EnvironmentRequest:
     offline: bool = False
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@frozen
 class MadeEnvironment:
     """The environment, and the lock it was made of, which may lie in the store."""
 
@@ -110,6 +104,10 @@ def check_choice(machine: Machine, choice: Choice, request: EnvironmentRequest) 
 
 
 def _restore(machine: Machine, lock: Path, request: EnvironmentRequest) -> Environment:
+    from repro.environments.sound import find_sound
+
+    if found := find_sound(machine, lock, python=request.python):
+        return found
     from repro.environments.restore import Check, Request, restore_environment
 
     engine = request.manager.engine if request.manager else None
@@ -126,7 +124,7 @@ def _find_importer(environment: Environment, request: EnvironmentRequest) -> str
     return own[0].file if own else find_importer(environment.path)
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@frozen
 class _Wish:
     """What was locked of what was asked; `name` says what that is, for people."""
 

@@ -2,17 +2,16 @@
 
 from __future__ import annotations
 
-import re
 import shlex
 from collections.abc import Callable
 from contextlib import ExitStack
-from dataclasses import dataclass, field
 from pathlib import Path
 
 from repro import settings
 from repro.environments.machine import Machine
 from repro.formats.lockfile import FILE_NAME as LOCK
 from repro.formats.run_meta import RunInfo, RunStatus
+from repro.patterns import compile_later
 from repro.process import Ended, Leash
 from repro.projects.asked import Asked
 from repro.projects.backend import Backend, Task, Terminal
@@ -27,17 +26,18 @@ from repro.projects.run_life import finish
 from repro.projects.script import format_run_command
 from repro.tracking.file_store import FileStore
 from repro.tracking.store import Store
+from repro.values import field, frozen
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from repro.projects.failure import Failure
     from repro.snapshots.hardware import Hardware
 
-_LEADING_PYTHON = re.compile(r"^python3?(?=\s|$)")
+_LEADING_PYTHON = compile_later(r"^python3?(?=\s|$)")
 TIMED_OUT = 124  # as timeout(1) has it
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@frozen
 class Execution:
     """A run that has begun, and all that its command needs.
 
@@ -94,7 +94,12 @@ def _find_lock(execution: Execution) -> Path | None:
 
 def _keep_code(execution: Execution) -> None:
     source = execution.asked.source
-    if "mlflow.source.git.commit" in source.tags:
+    if "mlflow.source.git.commit" not in source.tags:
+        return
+    from repro.tracking.git_source import find_git_source
+
+    commit = find_git_source(source.root)
+    if commit and (commit.changed or commit.untracked):
         from repro.tracking.code_diff import keep_code_diff
 
         keep_code_diff(execution.store, execution.run_id, source.root)

@@ -5,11 +5,11 @@ from __future__ import annotations
 import os
 import re
 from collections.abc import Callable
-from dataclasses import dataclass
 
 from repro.formats.redaction import redact
 from repro.snapshots.provides import guess_distribution
 from repro.tracking.store import Store
+from repro.values import frozen
 
 _TAIL_BYTES = 64 * 1024
 _MOST_CHARACTERS = 400
@@ -28,7 +28,7 @@ _NETWORK = re.compile(
 )
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@frozen
 class Failure:
     """The error that ended a command, as it wrote it in one line, and what mends it where that is known."""
 

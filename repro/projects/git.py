@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 from collections.abc import Mapping
-from dataclasses import dataclass
 from pathlib import Path
 
 from repro import settings
@@ -12,6 +11,7 @@ from repro.errors import ReproError
 from repro.formats.redaction import redact
 from repro.process import Finished, Runner
 from repro.projects.location import GitLocation
+from repro.values import frozen
 
 _STALLED_S = 60
 _OF_SERVERS = ("http", "https", "ssh", "git")
@@ -67,7 +67,7 @@ def _find_reason(text: str) -> str:
     return "".join(each for each in chosen if each.isprintable())[:300]
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@frozen
 class Git:
     """Git with an environment of its own."""
 

@@ -5,13 +5,13 @@ from __future__ import annotations
 import os
 import sys
 from collections.abc import Iterable, Iterator
-from dataclasses import dataclass, replace
 from pathlib import Path
 
 from repro.errors import ProjectError
 from repro.formats.wanted import Place
 from repro.projects.own_code import Source, follow, has_module, list_roots
 from repro.snapshots.provides import guess_distribution
+from repro.values import frozen, replace
 
 _OWN = frozenset({"repro", "__main__", "__future__"})  # a run lends repro to its script
 # Of the standard library of another Python than ours: what it lacks is told when that is known, and never guessed.
@@ -38,7 +38,7 @@ _USUAL_OWN_NAMES = frozenset(
 )  # fmt: skip
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@frozen
 class Guess:
     """A distribution that an import most likely means, and where the import stands.
 

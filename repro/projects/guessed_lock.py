@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass, replace
 from pathlib import Path
 
 from repro.environments.lock import LockRequest
@@ -15,11 +14,12 @@ from repro.formats.wanted import Required
 from repro.projects.guess import Guess
 from repro.snapshots.pins import IndexUnreachableError
 from repro.tracking.git_source import ask_git, find_repository
+from repro.values import frozen, replace
 
 _HINT = "name what has it: `--with DISTRIBUTION`, or write a requirements.txt"
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@frozen
 class GuessedLock:
     """The lock, and notes; `day` is the one it was chosen as of, where nobody has named one and it was made now."""
 
@@ -65,7 +65,7 @@ def _find_unknown(machine: Machine, guesses: Sequence[Guess], root: Path) -> tup
     return tuple(each for each, found in zip(guesses, files, strict=True) if not found)
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@frozen
 class _Order:
     """What is to be locked: the guesses, beside what the request says; `code` names what was read."""
 

@@ -12,23 +12,25 @@ A login that stands in a URL is taken out of it here; everything else only ever 
 from __future__ import annotations
 
 import os
-import re
-from dataclasses import dataclass, field
 from pathlib import Path
 from urllib.parse import SplitResult, unquote, urlsplit, urlunsplit
 
 from repro.errors import UsageError
 from repro.formats.direct_url import clean_url
+from repro.patterns import compile_later
 from repro.tracking.git_source import find_repository
+from repro.values import field, frozen
 
-_RUN = re.compile(r"(?:runs:/+)?([0-9a-f]{6,32})/?")  # or its beginning
-_SCP = re.compile(r"\w[\w.-]*@\w[\w.-]*:(?!-|//|:)\S.*")  # git-clone(1), "GIT URLS"; with a user, else it is a scheme
+_RUN = compile_later(r"(?:runs:/+)?([0-9a-f]{6,32})/?")  # or its beginning
+_SCP = compile_later(
+    r"\w[\w.-]*@\w[\w.-]*:(?!-|//|:)\S.*"
+)  # git-clone(1), "GIT URLS"; with a user, else it is a scheme
 _REMOTE_SCHEMES = ("https", "http", "ssh", "git")
-_SCHEME = re.compile(r"[a-zA-Z][a-zA-Z0-9+.-]*:")
-_REF = re.compile(r"[^\x00-\x20\x7f~^:?*\[\\]+")  # git-check-ref-format(1)
+_SCHEME = compile_later(r"[a-zA-Z][a-zA-Z0-9+.-]*:")
+_REF = compile_later(r"[^\x00-\x20\x7f~^:?*\[\\]+")  # git-check-ref-format(1)
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@frozen
 class Login:
     """User and password that stood in a URL, the password None where there was only a user; never shown."""
 
@@ -36,7 +38,7 @@ class Login:
     password: str | None = field(repr=False)
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@frozen
 class DirectoryLocation:
     """A directory of the user's, run where it is."""
 
@@ -44,7 +46,7 @@ class DirectoryLocation:
     subdirectory: str = ""
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@frozen
 class GitLocation:
     """A commit of a repository: `url` without login (a local one is an absolute path), `version` a ref or None."""
 
@@ -69,7 +71,7 @@ class GitLocation:
         return self.url.startswith("/")
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@frozen
 class ZipLocation:
     """A zip: its `path`, or its `url` with all that is needed to ask for it."""
 
@@ -88,7 +90,7 @@ class ZipLocation:
         return f"{self.place}#{self.subdirectory}" if self.subdirectory else self.place
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@frozen
 class RunLocation:
     """A run that is run again, by its id or its beginning of six digits or more."""
 

@@ -6,14 +6,16 @@ the end. What a script wrote nothing to leaves no file.
 
 from __future__ import annotations
 
-import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import BinaryIO
 
 from repro.tracking.file_store import FileStore
 from repro.tracking.store import Store
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import BinaryIO
 
 FILE_NAME = "output.log"
 
@@ -38,6 +40,8 @@ def keeping_output(store: Store, run_id: str) -> Iterator[BinaryIO]:
         with _opening(place) as file:
             yield file
         return
+    import tempfile
+
     with tempfile.TemporaryDirectory(prefix="repro-output-") as directory:
         place = Path(directory) / FILE_NAME
         try:

@@ -3,16 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass, replace
 from pathlib import Path
 
 from repro.formats.source_code import Import, find_certain_imports, find_certain_relatives, find_imports
+from repro.values import frozen, replace
 
 _MOST_FILES = 500
 _MODULES = (".py", ".pyc", ".pyd", ".pyx", ".so")
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@frozen
 class Source:
     """A file of the project that the script runs, and what it imports; `near` are its relative imports."""
 

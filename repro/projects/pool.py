@@ -15,17 +15,17 @@ import json
 import os
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import ExitStack, contextmanager, suppress
-from dataclasses import dataclass
 from pathlib import Path
 
 from repro.environments.store import CHECKOUT, Store
 from repro.errors import ReproError
 from repro.files import hold_free_lock, hold_shared, make_directory, new_nonce, remove_tree, unlink, write_atomically
+from repro.values import frozen
 
 Note = Mapping[str, object]
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@frozen
 class Recipe:
     """How a tree is made, and how one that was made is looked over.
 

@@ -5,7 +5,6 @@ from __future__ import annotations
 import os
 import shlex
 from collections.abc import Callable
-from dataclasses import dataclass
 from pathlib import Path
 
 from repro.environments.lookup import Environment
@@ -25,9 +24,10 @@ from repro.settings import choose_python
 from repro.snapshots.probe import probe
 from repro.snapshots.take import Taken
 from repro.tracking.store import Store, write_text
+from repro.values import frozen
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@frozen
 class Held:
     """What a run's interpreter holds: the snapshot taken of it, and its text and digest, made once for all uses."""
 
@@ -36,7 +36,7 @@ class Held:
     digest: str
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@frozen
 class Prepared:
     """The interpreter a run will use, what it holds, and the environment where it was restored, of which lock."""
 

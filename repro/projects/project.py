@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import os
 import shlex
-from dataclasses import dataclass
 from pathlib import Path
 
 from repro.errors import UsageError
 from repro.formats.mlproject import EntryPoint, MLProject, parse_mlproject
+from repro.values import frozen
 
 DEFAULT_ENTRY_POINT = "main"
 # What runs a script; a shell script gets the user's shell.
@@ -16,7 +16,7 @@ _SCRIPTS = {".py": "python", ".sh": "", ".R": "Rscript", ".r": "Rscript"}
 _ENDINGS = ".py, .sh, .R"
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@frozen
 class Project:
     """Hold a project's directory and what its `MLproject` declares, None where it has none."""
 

@@ -6,13 +6,13 @@ The notes are those that `inside/r/profile.R` writes beside what is observed of 
 from __future__ import annotations
 
 import os
-import re
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 
 from repro import settings
 from repro.errors import ProjectError, UsageError
 from repro.files import write_atomically
+from repro.patterns import compile_later
 from repro.tracking.store import Store, find_text, write_text
 
 TYPE_CHECKING = False
@@ -20,8 +20,8 @@ if TYPE_CHECKING:
     from repro.formats.r_dependencies import RDependencies
 
 R_PROFILE = str(Path(__file__).resolve().parents[1] / "inside" / "r" / "profile.R")
-_NOTE = re.compile(r"r-[0-9]+\.txt")
-_RSCRIPT = re.compile(r"^Rscript(?=\s|$)")
+_NOTE = compile_later(r"r-[0-9]+\.txt")
+_RSCRIPT = compile_later(r"^Rscript(?=\s|$)")
 _MOST_BYTES = 1 << 20
 
 

@@ -2,19 +2,18 @@
 
 from __future__ import annotations
 
-import tempfile
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import dataclass
 from pathlib import Path
 
 from repro import settings
 from repro.errors import ReproError
-from repro.files import remove_tree
+from repro.files import make_temporary_dir, remove_tree
 from repro.process import Runner
 from repro.projects.r_record import keep_r_dependencies
 from repro.snapshots.take import Taken
 from repro.tracking.store import Store
+from repro.values import mutable
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -27,7 +26,7 @@ def make_observe_dir(*, wanted: bool) -> Iterator[str | None]:
     if not wanted:
         yield None
         return
-    directory = tempfile.mkdtemp(prefix="repro-observe-")
+    directory = make_temporary_dir("repro-observe-", settings.list_temporary_dirs(settings.own_environment()))
     try:
         yield directory
     finally:
@@ -41,7 +40,7 @@ def read_machine(runner: Runner) -> Hardware:
     return read_hardware(gpus=ask_gpus(runner, settings.own_environment()))
 
 
-@dataclass(slots=True, kw_only=True)
+@mutable
 class Recorder:
     """The record of one run; `taken` is its snapshot, where it has one, `observe_dir` where it is observed,
     `hardware` what it runs on, read where it is not known.
@@ -61,9 +60,10 @@ class Recorder:
 
     def prepare(self) -> None:
         """Do what the end of the run need not wait for, while it runs: import what keeps it, and read the machine."""
-        import repro.tracking.run_record  # noqa: F401
+        from repro.tracking.run_record import prepare_record
 
         self.hardware = self.hardware or read_machine(self.runner)
+        prepare_record(self.taken.snapshot if self.taken else None, settings.own_environment())
 
     def _keep(self, environ: Mapping[str, str]) -> int | None:
         from repro.snapshots.hardware import read_hardware

@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import os
-import re
-import shutil
 from collections.abc import Mapping
 from pathlib import Path
 from urllib.parse import SplitResult, unquote, urlsplit
@@ -12,10 +10,11 @@ from urllib.parse import SplitResult, unquote, urlsplit
 from repro import settings
 from repro.errors import ReproError, UsageError
 from repro.files import open_atomically
+from repro.patterns import compile_later
 from repro.tracking.store import open_store
 
 SCHEMES = ("http", "https", "runs")
-_UNSAFE = re.compile(r"[\x00-\x1f/\\]")
+_UNSAFE = compile_later(r"[\x00-\x1f/\\]")
 
 
 def is_remote(value: str) -> bool:
@@ -32,6 +31,8 @@ def _name_file(parts: SplitResult) -> str:
 
 
 def _download(url: str, target_dir: Path, environ: Mapping[str, str]) -> Path:
+    from shutil import copyfileobj
+
     from repro.snapshots.access import Access
     from repro.snapshots.door import Door
     from repro.snapshots.indexes import Indexes
@@ -45,7 +46,7 @@ def _download(url: str, target_dir: Path, environ: Mapping[str, str]) -> Path:
             open_whole(lambda url, headers, into=None: door.get(url, headers, into=into), url) as stream,
             open_atomically(path) as target,
         ):
-            shutil.copyfileobj(stream, target)
+            copyfileobj(stream, target)
     finally:
         door.close()
     return path

@@ -16,7 +16,6 @@ import os
 import re
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
-from dataclasses import dataclass
 from pathlib import Path
 
 from repro.environments.store import Store
@@ -24,13 +23,14 @@ from repro.errors import ReproError, UsageError
 from repro.files import hold_lock, unlink, write_atomically
 from repro.projects.git import Git, GitError
 from repro.projects.location import GitLocation
+from repro.values import frozen
 
 _COMMIT = re.compile(r"[0-9a-f]{40}|[0-9a-f]{64}")
 _SHORT = re.compile(r"[0-9a-fA-F]{4,64}")
 _OURS = "refs/repro"
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@frozen
 class Resolved:
     """A commit, the branch it was found by where it was one, and what its reader should know."""
 
@@ -63,7 +63,7 @@ def _find_ref(refs: dict[str, str], head: str | None, version: str | None) -> Re
     return None
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@frozen
 class Repository:
     """A repository, and what the store has of it."""
 

@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from repro.values import field, frozen
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from repro.formats.backend_config import Config
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@frozen
 class RunRequest:
     """What a caller asks for; `parameters` are `name=value` texts, `version` is a ref of a git repository.
 

@@ -6,28 +6,29 @@ import json
 import re
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass, field
 from pathlib import Path
 from urllib.parse import unquote, urlsplit
 
 from repro.environments.store import Store as Cache
 from repro.errors import ReproError, TrackingNotFoundError, UsageError
 from repro.formats.lockfile import FILE_NAME
+from repro.patterns import compile_later
 from repro.projects.location import DirectoryLocation, GitLocation, Location, RunLocation, ZipLocation, parse_location
 from repro.tracking.entities import Run
 from repro.tracking.file_store import FileStore
 from repro.tracking.git_source import ask_git, find_repository
 from repro.tracking.run_ids import complete_run_id
 from repro.tracking.store import Store, find_text
+from repro.values import field, frozen
 
 PARAMETERS_TAG = "repro.parameters"
-_COMMIT = re.compile(r"[0-9a-f]{40,64}")
-_LEFT_OUT = re.compile(r"^# left out: (.*)$", re.MULTILINE)
+_COMMIT = compile_later(r"[0-9a-f]{40,64}")
+_LEFT_OUT = compile_later(r"^# left out: (.*)$", re.MULTILINE)
 
 SWEEP_TAG = "repro.sweep.key"
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@frozen
 class Rerun:
     """A run as it is run again; `patch` are its changes to its commit, `sha256` is that of its zip."""
 

@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-
 from repro.environments.lookup import Environment
 from repro.formats.run_meta import RunStatus
+from repro.values import frozen
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@frozen
 class RunResult:
     """How a run ended: its id, status, the child's exit code (128+N for signal N), and where its snapshot is kept.
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from contextlib import ExitStack
-from dataclasses import replace
 from pathlib import Path
 
 from repro import settings
@@ -20,6 +19,7 @@ from repro.projects.result import RunResult
 from repro.projects.run_life import begin, find_place, finishing, prepare_in_run
 from repro.projects.source import open_source
 from repro.tracking.store import open_store
+from repro.values import replace
 
 
 def _run(

@@ -8,13 +8,18 @@ from pathlib import Path
 
 from repro import settings
 from repro.projects.asked import Asked
-from repro.projects.env_manager import Choice, EnvManager, GuessedEnvironment, LooseEnvironment, OwnEnvironment
+from repro.projects.env_manager import GuessedEnvironment, LooseEnvironment, OwnEnvironment
+from repro.projects.managers import EnvManager
 from repro.projects.prepared import Prepared
 from repro.projects.rerun import format_given
 from repro.tracking.entities import PARENT_RUN_ID
 from repro.tracking.process_mark import TAG as PROCESS_TAG
 from repro.tracking.process_mark import mark_process
 from repro.tracking.snapshot_tags import make_snapshot_tags
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from repro.projects.env_manager import Choice
 
 
 def _name_source(choice: Choice, root: Path) -> str | None:

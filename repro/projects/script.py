@@ -5,11 +5,11 @@ from __future__ import annotations
 import os
 import shlex
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 from pathlib import Path
 
 from repro.errors import UsageError
 from repro.formats.mlproject import EntryPoint, format_command
+from repro.values import frozen
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 SUFFIXES = (".py", ".sh", ".R")
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@frozen
 class Script:
     """A script's file, and the project directory and the entry point it is run as."""
 

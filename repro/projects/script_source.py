@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import os
 from collections.abc import Sequence
-from dataclasses import replace
 from pathlib import Path
 
 from repro.projects.request import RunRequest
 from repro.projects.script import drop_leading_args, find_script, read_accepted, read_words
+from repro.values import replace
 
 
 def make_source_request(

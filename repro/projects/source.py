@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from repro import settings
@@ -21,9 +20,10 @@ from repro.projects.location import (
 )
 from repro.tracking.git_source import GitSource, find_git_source, format_git_tags
 from repro.tracking.store import open_store
+from repro.values import field, frozen, replace
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@frozen
 class Source:
     """A project's files: `root` is its directory, `tags` say where they are from, as MLflow does.
 

@@ -8,7 +8,6 @@ from __future__ import annotations
 import os
 import shlex
 from collections.abc import Mapping
-from dataclasses import dataclass
 from pathlib import Path
 
 from repro.errors import ReproError, UsageError
@@ -16,12 +15,13 @@ from repro.files import overwrite
 from repro.formats.jsonc import append_items, parse_jsonc
 from repro.formats.precommit_config import add_hook
 from repro.process import Runner
+from repro.values import frozen
 
 _RUNS = ("mlruns", "mlruns/", "/mlruns", "/mlruns/")
 _HOOK_MARK = "repro snapshot --check"
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@frozen
 class Change:
     """What a file is to hold, `before` being what it holds: None for one that is not there."""
 

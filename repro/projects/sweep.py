@@ -8,7 +8,6 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from contextlib import ExitStack
-from dataclasses import replace
 from pathlib import Path
 
 from repro import settings
@@ -38,6 +37,7 @@ from repro.tracking.entities import Batch, Metric
 from repro.tracking.process_mark import TAG as PROCESS_TAG
 from repro.tracking.process_mark import mark_process
 from repro.tracking.store import Store, open_store, write_text
+from repro.values import replace
 
 BEST_TAG = "repro.sweep.best_run_id"
 _COMMIT = "mlflow.source.git.commit"

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import secrets
 from collections.abc import Mapping
-from dataclasses import dataclass, replace
 
 from repro import settings
 from repro.environments.machine import Machine
@@ -19,11 +18,12 @@ from repro.projects.sweep_request import Goal, PointResult, SweepRequest
 from repro.projects.sweep_runs import Begun, find_begun, find_done, get_begun
 from repro.tracking.run_ids import complete_run_id
 from repro.tracking.store import Store
+from repro.values import frozen, replace
 
 _MAX_JOBS = 1024
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@frozen
 class SweepPlan:
     """What is to be done: the request, the record of the points, the sweep it continues, and what is done of it."""
 

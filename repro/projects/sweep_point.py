@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, replace
 
 from repro.environments.machine import Machine
 from repro.errors import ReproError, Terminated
@@ -25,13 +24,14 @@ from repro.projects.sweep_request import PointResult
 from repro.projects.sweep_runs import POINT_TAG
 from repro.tracking.entities import PARENT_RUN_ID
 from repro.tracking.store import Store
+from repro.values import frozen, replace
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from repro.snapshots.hardware import Hardware
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@frozen
 class Sweep:
     """A sweep that has its run, and all that its points share."""
 

@@ -4,20 +4,20 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
 
 from repro.formats.run_meta import RunStatus
 from repro.projects.sweep_request import Goal, PointResult, choose_best
+from repro.values import field, frozen, mutable
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@frozen
 class Begun:
     """The sweep has its run."""
 
     run_id: str
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@frozen
 class Started:
     """A point is begun."""
 
@@ -28,7 +28,7 @@ class Started:
 Event = Begun | Started | PointResult
 
 
-@dataclass(slots=True, kw_only=True)
+@mutable
 class Progress:
     """Where a sweep stands; `started` are the points that run, with the time of `clock` when they began."""
 

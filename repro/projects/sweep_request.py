@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
 from enum import Enum
 
 from repro.errors import ExitCode
 from repro.formats.axis import Axis
 from repro.formats.run_meta import RunStatus
 from repro.projects.request import RunRequest
+from repro.values import field, frozen
 
 
 class Goal(str, Enum):
@@ -20,7 +20,7 @@ class Goal(str, Enum):
     MAX = "max"
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@frozen
 class SweepRequest:
     """What a caller asks for; `run` says how each point runs, its parameters are in `axes`.
 
@@ -40,7 +40,7 @@ class SweepRequest:
     new: bool = False
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@frozen
 class PointResult:
     """How a point ended, in `seconds`; one that could not be run has no `run_id` or no `exit_code`.
 
@@ -86,7 +86,7 @@ def choose_best(results: Sequence[PointResult], goal: Goal | None) -> PointResul
     return min(measured, key=lambda pair: sign * pair[0])[1]
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@frozen
 class SweepResult:
     """How a sweep ended: its own run, and each point that was done or tried, by number. `total` counts all points."""
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
 
 from repro.errors import TrackingError, UsageError
 from repro.formats.run_meta import RunStatus
@@ -17,11 +16,12 @@ from repro.tracking.process_mark import TAG as PROCESS_TAG
 from repro.tracking.process_mark import Life, find_life, parse_mark
 from repro.tracking.reap import reap_run
 from repro.tracking.store import Store, find_text
+from repro.values import frozen
 
 POINT_TAG = "repro.sweep.point"
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@frozen
 class Begun:
     """A sweep that is there: its run and its record."""
 

@@ -4,16 +4,16 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable
-from dataclasses import dataclass
 from pathlib import Path
 
 from repro.projects.own_code import follow, has_module, list_roots
 from repro.snapshots.provides import guess_distribution
+from repro.values import frozen
 
 _OWN = frozenset({"repro", "__main__"})  # a run lends repro to its script
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@frozen
 class Undeclared:
     """A module that is imported, where, and the distribution that has it, None where that is only a guess.
 

@@ -11,7 +11,6 @@ import ssl
 import threading
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import dataclass
 from functools import cache
 from urllib.parse import SplitResult, unquote, urlsplit
 
@@ -19,6 +18,7 @@ from repro import settings
 from repro.errors import UsageError
 from repro.snapshots.indexes import Indexes
 from repro.snapshots.pins import FetchError
+from repro.values import frozen
 
 _PORTS = {"http": 80, "https": 443}
 _TIMEOUT_S = 15.0
@@ -26,7 +26,7 @@ _RETRIES = 3
 _MOST_RETRIES = 10
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@frozen
 class Origin:
     """A server: scheme, host in lower case, and port (RFC 6454)."""
 
@@ -42,7 +42,7 @@ def find_origin(parts: SplitResult) -> Origin:
     return Origin(scheme=parts.scheme, host=parts.hostname, port=parts.port or _PORTS[parts.scheme])
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@frozen
 class _Login:
     """The user info of an index URL, which holds for its server, first of all below its path."""
 
@@ -148,7 +148,7 @@ class Trust:
             return self._contexts[trusts_all]
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@frozen
 class Proxy:
     """A proxy over http, and what it is shown to let us through."""
 

@@ -4,15 +4,16 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, field
 
+from repro.patterns import compile_later
 from repro.snapshots.owners import Owner
 from repro.snapshots.trace import Trace
+from repro.values import field, frozen
 
-_EXTENSION = re.compile(r"\.(so|pyd)$|\.py[co]?$")
+_EXTENSION = compile_later(r"\.(so|pyd)$|\.py[co]?$")
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@frozen
 class Sighting:
     """What was seen of a run: imported files `inside` each site directory, relative to it, and `outside` all of them.
 
@@ -24,7 +25,7 @@ class Sighting:
     names: frozenset[str] = frozenset()
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@frozen
 class Attribution:
     """Which distributions own what was seen: the names of the `used` ones, and the owner of each library's path."""
 

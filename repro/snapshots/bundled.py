@@ -6,13 +6,13 @@ import os
 import zipfile
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
 from pathlib import Path
 
 from repro.errors import InvalidSnapshotError, SnapshotNotFoundError
 from repro.formats.bundle import MANIFEST, Manifest, Member, find_faults, find_strangers, parse_manifest
 from repro.formats.lockfile import FILE_NAME as LOCK
 from repro.snapshots.zip_reading import BROKEN, describe, read_blocks
+from repro.values import frozen
 
 
 def _refuse(path: Path, faults: Iterator[str] | list[str]) -> None:
@@ -42,7 +42,7 @@ def _explain(path: Path) -> Iterator[None]:
         raise SnapshotNotFoundError(f"`{path}` cannot be read ({error.strerror or error})") from error
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@frozen
 class OpenBundle:
     """A bundle whose directory was checked; its content is checked as it is read."""
 

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
-from dataclasses import replace
 
 from repro.snapshots.installed import find_altered, read_installed
 from repro.snapshots.memory import Altered, Checked, Memory
 from repro.snapshots.probe import Found
 from repro.snapshots.sweep import Sweep, is_swept, sweep
+from repro.values import replace
 
 
 def _compare(founds: Iterable[Found], *, deep: bool) -> tuple[Altered, ...]:

@@ -9,7 +9,6 @@ import shutil
 import stat
 import sys
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 
@@ -18,6 +17,7 @@ from repro.files import BLOCK_BYTES
 from repro.formats.direct_url import Checkout, clean_url
 from repro.formats.redaction import redact
 from repro.process import Runner
+from repro.values import frozen
 
 _SKIPPED_DIRS = frozenset(
     {".git", ".hg", ".svn", "__pycache__", ".venv", "venv", "node_modules", ".tox", ".nox", ".mypy_cache",
@@ -29,7 +29,7 @@ _EPOCH = "315532800"  # 1980-01-01, the earliest a zip file knows
 _GIT_TIMEOUT_S = 60.0
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@frozen
 class WorkingCopy:
     """A directory, what identifies its state, and the files that belong to it, by their relative paths.
 

@@ -13,7 +13,6 @@ import sys
 import tempfile
 from collections.abc import Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Protocol
@@ -30,6 +29,7 @@ from repro.settings import name_build_path
 from repro.snapshots.pins import IndexUnreachableError
 from repro.snapshots.setup_needs import ask_with_needs, find_missing_module
 from repro.snapshots.uv import find_uv
+from repro.values import frozen
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -64,7 +64,7 @@ class NotBuiltError(ReproError):
     """A distribution that a tool looked at while it chose says what it requires only when built, and cannot be."""
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@frozen
 class Question:
     """What a resolver is asked: requirements within constraints, as of `before`, and which files.
 
@@ -157,7 +157,7 @@ def _read(finished: Finished, tool: str) -> tuple[Compiled, ...]:
     return parse_compiled(finished.stdout)
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@frozen
 class UvResolver:
     """`uv pip compile` for the interpreter `python`."""
 
@@ -197,7 +197,7 @@ class UvResolver:
             return _read(finished, self.name)
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@frozen
 class PipToolsResolver:
     """`pip-compile`, run by the interpreter `python` (3.10 or newer) with our own copy of pip-tools."""
 
@@ -250,7 +250,7 @@ def make_resolver(
     return PipToolsResolver(python=python, version=version, runner=runner, env=env, cache_dir=cache_dir)
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@frozen
 class Direct:
     """What a URL or a commit of a repository turned out to be."""
 

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterator
-from dataclasses import dataclass, field
 from pathlib import Path
 
 from repro.formats.source_code import Import, find_imports, find_notebook_imports
+from repro.values import field, frozen, mutable
 
 MAX_FILES = 2000
 MAX_BYTES = 1 << 20  # of a Python file; data, or made by a program
@@ -20,7 +20,7 @@ _MODULES = (".py", ".pyx", ".so", ".pyd")
 _SOURCE_ROOTS = ("src", "lib", "python")
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@frozen
 class Named:
     """A module that the code names, with its places, `path:line`; `optional` where each place can do without it.
 
@@ -40,7 +40,7 @@ class Named:
         return self.name.partition(".")[0]
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@frozen
 class Code:
     """What the files below `root` import; `unreadable` are (file, reason), `notes` say what was left out."""
 
@@ -51,7 +51,7 @@ class Code:
     notes: tuple[str, ...] = ()
 
 
-@dataclass(slots=True)
+@mutable
 class _Tree:
     """The project's directories: the files to read, and for each directory what could be imported from it."""
 
@@ -148,7 +148,7 @@ def _find_packages(tree: _Tree) -> set[str]:
     return {os.path.basename(path) for path in tree.packages if os.path.dirname(path) not in tree.packages}
 
 
-@dataclass(slots=True)
+@mutable
 class _Draft:
     places: list[str] = field(default_factory=list)
     optional: bool = True

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, field, replace
 
 import repro
 from repro.errors import ReproError
@@ -22,13 +21,14 @@ from repro.formats.lockfile import Distribution, Proof, Snapshot, canonicalize_n
 from repro.snapshots.memory import Altered, Artefact
 from repro.snapshots.origin import find_source
 from repro.snapshots.probe import Found, Report
+from repro.values import field, frozen, replace
 
 TOOL = f"repro {repro.__version__}"
 _LEADING_NAME = re.compile(r"[A-Za-z0-9._-]+")
 _ALTERED = "files were changed after it was installed"
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@frozen
 class Known:
     """What is known beyond the report: by canonical name the artefact, the altered files and the working copy."""
 

@@ -7,7 +7,6 @@ import socket
 import ssl
 from collections.abc import Mapping
 from contextlib import suppress
-from dataclasses import dataclass
 from typing import IO
 from urllib.parse import SplitResult, quote, urljoin, urlsplit
 
@@ -16,6 +15,7 @@ from repro.formats.direct_url import clean_url
 from repro.formats.redaction import redact
 from repro.snapshots.access import Access, Origin, Proxy, find_origin
 from repro.snapshots.pins import FetchError, IndexUnreachableError
+from repro.values import frozen
 
 LARGEST_BYTES = 1 << 28
 """How much of an answer is held in memory."""
@@ -31,7 +31,7 @@ _WITHOUT_HOPE = (ssl.SSLCertVerificationError, socket.gaierror, ConnectionRefuse
 _AGENT = f"repro/{repro.__version__}"
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@frozen
 class Response:
     """What a server answered; header names are in lower case, `url` is where redirects have led."""
 

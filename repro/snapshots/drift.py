@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass
 
 from repro.formats.direct_url import Vcs
 from repro.formats.lockfile import Distribution, Interpreter, Snapshot
@@ -15,6 +14,7 @@ from repro.snapshots.severity import (
     classify_interpreters,
     find_used,
 )
+from repro.values import frozen
 
 _SHOWN_FILES = 3
 _RELEASE = re.compile(r"[0-9]{1,99}(\.[0-9]{1,99})*")
@@ -50,7 +50,7 @@ def is_same_version(one: str, other: str) -> bool:
         return False
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@frozen
 class Change:
     """One distribution that differs; `before` or `after` is None where it is added or removed."""
 
@@ -98,7 +98,7 @@ class Change:
         }
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@frozen
 class Drift:
     """All that differs from one snapshot to another, worst first; `interpreters` is set where they do not fit."""
 

@@ -9,12 +9,12 @@ import json
 import os
 import re
 from collections.abc import Iterable, Mapping
-from dataclasses import asdict, dataclass
 
 from repro.formats.redaction import looks_secret
 from repro.inside.process_facts import VARIABLES
 from repro.snapshots.hardware import Hardware
 from repro.snapshots.trace import Library, Process, Scalar
+from repro.values import asdict, frozen
 
 FILE_NAME = "environment.json"
 FORMAT_VERSION = 1
@@ -22,7 +22,7 @@ _MOST_CHARACTERS = 500
 _PUBLIC_PLACES = ("/usr/", "/lib/", "/lib64/", "/opt/")
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@frozen
 class LoadedLibrary:
     """A numerical library that the run had loaded; `file` is its name, `path` where the system has it.
 
@@ -39,7 +39,7 @@ class LoadedLibrary:
     threads: int | None
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@frozen
 class Fingerprint:
     """What a run's numbers depend on; `observed` tells whether its processes told what they had loaded."""
 
@@ -54,7 +54,7 @@ class Fingerprint:
     optimize: int | None
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@frozen
 class Private:
     """What must not be told: a user's name, a host's, and directories that are a user's."""
 

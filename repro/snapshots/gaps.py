@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
-from dataclasses import dataclass
 from enum import Enum
 
 from repro.formats.lockfile import Snapshot
 from repro.snapshots.code import Code, Named
 from repro.snapshots.provides import Provided, guess_distribution
 from repro.snapshots.severity import Severity, is_numeric
+from repro.values import frozen
 
 _OWN = frozenset({"repro", "__main__"})  # a run lends repro to its script
 
@@ -23,7 +23,7 @@ class GapKind(Enum):
     """Neither has it."""
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@frozen
 class Gap:
     """A module that the code needs, and the distribution that provides it: installed, or guessed from its name.
 
@@ -54,7 +54,7 @@ class Gap:
         }
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@frozen
 class Needs:
     """What the code needs: the distributions it imports, by canonical name, and what of them the lock lacks."""
 

@@ -5,20 +5,22 @@ from __future__ import annotations
 import os
 import re
 from collections.abc import Mapping
-from dataclasses import dataclass
+
+from repro.patterns import compile_later
+from repro.values import frozen
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from repro.process import Runner
 
-_INSTRUCTIONS = re.compile(
+_INSTRUCTIONS = compile_later(
     r"(sse|ssse|avx|fma|f16c|bmi|amx|aes|sha|vaes|vpclmul|pclmul|gfni|popcnt|abm|xop|tbm|3dnow"
     r"|neon|asimd|sve|sme(?!p$)|bf16|i8mm|fphp|fcma|crc32|atomics|pmull|flagm|dotprod|rpres).*"
 )
 _SMI_TIMEOUT_S = 5.0
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@frozen
 class Gpu:
     """A graphics processor; `memory` and `compute_capability` are in the words of the driver's tool."""
 
@@ -27,7 +29,7 @@ class Gpu:
     compute_capability: str | None = None
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@frozen
 class Hardware:
     """A machine; None is what it does not tell.
 

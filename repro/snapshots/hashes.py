@@ -12,7 +12,6 @@ import re
 import sys
 import tempfile
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 from typing import Protocol
 
 from repro.errors import ReproError
@@ -23,6 +22,7 @@ from repro.settings import make_installer_environment, name_caches
 from repro.snapshots.indexes import Indexes
 from repro.snapshots.pins import Hashes, IndexUnreachableError, Pin
 from repro.snapshots.uv import find_uv
+from repro.values import frozen
 
 _UNREACHABLE = re.compile(
     r"error sending request|Failed to fetch|dns error|NewConnectionError|ConnectTimeout|ConnectionError|Max retries"
@@ -56,7 +56,7 @@ def _parse_hashed_requirements(text: str) -> Hashes:
     return {name: tuple(hashes) for name, hashes in found.items() if hashes}
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@frozen
 class UvHashes:
     """`uv pip compile --generate-hashes --no-deps`: every file of a version, from the index's own listing."""
 
@@ -73,7 +73,7 @@ class UvHashes:
         return finished, _parse_hashed_requirements(finished.stdout)
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@frozen
 class PipHashes:
     """pip's installation report: the one file it would install for this interpreter."""
 
@@ -98,7 +98,7 @@ def _parse_report(text: str) -> Hashes:
     return found
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@frozen
 class PipToolsHashes:
     """`pip-compile --generate-hashes`: every file of a version, most of them downloaded to be hashed (minutes)."""
 

@@ -9,7 +9,6 @@ from __future__ import annotations
 import os
 import sys
 from collections.abc import Iterator
-from dataclasses import dataclass, replace
 
 from repro import settings
 from repro.formats.direct_url import Archive, Directory, Index, Local, Source
@@ -19,11 +18,12 @@ from repro.snapshots.drift import Drift, compare, is_same_version
 from repro.snapshots.load import Loaded, load_lock
 from repro.snapshots.origin import find_source
 from repro.snapshots.severity import NOTHING_KNOWN, Known
+from repro.values import mutable, replace
 
 _HEAD_BYTES = 8192
 
 
-@dataclass(slots=True)
+@mutable
 class _Entry:
     """A `.dist-info` or `.egg-info` of a site directory, by what its name says."""
 
@@ -86,7 +86,7 @@ def _list_entries(site: str) -> Iterator[_Entry]:
     for name in names:
         if name.endswith((".dist-info", ".egg-info")) and not name.startswith("~"):
             stem, _, version = name.rpartition(".")[0].partition("-")
-            yield _Entry(site, name, canonicalize_name(stem), version.partition("-py")[0])
+            yield _Entry(site=site, entry=name, name=canonicalize_name(stem), version=version.partition("-py")[0])
 
 
 def _choose(entries: Iterator[_Entry], chosen: dict[str, _Entry]) -> None:

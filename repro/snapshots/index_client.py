@@ -11,7 +11,6 @@ import queue
 import threading
 import zlib
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass
 from pathlib import Path
 from typing import IO, TypeVar
 from urllib.parse import urlsplit
@@ -33,6 +32,7 @@ from repro.snapshots.door import LARGEST_BYTES, Door, Response
 from repro.snapshots.indexes import Indexes, find_path
 from repro.snapshots.pins import FetchError, IndexUnreachableError, Pin
 from repro.snapshots.remote_file import TAIL_BYTES, open_remote, open_whole
+from repro.values import frozen
 
 CONCURRENCY = 4
 _ACCEPT = f"{JSON_TYPE}, {HTML_TYPES[0]};q=0.2, text/html;q=0.1"
@@ -42,7 +42,7 @@ T = TypeVar("T")
 S = TypeVar("S")
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@frozen
 class Listing:
     """The files of each pin, by canonical name.
 

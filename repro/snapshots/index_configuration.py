@@ -9,7 +9,6 @@ from __future__ import annotations
 import configparser
 import os
 from collections.abc import Iterable, Mapping
-from dataclasses import replace
 from functools import reduce
 from pathlib import Path
 from urllib.parse import quote, urlsplit
@@ -20,6 +19,7 @@ from repro.formats.lockfile import canonicalize_name
 from repro.formats.redaction import drop_login
 from repro.formats.toml import parse_toml
 from repro.snapshots.indexes import Indexes, find_path
+from repro.values import replace
 
 _LOGIN_HINT = "in a user name or password, write `/` as `%2F`, `@` as `%40`, `#` as `%23` and `?` as `%3F`"
 

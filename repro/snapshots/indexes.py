@@ -9,15 +9,15 @@ from __future__ import annotations
 import hashlib
 import os
 from collections.abc import Sequence
-from dataclasses import dataclass
 from pathlib import Path
 from urllib.parse import unquote, urlsplit
 
 from repro import settings
 from repro.formats.direct_url import clean_url
+from repro.values import frozen
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@frozen
 class Indexes:
     """Where files may come from: index URLs, the first asked first, and places with links or files.
 

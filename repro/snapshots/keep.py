@@ -7,7 +7,6 @@ import json
 import tempfile
 import zipfile
 from collections.abc import Mapping
-from dataclasses import dataclass
 from pathlib import Path
 from urllib.parse import unquote, urlsplit
 
@@ -21,9 +20,10 @@ from repro.snapshots.memory import Artefact, Memory
 from repro.snapshots.pack import pack_wheel, read_wheel_record
 from repro.snapshots.probe import Found
 from repro.snapshots.wheelhouse import Wheelhouse
+from repro.values import frozen
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@frozen
 class Keeper:
     """What keeping needs: where wheels are kept, what was kept before, and how a wheel is built."""
 

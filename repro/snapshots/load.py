@@ -4,14 +4,14 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable
-from dataclasses import dataclass
 from pathlib import Path
 
 from repro.errors import InvalidSnapshotError, SnapshotNotFoundError
 from repro.formats.lockfile import FILE_NAME, Interpreter, Snapshot, has_header, parse_snapshot
+from repro.values import frozen
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@frozen
 class Loaded:
     """A snapshot as it was read from `path`, and what its reader should know: one sentence each."""
 

@@ -9,21 +9,21 @@ Everything here can be deleted at any time; a directory that cannot be written c
 
 from __future__ import annotations
 
-import hashlib
 import json
 import os
 from collections.abc import Callable, Iterator
-from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import TypeVar
 
+from repro.digests import sha256_hex
 from repro.files import make_directory, write_atomically
 from repro.formats.lockfile import Proof
+from repro.values import asdict, frozen
 
 T = TypeVar("T")
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@frozen
 class Artefact:
     """What a RECORD file was found to come from.
 
@@ -42,7 +42,7 @@ class Artefact:
     scope: str | None = None
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@frozen
 class Altered:
     """A distribution with files that are not what RECORD says: which, and the artefact packed from what is there."""
 
@@ -51,7 +51,7 @@ class Altered:
     artefact: Artefact | None = None
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@frozen
 class Checked:
     """What a comparison of a site directory's files with RECORD found, and the sweep that was true before it."""
 
@@ -72,7 +72,7 @@ class Memory:
         return os.path.join(self._root, "records", sha256[:2], sha256)
 
     def _checked_path(self, site: str) -> str:
-        return os.path.join(self._root, "checked", hashlib.sha256(os.fsencode(site)).hexdigest())
+        return os.path.join(self._root, "checked", sha256_hex(os.fsencode(site)))
 
     def find_artefact(self, sha256: str) -> Artefact | None:
         """Return what the RECORD file with this sha256 comes from, as far as it is known."""

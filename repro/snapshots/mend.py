@@ -4,18 +4,18 @@ from __future__ import annotations
 
 import shlex
 from collections.abc import Sequence
-from dataclasses import dataclass
 from pathlib import Path
 
 from repro.formats.direct_url import Index
 from repro.formats.lockfile import FILE_NAME, Snapshot, is_version
 from repro.snapshots.drift import Change, Drift
 from repro.snapshots.gaps import GapKind, Needs
+from repro.values import frozen
 
 _FEW = 3  # what is installed one by one; more is restored
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@frozen
 class Place:
     """Where the lock lies, as the user named it, and the interpreter of the environment it is compared with.
 

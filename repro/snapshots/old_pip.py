@@ -11,7 +11,6 @@ import re
 import tempfile
 import zipfile
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
 from pathlib import Path
 
 from packaging.utils import parse_sdist_filename, parse_wheel_filename
@@ -24,6 +23,7 @@ from repro.process import Finished, Runner
 from repro.settings import name_build_path
 from repro.snapshots.choose import Question, explain_failure, write_question
 from repro.snapshots.setup_needs import ask_with_needs
+from repro.values import frozen
 
 _REPORTS, _TOO_NEW = (22, 2), (24, 1)  # the first that writes a report; the first that refuses old metadata
 _LIST_BUNDLED = "import ensurepip, os; print(os.path.join(os.path.dirname(ensurepip.__file__), '_bundled'))"
@@ -77,7 +77,7 @@ def name_files(names: Iterable[str], question: Question) -> tuple[Compiled, ...]
     )
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@frozen
 class OldPipResolver:
     """The pip in the directory `pip`, run by `python`: a report where it writes one, else the files it downloads.
 
@@ -130,7 +130,7 @@ class OldPipResolver:
             return name_files(os.listdir(os.path.join(directory, "files")), question)
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@frozen
 class _Wheel:
     """A pip: its version and its path."""
 

@@ -5,18 +5,18 @@ from __future__ import annotations
 import json
 import os
 from collections.abc import Iterable, Iterator
-from dataclasses import dataclass
 from functools import lru_cache
 from urllib.parse import unquote, urlsplit
 
 from repro.formats.lockfile import canonicalize_name
 from repro.formats.record import read_paths
 from repro.snapshots.probe import Found
+from repro.values import frozen
 
 _SITES = ("site-packages", "dist-packages")
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@frozen
 class Owner:
     """A distribution and what is its own: `rows`, files relative to each of `roots`, the two names of one directory.
 

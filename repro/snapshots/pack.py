@@ -13,19 +13,19 @@ import os
 import stat
 import zipfile
 from collections.abc import Iterator
-from dataclasses import dataclass
 from pathlib import Path
 
 from repro.errors import ReproError
 from repro.files import BLOCK_BYTES
 from repro.formats.record import is_from_wheel, read_rows
 from repro.snapshots.installed import Installed
+from repro.values import frozen
 
 _EPOCH = (1980, 1, 1, 0, 0, 0)
 _LARGEST_RECORD_BYTES = 1 << 26
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@frozen
 class Member:
     """A file of the wheel: its name there, and where its content is."""
 

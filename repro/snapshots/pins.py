@@ -3,16 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
 
 from repro.errors import ReproError
+from repro.values import frozen
 
 ENGINES = ("uv", "pip", "pip-tools")
 
 Hashes = dict[str, tuple[str, ...]]
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@frozen
 class Pin:
     """A distribution to ask for, by canonical name and exact version."""
 

@@ -4,18 +4,18 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
 from functools import cache
 
 from repro.formats.lockfile import Interpreter, canonicalize_name, is_version
 from repro.snapshots.probe import Found
+from repro.values import frozen
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from packaging.requirements import Requirement
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@frozen
 class Fault:
     """One thing that is wrong with the distribution `name`: `missing`, `incompatible`, `unreadable` and the like."""
 

@@ -5,20 +5,23 @@ from __future__ import annotations
 import json
 import os
 from collections.abc import Mapping
-from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 from repro.errors import InterpreterNotFoundError
 from repro.formats.lockfile import Interpreter
 from repro.process import Runner
 from repro.settings import make_guest_environment
+from repro.values import frozen
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import Any
 
 _SCRIPT = str(Path(__file__).resolve().parents[1] / "inside" / "probe.py")
 TIMEOUT_S = 120.0
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@frozen
 class Found:
     """One `.dist-info` or `.egg-info` as it lies in a site directory; `record` is the sha256 of its RECORD file.
 
@@ -36,7 +39,7 @@ class Found:
     direct_url: str | None
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@frozen
 class Report:
     """What a probe tells: the interpreter, where it lies, and what it holds."""
 

@@ -12,7 +12,6 @@ import struct
 import zipfile
 import zlib
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
 
 from repro.errors import ReproError
 from repro.formats.lockfile import Proof
@@ -23,6 +22,7 @@ from repro.snapshots.indexes import find_path
 from repro.snapshots.installed import Installed
 from repro.snapshots.pack import read_wheel_record
 from repro.snapshots.pins import FetchError, IndexUnreachableError
+from repro.values import frozen, replace
 
 _DAMAGED = (
     zipfile.BadZipFile, zlib.error, struct.error, csv.Error, OSError, EOFError, LookupError, ValueError, RuntimeError,
@@ -32,7 +32,7 @@ _MOST_TAIL_BYTES = 1 << 20
 _BUILT_ELSEWHERE = ("manylinux", "musllinux")
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@frozen
 class Verdict:
     """Which file is installed: `file` where it is known, `reason` where it is not, and the version's other files.
 

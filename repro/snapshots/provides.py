@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import ast
 import os
 import re
 from collections.abc import Iterable, Iterator, Mapping
 
 from repro.formats.lockfile import canonicalize_name
+from repro.patterns import compile_later
 from repro.snapshots.probe import Found
 from repro.snapshots.severity import is_numeric
 
@@ -53,7 +53,7 @@ _PLAIN = frozenset(
     }
 )  # fmt: skip
 _NAMESPACES = frozenset({"azure", "backports", "google", "jaraco", "opentelemetry", "sphinxcontrib", "zope"})
-_MAPPING = re.compile(r"^MAPPING(?:: [^=]+)? = (\{.*\})$", re.MULTILINE)  # of setuptools' editable finder
+_MAPPING = compile_later(r"^MAPPING(?:: [^=]+)? = (\{.*\})$", re.MULTILINE)  # of setuptools' editable finder
 
 
 def guess_distribution(name: str) -> tuple[str, bool]:
@@ -99,6 +99,12 @@ def _list_directory(path: str) -> Iterator[str]:
             yield name.removesuffix(".py")
 
 
+def _evaluate(literal: str) -> Iterable[str]:
+    from ast import literal_eval
+
+    return literal_eval(literal)  # type: ignore[no-any-return]
+
+
 def _list_editable(found: Found, path: str) -> Iterator[str]:
     """Yield what an editable install brings: the directories of its .pth file, or setuptools' table of modules."""
     if path.endswith(".pth"):
@@ -108,7 +114,7 @@ def _list_editable(found: Found, path: str) -> Iterator[str]:
     elif path.startswith("__editable__") and path.endswith("_finder.py"):
         mapping = _MAPPING.search(_read(found.site, path))
         try:
-            yield from ast.literal_eval(mapping.group(1)) if mapping else ()
+            yield from _evaluate(mapping.group(1)) if mapping else ()
         except (ValueError, SyntaxError):
             return
 

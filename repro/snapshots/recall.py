@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import replace
 
 from repro.formats.direct_url import Index
 from repro.formats.lockfile import Distribution, Proof, Snapshot
@@ -11,6 +10,7 @@ from repro.snapshots.describe import Known, choose_founds, describe_report, requ
 from repro.snapshots.installed import read_installed
 from repro.snapshots.memory import Altered, Artefact, Checked, Memory
 from repro.snapshots.probe import Found, Report
+from repro.values import replace
 
 
 def _recall_artefact(found: Found, memory: Memory | None, *, afresh: bool) -> Artefact | None:

@@ -7,7 +7,6 @@ an index (a keyring).
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, replace
 from urllib.parse import unquote
 
 from repro.errors import ReproError
@@ -21,9 +20,10 @@ from repro.snapshots.keep import Keeper
 from repro.snapshots.memory import Artefact
 from repro.snapshots.pins import AskHashes, FetchError, IndexUnreachableError, Pin
 from repro.snapshots.prove import Verdict, prove_files
+from repro.values import frozen, replace
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@frozen
 class Resolution:
     """What was found, by canonical name, sentences for the taker, and what may be answered otherwise next time."""
 

@@ -6,7 +6,6 @@ import os
 import site
 import sys
 from collections.abc import Iterator, Sequence
-from dataclasses import replace
 
 from repro.formats.direct_url import Index
 from repro.inside.probe import probe_interpreter
@@ -14,6 +13,7 @@ from repro.snapshots.memory import Memory
 from repro.snapshots.probe import read_report
 from repro.snapshots.recall import describe
 from repro.snapshots.take import Taken, strip_hashes
+from repro.values import replace
 
 
 def _read_pth_directories(directory: str) -> Iterator[str]:

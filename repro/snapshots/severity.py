@@ -6,11 +6,11 @@ docs/drift.md is its table. Pure and cheap: the model loader asks at every load.
 from __future__ import annotations
 
 from collections.abc import Iterable
-from dataclasses import dataclass
 from enum import Enum
 
 from repro.formats.direct_url import Editable, System
 from repro.formats.lockfile import Distribution, Interpreter, Snapshot
+from repro.values import frozen
 
 
 class Severity(Enum):
@@ -74,7 +74,7 @@ def is_native(distribution: Distribution) -> bool:
     return file.endswith(".whl") and not file.endswith("-any.whl")
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@frozen
 class Known:
     """What is known beside the two snapshots, by canonical names.
 

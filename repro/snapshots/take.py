@@ -8,7 +8,6 @@ run whose snapshot is known needs the value alone.
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, replace
 
 from repro.errors import ReproError
 from repro.formats.direct_url import Editable, parse_direct_url
@@ -16,6 +15,7 @@ from repro.formats.lockfile import Snapshot
 from repro.process import Runner
 from repro.snapshots.probe import Found, Report, probe
 from repro.snapshots.sweep import is_swept
+from repro.values import frozen, replace
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from repro.snapshots.work import Thoroughness, Tools, Work
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@frozen
 class Taken:
     """A snapshot, the interpreter it was taken of and its prefix, notes for the taker, and what is inconsistent.
 

@@ -9,15 +9,15 @@ import json
 import os
 import stat
 from collections.abc import Iterator
-from dataclasses import dataclass
 
 from repro.inside.observe import PENDING
+from repro.values import frozen
 
 _MOST_BYTES = 64 << 20
 Scalar = str | int | bool | None
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@frozen
 class Library:
     """A library that a process had loaded at its end; `threads` is how many it would use."""
 
@@ -29,7 +29,7 @@ class Library:
     threads: int | None = None
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@frozen
 class Process:
     """What the numbers of one process depend on; `cpus` is how many it was allowed to use."""
 
@@ -42,7 +42,7 @@ class Process:
     optimize: int | None = None
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@frozen
 class Trace:
     """What all processes of a run have imported: files, and by `names` what cannot be told by its file.
 

@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
-from dataclasses import replace
 
 from repro.errors import NotObservedError
 from repro.formats.lockfile import Distribution, Snapshot
+from repro.values import replace
 
 
 def mark_used(snapshot: Snapshot, names: frozenset[str]) -> Snapshot:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import replace
 from pathlib import Path
 
 from repro.errors import ProjectError, UsageError
@@ -15,6 +14,7 @@ from repro.formats.loose_requirements import parse_requirements
 from repro.formats.pyproject import parse_pyproject, parse_script
 from repro.formats.python_env import parse_python_env
 from repro.formats.wanted import Include, Wanted, merge
+from repro.values import replace
 
 _VARIABLE = re.compile(r"\$\{([A-Z0-9_]+)\}")
 _OF_OTHERS = {

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass, field, replace
 
 from repro.errors import ReproError
 from repro.formats.direct_url import Archive, Checkout, Directory, Editable, Index, System
@@ -14,6 +13,7 @@ from repro.snapshots.memory import Altered, Artefact, Checked, Memory
 from repro.snapshots.pins import IndexUnreachableError
 from repro.snapshots.probe import Found, Report
 from repro.snapshots.recall import recall_altered
+from repro.values import field, frozen, mutable, replace
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from repro.snapshots.resolve import Resolution, Resolve
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@frozen
 class Tools:
     """What a snapshot may need beyond a look; each is made when it is first needed."""
 
@@ -33,7 +33,7 @@ class Tools:
     """Is told of each stage of long work."""
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@frozen
 class Thoroughness:
     """How much a snapshot is to find out.
 
@@ -48,7 +48,7 @@ class Thoroughness:
     refresh: bool = False
 
 
-@dataclass(slots=True, kw_only=True)
+@mutable
 class Work:
     """A snapshot in the making."""
 

@@ -5,7 +5,6 @@ from __future__ import annotations
 import os
 from collections.abc import Mapping
 from contextlib import suppress
-from dataclasses import dataclass
 from pathlib import Path
 
 from repro import settings
@@ -14,9 +13,10 @@ from repro.formats.run_meta import Experiment
 from repro.tracking.client import Client
 from repro.tracking.observers import notify
 from repro.tracking.store import DEFAULT_EXPERIMENT, find_directory, open_store
+from repro.values import mutable
 
 
-@dataclass(slots=True)
+@mutable
 class _Chosen:
     """What this script has set, and the client of the store that was wanted last."""
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import tempfile
 import time
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
@@ -410,6 +409,8 @@ class Client(RegistryVerbs):
         """
         if dst_path is not None and not os.path.isdir(dst_path):
             raise TrackingNotFoundError(f"there is no directory `{os.fspath(dst_path)}` to download to")
+        import tempfile
+
         target_dir = Path(dst_path) if dst_path is not None else Path(tempfile.mkdtemp(prefix="repro-artifacts-"))
         return str(self.store.download_artifacts(run_id, path, target_dir.absolute()))
 

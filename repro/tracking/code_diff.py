@@ -8,19 +8,20 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator
-from dataclasses import dataclass, replace
 from functools import lru_cache
 from pathlib import Path
 
+from repro.patterns import compile_later
 from repro.tracking.git_source import GitSource, ask_git, find_git_source
 from repro.tracking.store import Store, find_directory, write_text
+from repro.values import frozen, replace
 
 FILE_NAME = "code.diff"
 MAX_FILE_BYTES = 256 * 1024
 MAX_BYTES = 1024 * 1024
 MAX_NAMES = 200
 MAX_FILES = 500
-_SECRET_FILE = re.compile(
+_SECRET_FILE = compile_later(
     r"(^|/)(\.env(\..*)?|[^/]+\.env|\.envrc|\.netrc|\.pypirc|\.npmrc|\.pgpass|\.my\.cnf|\.s3cfg|\.boto|\.htpasswd"
     r"|\.dockercfg|\.vault-token|kubeconfig|kaggle\.json|rclone\.conf|\.?pip\.conf|\.[^/]*_history"
     r"|id_(rsa|dsa|ecdsa|ed25519)[^/]*|[^/]*\.(pem|key|p12|pfx|jks|keystore|kdbx|ppk|ovpn|tfvars|tfstate)"
@@ -31,7 +32,7 @@ _SECRET_FILE = re.compile(
 _NAMES = r"(passw\w*|passphrase|pwd|secret\w*|token|authtoken|api_?key|access_?key|private_?key|key-data|credential\w*)"
 # Shapes that only keys have; an assignment to a name that says so, of a long text in quotes, or without them of what
 # has digits among letters, as few of the names have that a program assigns.
-_SECRET_TEXT = re.compile(
+_SECRET_TEXT = compile_later(
     r"-----BEGIN [A-Z ]*PRIVATE KEY"
     r"|\b(gh[pousr]_|github_pat_|glpat-|xox[a-z]-|hf_|pypi-|AKIA|ASIA|AIza|ya29\.|sk-)[\w.-]{12,}"
     r"|\beyJ[\w-]{8,}\.eyJ[\w-]{8,}\."
@@ -41,12 +42,12 @@ _SECRET_TEXT = re.compile(
     re.IGNORECASE,
 )
 # In a file of settings every value of such a name.
-_SETTINGS_FILE = re.compile(r"\.(ya?ml|ini|cfg|conf|toml|properties|sh|bash|zsh|json|txt)$", re.IGNORECASE)
-_SECRET_SETTING = re.compile(rf"{_NAMES}[\"']?\s*[:=]\s*[^\s$<{{(\[#]{{6,}}", re.IGNORECASE)
-_UNNAMEABLE = re.compile(r"[\x00-\x1f\x7f\"\\\ufffd]|\s$")
+_SETTINGS_FILE = compile_later(r"\.(ya?ml|ini|cfg|conf|toml|properties|sh|bash|zsh|json|txt)$", re.IGNORECASE)
+_SECRET_SETTING = compile_later(rf"{_NAMES}[\"']?\s*[:=]\s*[^\s$<{{(\[#]{{6,}}", re.IGNORECASE)
+_UNNAMEABLE = compile_later(r"[\x00-\x1f\x7f\"\\\ufffd]|\s$")
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@frozen
 class LeftOut:
     """A file that is not in the diff, and why."""
 
@@ -54,7 +55,7 @@ class LeftOut:
     why: str
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@frozen
 class CodeDiff:
     """The text of `code.diff`, and what it leaves out."""
 

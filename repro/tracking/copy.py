@@ -11,7 +11,6 @@ import tempfile
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import suppress
-from dataclasses import dataclass, replace
 from pathlib import Path
 
 from repro.errors import ServerUnavailableError, TrackingError, TrackingNotFoundError
@@ -30,6 +29,7 @@ from repro.tracking.entities import (
 )
 from repro.tracking.points import identify
 from repro.tracking.store import Store
+from repro.values import asdict, frozen, replace
 
 COPIED_FROM = "repro.copied_from"
 _LOCAL_ID = "repro.local_id"  # of the store that made the run
@@ -38,7 +38,7 @@ _LONGEST_PARAM = 6000  # what a server takes; a directory takes all
 _LONGEST_TAG = 8000
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@frozen
 class CopiedRun:
     """A run and its copy: `points` and `artifacts` are what was added; `notes` say what could not be."""
 
@@ -51,10 +51,10 @@ class CopiedRun:
 
     def to_dict(self) -> dict[str, object]:
         """Return it as JSON has it."""
-        return {name: getattr(self, name) for name in self.__slots__} | {"notes": list(self.notes)}
+        return {**asdict(self), "notes": list(self.notes)}
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@frozen
 class CopyResult:
     """What was copied, a parent before the runs nested in it."""
 

@@ -8,7 +8,6 @@ The ids are MLflow's: MD5 over name and digest, and over that and the run.
 
 from __future__ import annotations
 
-import hashlib
 import os
 from collections.abc import Mapping
 from contextlib import suppress
@@ -24,6 +23,8 @@ _META = "meta.yaml"
 
 
 def _make_id(*parts: str) -> str:
+    import hashlib
+
     return hashlib.md5("".join(parts).encode(), usedforsecurity=False).hexdigest()
 
 

@@ -6,11 +6,11 @@ Names are MLflow's (`run.info.run_id`, `run.data.metrics`), so that code that re
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
 from enum import Enum
-from typing import Generic, TypeVar
 
 from repro.formats.run_meta import MetricPoint, RunInfo
+from repro.kinds import Generic, TypeVar
+from repro.values import field, frozen
 
 T = TypeVar("T")
 
@@ -33,7 +33,7 @@ class ViewType(str, Enum):
         return self is ViewType.ALL or (lifecycle_stage == "active") == (self is ViewType.ACTIVE_ONLY)
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@frozen
 class Metric:
     """A point and the key of the metric that it is of."""
 
@@ -41,7 +41,7 @@ class Metric:
     point: MetricPoint
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@frozen
 class Dataset:
     """A dataset that a run has read; `schema` and `profile` are JSON, `tags` say how it was used."""
 
@@ -54,7 +54,7 @@ class Dataset:
     tags: Mapping[str, str] = field(default_factory=dict)
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@frozen
 class RunData:
     """What was logged to a run: `points` are the latest of each metric, by step, then time, then value."""
 
@@ -68,7 +68,7 @@ class RunData:
         return {key: point.value for key, point in self.points.items()}
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@frozen
 class Run:
     """A run with everything that was logged to it but its artifacts."""
 
@@ -87,7 +87,7 @@ class Run:
         return self.info.run_id
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@frozen
 class Artifact:
     """A file or directory among a run's artifacts; `path` is relative to them, `size_bytes` None for a directory."""
 
@@ -96,7 +96,7 @@ class Artifact:
     size_bytes: int | None = None
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@frozen
 class NewRun:
     """A run that is to be made; without a name it gets one of its id."""
 
@@ -107,7 +107,7 @@ class NewRun:
     tags: Mapping[str, str] = field(default_factory=dict)
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@frozen
 class Batch:
     """What is logged to a run in one call. Its order in a metric is the order of the points."""
 
@@ -116,7 +116,7 @@ class Batch:
     tags: Mapping[str, str] = field(default_factory=dict)
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@frozen
 class RunQuery:
     """A search for runs, in MLflow's filter grammar; `page_token` is what the page before gave."""
 
@@ -128,7 +128,7 @@ class RunQuery:
     page_token: str | None = None
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@frozen
 class ExperimentQuery:
     """A search for experiments."""
 
@@ -139,7 +139,7 @@ class ExperimentQuery:
     page_token: str | None = None
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@frozen
 class Page(Generic[T]):
     """Some of what was found; `token` asks for the next page, None after the last."""
 

@@ -17,7 +17,6 @@ from __future__ import annotations
 import os
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
-from dataclasses import replace
 from pathlib import Path
 
 from repro.errors import ReproError, TrackingError, TrackingExistsError, TrackingNotFoundError
@@ -67,6 +66,7 @@ from repro.tracking.run_files import (
     write_value,
 )
 from repro.tracking.store import DEFAULT_EXPERIMENT, find_directory
+from repro.values import replace
 
 META = "meta.yaml"
 TRASH = ".trash"

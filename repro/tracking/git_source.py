@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Callable
 from functools import lru_cache
 from pathlib import Path
 
 from repro.formats.direct_url import clean_url
+from repro.values import frozen, replace
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@frozen
 class GitSource:
     """A commit; `branch` and `repo_url` (without credentials) where there are any.
 
@@ -51,6 +52,21 @@ def ask_git(root: Path, *args: str) -> str | None:
     return finished.stdout if finished.returncode == 0 else None
 
 
+def _begin_to_ask(root: Path, *args: str) -> Callable[[], str | None]:
+    """Ask git beside what is asked next, and return what waits for its answer."""
+    from threading import Thread
+
+    answers: list[str | None] = []
+    asking = Thread(target=lambda: answers.append(ask_git(root, *args)), daemon=True)
+    asking.start()
+
+    def hear() -> str | None:
+        asking.join()
+        return answers[0] if answers else None
+
+    return hear
+
+
 def _parse_status(root: Path, text: str) -> GitSource | None:
     """Return what `git status --porcelain=v2 --branch -z` says (git-status(1), "Porcelain Format Version 2")."""
     commit = branch = None
@@ -85,13 +101,12 @@ def _parse_status(root: Path, text: str) -> GitSource | None:
 @lru_cache(maxsize=8)
 def _read_source(root: Path) -> GitSource | None:
     """Ask git once for the many runs of one process: its code is what it was when the process has read it."""
-    from dataclasses import replace
-
+    hear_remote = _begin_to_ask(root, "config", "--get", "remote.origin.url")
     status = ask_git(root, "status", "--porcelain=v2", "--branch", "-z", "--untracked-files=all", "--", *_CODE)
     source = _parse_status(root, status) if status is not None else None
+    remote = (hear_remote() or "").strip()
     if source is None:
         return None
-    remote = (ask_git(root, "config", "--get", "remote.origin.url") or "").strip()
     return replace(source, repo_url=(clean_url(remote) if "://" in remote else remote) or None)
 
 

@@ -14,7 +14,6 @@ import os
 import re
 from collections.abc import Iterator
 from contextlib import suppress
-from dataclasses import replace
 from pathlib import Path
 from urllib.parse import urlsplit
 
@@ -35,6 +34,7 @@ from repro.tracking.artifact_files import ArtifactFiles
 from repro.tracking.clock import now_ms
 from repro.tracking.run_files import explaining, list_keys, read_text, read_values, remove_value, write_value
 from repro.tracking.store import find_directory
+from repro.values import replace
 
 _META = "meta.yaml"
 _TRASH = ".trash"

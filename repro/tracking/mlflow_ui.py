@@ -6,7 +6,6 @@ import http.client
 import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import dataclass
 from pathlib import Path
 from urllib.parse import urlsplit
 
@@ -16,6 +15,7 @@ from repro.formats.direct_url import clean_url
 from repro.process import Companion, Runner
 from repro.tracking.server.endpoint import open_listener
 from repro.tracking.store import find_directory
+from repro.values import frozen
 
 DEFAULT_PORT = 5000
 _DATABASES = ("sqlite", "postgresql", "mysql", "mssql")
@@ -24,14 +24,14 @@ _PATIENCE_S = 300.0
 _PAUSE_S = 0.1
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@frozen
 class ServedStore:
     """A store that a server shows already: `address` is its page."""
 
     address: str
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@frozen
 class LocalStore:
     """A store that MLflow's server can be started on: its URI, and where a directory's new experiments keep files."""
 
@@ -69,7 +69,7 @@ def find_shown_store(uri: str | None, *, cwd: Path) -> ServedStore | LocalStore:
     )
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@frozen
 class Place:
     """Where a UI listens."""
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
 
 from repro.formats.model_meta import LoggedModel, ModelVersion, RegisteredModel
 from repro.tracking.search.clauses import (
@@ -19,6 +18,7 @@ from repro.tracking.search.clauses import (
 from repro.tracking.search.grammar import parse_filter, parse_order, parse_orders
 from repro.tracking.search.match import select
 from repro.tracking.search.order import sort_by
+from repro.values import frozen
 
 _IS_PROMPT = "mlflow.prompt.is_prompt"
 _ENTITIES = frozenset({Entity.ATTRIBUTE, Entity.TAG, Entity.PARAM, Entity.METRIC})
@@ -89,7 +89,7 @@ def find_versions(versions: Iterable[ModelVersion], filter_text: str, orders: Se
     return sort_by(select(wanted, clauses, _read_version), by, _read_version)
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@frozen
 class DatasetFilter:
     """A dataset that metrics must have been measured with; any digest where none is given."""
 

@@ -11,7 +11,6 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping
-from dataclasses import dataclass
 from urllib.parse import urlsplit
 
 from repro.errors import ServerUnavailableError, TrackingError, TrackingNotFoundError, TrackingRefusedError
@@ -19,13 +18,14 @@ from repro.formats.direct_url import clean_url
 from repro.formats.model_meta import STAGES
 from repro.formats.model_uri import AliasWish, LoggedModelWish, ModelWish, StageWish, VersionWish, parse_model_uri
 from repro.tracking.model_store import Files, ModelQuery, ModelStore
+from repro.values import frozen
 
 _RUNS = re.compile(r"runs:(?://)?/([0-9a-zA-Z]+)(?:/(.*))?", re.DOTALL)
 _MOST_STEPS = 8
 _MOST_NAMED = 10
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@frozen
 class FoundFiles:
     """Where files are; `is_foreign` tells whether a server has said so, or hands them out."""
 

@@ -8,13 +8,13 @@ TrackingError for what may not be, and a server's also ServerUnavailableError.
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Protocol
 
 from repro.errors import TrackingError
 from repro.tracking.entities import Page
 from repro.tracking.store import Store
+from repro.values import field, frozen
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -25,7 +25,7 @@ MOST_MODELS = 1000
 MOST_VERSIONS = 200_000
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@frozen
 class ModelQuery:
     """A search of a registry, in MLflow's filter grammar; `page_token` is what the page before gave."""
 
@@ -35,7 +35,7 @@ class ModelQuery:
     page_token: str | None = None
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@frozen
 class NewVersion:
     """A version that is to be made of the files that `source` names."""
 
@@ -48,14 +48,14 @@ class NewVersion:
     tags: Mapping[str, str] = field(default_factory=dict)
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@frozen
 class HeldFiles:
     """Files on this machine, used where they lie."""
 
     path: Path
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@frozen
 class ServedFiles:
     """Files that a server hands out, below the directory `path` of a place; `name` tells them from any others."""
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator
-from dataclasses import dataclass
 from pathlib import Path
 from urllib.parse import unquote, urlsplit
 
@@ -13,6 +12,7 @@ from repro.errors import NotObservedError, ReproError, UsageError
 from repro.formats.lockfile import FILE_NAME, Snapshot, parse_snapshot
 from repro.tracking.entities import MAX_RESULTS, ExperimentQuery, Run, RunQuery
 from repro.tracking.store import Store, find_text, open_store
+from repro.values import frozen
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -22,7 +22,7 @@ _HINT = "observe one: `repro run`, or `repro.start_run()` in the script"
 _USED = "repro.snapshot.used"
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@frozen
 class ObservedRun:
     """A run and the names of the distributions that it has used."""
 

@@ -10,7 +10,6 @@ import os
 import sys
 import tempfile
 from contextlib import contextmanager, suppress
-from dataclasses import replace
 from functools import lru_cache
 from pathlib import Path
 
@@ -31,6 +30,7 @@ from repro.tracking.entities import Batch
 from repro.tracking.run_record import Record, format_once, keep_record
 from repro.tracking.snapshot_tags import make_snapshot_tags
 from repro.tracking.store import Store, find_text, write_text
+from repro.values import replace
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import replace
 from typing import TypeVar
 
 from repro.formats.run_meta import Experiment
 from repro.tracking.entities import MAX_RESULTS, ExperimentQuery, Page, Run, RunQuery
 from repro.tracking.store import Store
+from repro.values import replace
 
 T = TypeVar("T")
 

@@ -9,10 +9,10 @@ from __future__ import annotations
 
 import json
 import os
-from dataclasses import asdict, dataclass
 from enum import Enum
 
 from repro.files import find_boot
+from repro.values import asdict, frozen
 
 TAG = "repro.process"
 
@@ -25,7 +25,7 @@ class Life(Enum):
     ELSEWHERE = "elsewhere"
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@frozen
 class ProcessMark:
     """A process: `started` in clock ticks since its host's boot."""
 

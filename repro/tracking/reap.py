@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from enum import Enum
 
 from repro.formats.run_meta import RunStatus
@@ -11,6 +10,7 @@ from repro.tracking.file_store import FileStore
 from repro.tracking.paging import find_experiments, find_runs
 from repro.tracking.process_mark import TAG, Life, find_life, parse_mark
 from repro.tracking.store import Store
+from repro.values import frozen
 
 REAPED_TAG = "repro.reaped"
 
@@ -30,7 +30,7 @@ class Verdict(Enum):
         return self in (Verdict.GONE, Verdict.OLD)
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@frozen
 class Reaping:
     """A run that says RUNNING, and what became of it."""
 

@@ -16,7 +16,6 @@ import os
 import re
 from collections.abc import Iterator
 from contextlib import suppress
-from dataclasses import replace
 from pathlib import Path
 
 from repro.errors import ReproError, TrackingError, TrackingExistsError, TrackingNotFoundError
@@ -33,6 +32,7 @@ from repro.formats.model_meta import (
 )
 from repro.tracking.clock import now_ms
 from repro.tracking.run_files import explaining, read_values, remove_value, write_value
+from repro.values import replace
 
 _META = "meta.yaml"
 _MAX_TAG_KEY = 250

@@ -6,22 +6,21 @@
 
 from __future__ import annotations
 
-import hashlib
 import os
 from collections.abc import Iterable, Iterator
 from contextlib import suppress
-from dataclasses import dataclass
 from pathlib import Path
 
 from repro.errors import ReproError, TrackingError
 from repro.files import write_atomically
 from repro.formats.fields import dump_mapping, load_mapping
 from repro.tracking.run_files import explaining
+from repro.values import frozen
 
 _META = "meta.yaml"
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@frozen
 class ModelOutput:
     """A model that a run has made; `step` is the training step it stands for."""
 
@@ -43,6 +42,8 @@ def _write_once(directory: Path, content: dict[str, object]) -> None:
 
 def keep_model_inputs(run_dir: Path, model_ids: Iterable[str]) -> None:
     """Keep that a run has read models; once is enough. Raises TrackingError."""
+    import hashlib
+
     for model_id in model_ids:
         _check_id(model_id)
         edge_id = hashlib.md5((model_id + run_dir.name).encode(), usedforsecurity=False).hexdigest()

@@ -7,23 +7,23 @@ environment.json         the fingerprint: what its numbers depend on beside its 
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, replace
 from functools import lru_cache
 
 from repro import settings
 from repro.formats.lockfile import FILE_NAME, Snapshot, format_snapshot
 from repro.snapshots.attribution import Attribution, attribute
 from repro.snapshots.fingerprint import FILE_NAME as FINGERPRINT
-from repro.snapshots.fingerprint import Private, assemble, format_fingerprint
+from repro.snapshots.fingerprint import Private, assemble, choose_variables, format_fingerprint
 from repro.snapshots.hardware import Hardware
 from repro.snapshots.owners import find_roots, read_owners, resolve_paths
 from repro.snapshots.probe import Found
 from repro.snapshots.trace import Trace
 from repro.snapshots.used import mark_used
 from repro.tracking.store import Store, find_text, write_text
+from repro.values import frozen, replace
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@frozen
 class Record:
     """What is known of a run that ends: the snapshot it has kept and what that was made from, where it has one.
 
@@ -63,6 +63,13 @@ def _keep_marks(store: Store, run_id: str, snapshot: Snapshot, used: frozenset[s
     write_text(store, run_id, FILE_NAME, format_once(marked))
     store.set_tag(run_id, "repro.snapshot.used", str(count))
     return count
+
+
+def prepare_record(snapshot: Snapshot | None, environ: Mapping[str, str]) -> None:
+    """Do before a run ends what its end would wait for: make the lock's text, and compile what looks for secrets."""
+    if snapshot:
+        format_once(snapshot)
+    choose_variables(environ, _make_private(environ))
 
 
 def keep_record(store: Store, run_id: str, record: Record) -> int | None:

@@ -8,12 +8,12 @@ TrackingError for what may not be, and a server's also ServerUnavailableError.
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Protocol
 from urllib.parse import unquote, urlsplit
 
 from repro import settings
 from repro.errors import TrackingError
 from repro.formats.run_meta import Experiment, MetricPoint, RunInfo, RunStatus
+from repro.kinds import Protocol
 from repro.tracking.entities import Artifact, Batch, Dataset, ExperimentQuery, NewRun, Page, Run, RunQuery
 
 DEFAULT_EXPERIMENT = "0"
@@ -25,119 +25,91 @@ class Store(Protocol):
     @property
     def uri(self) -> str:
         """The tracking URI that opens it."""
-        ...
 
     def create_experiment(
         self, name: str, *, artifact_location: str | None = None, tags: dict[str, str] | None = None
     ) -> str:
         """Make an experiment and return its id."""
-        ...
 
     def get_experiment(self, experiment_id: str) -> Experiment:
         """Return an experiment, also a deleted one."""
-        ...
 
     def find_experiment(self, name: str) -> Experiment | None:
         """Return the experiment of a name, also a deleted one: its name stays taken."""
-        ...
 
     def search_experiments(self, query: ExperimentQuery) -> Page[Experiment]:
         """Return experiments, the newest first where the query has no order."""
-        ...
 
     def rename_experiment(self, experiment_id: str, name: str) -> None:
         """Give an active experiment another name."""
-        ...
 
     def delete_experiment(self, experiment_id: str) -> None:
         """Mark an active experiment and its runs as deleted."""
-        ...
 
     def restore_experiment(self, experiment_id: str) -> None:
         """Make a deleted experiment active again."""
-        ...
 
     def set_experiment_tag(self, experiment_id: str, key: str, value: str) -> None:
         """Set a tag of an experiment."""
-        ...
 
     def delete_experiment_tag(self, experiment_id: str, key: str) -> None:
         """Remove a tag of an experiment."""
-        ...
 
     def create_run(self, new: NewRun) -> Run:
         """Make a run that is RUNNING."""
-        ...
 
     def get_run(self, run_id: str) -> Run:
         """Return a run, also a deleted one."""
-        ...
 
     def search_runs(self, query: RunQuery) -> Page[Run]:
         """Return runs, the newest first where the query has no order."""
-        ...
 
     def update_run(
         self, run_id: str, *, status: RunStatus | None = None, end_time_ms: int | None = None, name: str | None = None
     ) -> RunInfo:
         """Change what is given; a run whose status is not final has no end time."""
-        ...
 
     def delete_run(self, run_id: str) -> None:
         """Mark a run as deleted."""
-        ...
 
     def restore_run(self, run_id: str) -> None:
         """Make a deleted run active again."""
-        ...
 
     def log_batch(self, run_id: str, batch: Batch) -> None:
         """Log to an active run: a parameter may be logged again with the same value only."""
-        ...
 
     def log_metric(self, run_id: str, key: str, point: MetricPoint) -> None:
         """Log one point of a metric."""
-        ...
 
     def set_tag(self, run_id: str, key: str, value: str) -> None:
         """Set one tag."""
-        ...
 
     def delete_tag(self, run_id: str, key: str) -> None:
         """Remove a tag."""
-        ...
 
     def get_metric_history(self, run_id: str, key: str) -> list[MetricPoint]:
         """Return every point of a metric, in the order they were logged; none for a metric that there is not."""
-        ...
 
     def log_datasets(self, run_id: str, datasets: tuple[Dataset, ...]) -> None:
         """Keep which datasets a run has read; one that was kept already stays."""
-        ...
 
     def list_artifacts(self, run_id: str, path: str = "") -> list[Artifact]:
         """Return what lies directly in a directory of a run's artifacts; nothing where there is no such directory."""
-        ...
 
     def log_artifact(self, run_id: str, local_path: Path, artifact_dir: str = "") -> None:
         """Keep a file, or a directory with its content, below a directory of the run's artifacts."""
-        ...
 
     def write_artifact(self, run_id: str, path: str, content: bytes) -> None:
         """Keep bytes as an artifact."""
-        ...
 
     def read_artifact(self, run_id: str, path: str) -> bytes:
         """Return the bytes of an artifact."""
-        ...
 
     def download_artifacts(self, run_id: str, path: str, target_dir: Path) -> Path:
         """Copy a file or directory of the artifacts below a directory, and return where it is."""
-        ...
 
     def flush(self) -> None:
         """Return when everything logged until now is where it belongs, or safe on disk until it can be."""
-        ...
 
 
 def write_text(store: Store, run_id: str, path: str, text: str) -> None:

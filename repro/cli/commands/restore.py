@@ -154,12 +154,6 @@ def _verify(environment: Environment, options: argparse.Namespace) -> int:
     return ExitCode.NO if damage else ExitCode.DONE
 
 
-def _is_sound(environment: Environment) -> bool:
-    from repro.environments.manifest import find_damage
-
-    return not find_damage(environment.path, deep=False)
-
-
 def _find_plainly(arguments: list[str]) -> Environment | None:
     """Return the ready environment for `[DIR|LOCK] [--cache DIR]`: argparse alone would double the time this takes."""
     rest = list(arguments)
@@ -211,7 +205,12 @@ def _find_usable(options: argparse.Namespace, *, has_command: bool) -> Environme
         allow_missing=options.allow_missing,
         used=options.used,
     )
-    return None if ready and has_command and not _is_sound(ready) else ready
+    if ready and has_command:
+        from repro.environments.sound import is_sound
+
+        store = Store(locate_store(options.cache or settings.get_cache_dir(settings.own_environment())))
+        return ready if is_sound(store, ready.path) else None
+    return ready
 
 
 def run(arguments: list[str]) -> int:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from pathlib import Path
 
 from repro.cli import console
@@ -16,6 +15,7 @@ from repro.settings import choose_python
 from repro.snapshots.load import load_lock
 from repro.snapshots.mend import Place
 from repro.snapshots.r_installed import find_installed_r
+from repro.values import frozen
 
 _EXAMPLES = """\
   repro status                      ./requirements-lock.txt, the active environment, and the code here
@@ -24,7 +24,7 @@ _EXAMPLES = """\
 """
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@frozen
 class _R:
     """The record of R beside a lock, and what differs from it here."""
 

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import enum
-from dataclasses import dataclass
+
+from repro.values import frozen
 
 
 class Health(enum.Enum):
@@ -14,7 +15,7 @@ class Health(enum.Enum):
     BAD = "bad"
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@frozen
 class Check:
     """A finding: `about` is what was looked at (`cache`, `index`, ...), `subject` which one, `hint` what mends it."""
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterator
-from dataclasses import dataclass
 from pathlib import Path
 
 from repro.environments.housekeeping import cache_checks
@@ -15,9 +14,10 @@ from repro.environments.interpreters import Finder
 from repro.environments.machine import Machine
 from repro.environments.store import Store
 from repro.errors import ReproError
+from repro.values import frozen
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@frozen
 class Checkup:
     """What to look at: the environments by content (`deep`), no network (`offline`), the project that names indexes."""
 

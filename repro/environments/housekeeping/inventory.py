@@ -8,7 +8,6 @@ import re
 import time
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import suppress
-from dataclasses import dataclass
 from pathlib import Path
 
 from repro.environments.housekeeping.busy import find_busy
@@ -24,13 +23,14 @@ from repro.environments.trees import read_uses
 from repro.errors import ReproError
 from repro.files import hold_free_lock
 from repro.snapshots.memory import Memory
+from repro.values import frozen
 
 LEFTOVER_S = 3600.0  # a note that is being written has no lock
 FORGOTTEN_S = 90 * 86400.0
 _SHA256 = re.compile(r"[0-9a-f]{64}")
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@frozen
 class Stored:
     """An environment of the store.
 
@@ -50,7 +50,7 @@ class Stored:
     busy: str | None = None
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@frozen
 class Unpacked:
     """A tree; `recoverable` where its wheel is here or can be fetched again."""
 
@@ -61,7 +61,7 @@ class Unpacked:
     busy: bool = False
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@frozen
 class Wheel:
     """A wheel; `kept` where no index is known to have it, `wanted` where a lock of a known project names it."""
 
@@ -73,7 +73,7 @@ class Wheel:
     wanted: bool = False
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@frozen
 class Stray:
     """What leads nowhere or was left by a process that died: its kind, path, and why it may go."""
 
@@ -83,7 +83,7 @@ class Stray:
     size_bytes: int = 0
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@frozen
 class ProjectFiles:
     """What is kept of projects from elsewhere: a checkout, a repository or a zip.
 
@@ -97,7 +97,7 @@ class ProjectFiles:
     needed: bool = False
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@frozen
 class Inventory:
     """Everything that a prune decides on; `caches` are the installers' own, by path with their size in bytes."""
 

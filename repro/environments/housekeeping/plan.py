@@ -3,17 +3,17 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
 
 from repro.environments.housekeeping.inventory import Inventory, ProjectFiles, Stored, Stray, Unpacked, Wheel
 from repro.environments.housekeeping.sizes import format_bytes
+from repro.values import frozen
 
 _KINDS = {"checkouts": "checkout", "repositories": "repository", "archives": "zip", "models": "model"}
 DAY_S = 86400.0
 UNUSED_S = 90 * DAY_S
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@frozen
 class Rules:
     """What may go: environments not used for `older_than_s`, or that no project uses; until `max_bytes` are left.
 
@@ -26,7 +26,7 @@ class Rules:
     kept: bool = False
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@frozen
 class Removal:
     """What is removed, and why; an environment only while `used_at` is as it was.
 
@@ -52,7 +52,7 @@ class Removal:
         }
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@frozen
 class Plan:
     """What a prune removes, in order, what would be left of `total_bytes`, and what its reader should know."""
 

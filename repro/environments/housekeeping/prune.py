@@ -11,7 +11,6 @@ import os
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
-from dataclasses import replace
 
 from repro.environments.housekeeping.busy import find_busy
 from repro.environments.housekeeping.inventory import Inventory, list_strays, take_inventory
@@ -29,6 +28,7 @@ from repro.environments.ready import FILE_NAME as READY
 from repro.environments.store import Store
 from repro.errors import ReproError
 from repro.files import hold_free_lock, hold_lock, new_nonce, remove_free_lock, remove_tree
+from repro.values import replace
 
 Report = Callable[[str], None]
 _PREFIXES = {"tmp": "stage", "checkout": "checkout"}  # of the locks whose names are never used again

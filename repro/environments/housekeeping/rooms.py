@@ -9,10 +9,10 @@ import os
 import re
 import stat
 from collections.abc import Iterator
-from dataclasses import dataclass
 
 from repro.environments.store import MARKER, Store
 from repro.errors import ReproError
+from repro.values import frozen
 
 _SHA256 = r"[0-9a-f]{64}"
 _KEY = r"[0-9a-f]{16}"
@@ -20,7 +20,7 @@ _NONCE = r"[0-9a-f]{8}"
 _LOCK = rf"(?:(?:tree-|into-)?{_KEY}|stage-{_NONCE})\.lock"
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@frozen
 class Room:
     """A room of the layout: what its entries are called at each depth, and whether the last are directories.
 

@@ -8,7 +8,8 @@ from __future__ import annotations
 import os
 from collections import Counter
 from collections.abc import Iterable, Iterator
-from dataclasses import dataclass
+
+from repro.values import frozen
 
 _BLOCK_BYTES = 512  # of st_blocks, whatever the file system has (POSIX)
 
@@ -32,7 +33,7 @@ def _walk(path: str) -> Iterator[os.stat_result]:
             continue
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@frozen
 class Size:
     """What goes with an entry (`own_bytes`), and what other names of the same files would keep (`shared_bytes`)."""
 

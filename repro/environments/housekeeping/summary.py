@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 from collections.abc import Mapping
-from dataclasses import dataclass
 
 from repro.environments.housekeeping.inventory import list_wheels
 from repro.environments.housekeeping.link_modes import find_link_modes
@@ -13,9 +12,10 @@ from repro.environments.housekeeping.sizes import Meter
 from repro.environments.housekeeping.tools import find_tools
 from repro.environments.machine import Machine
 from repro.environments.store import LAYOUT_VERSION
+from repro.values import frozen
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@frozen
 class RoomSummary:
     """A room: how many entries, and the bytes they add to those of the rooms before it."""
 
@@ -25,7 +25,7 @@ class RoomSummary:
     size_bytes: int
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@frozen
 class Summary:
     """The store at `root`: whether it is there, its rooms, kept wheels, link modes, and the tools' versions."""
 

@@ -8,10 +8,10 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Iterable, Mapping
-from dataclasses import dataclass, replace
 
 from repro.process import Finished
 from repro.snapshots.setup_needs import MOST_TRIES, find_need
+from repro.values import frozen, replace
 
 # What is said, and the setuptools that still had it, the oldest first.
 _REMOVED = (
@@ -23,7 +23,7 @@ _REMOVED = (
 )
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@frozen
 class Aid:
     """What a build gets that it does not ask for: a setuptools, and requirements whose modules it finds."""
 

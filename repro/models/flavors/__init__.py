@@ -7,18 +7,18 @@ module or an object with `recognizes` and `save`.
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Protocol, cast
 
 from repro.errors import ModelError
+from repro.values import frozen
 
 GROUP = "repro.flavors"
 LOADER = Path(__file__).resolve().parents[2] / "inside" / "saved_model.py"
 _MODULES = ("repro_crate", "xgboost", "lightgbm", "pytorch", "onnx", "sklearn", "python_object")
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@frozen
 class Saved:
     """What a flavor has written: the `keys` of its entry in the MLmodel, as YAML and JSON have them.
 

@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
 from pathlib import Path
 
 from repro.models.flavors.pickling import dump
+from repro.values import frozen
 
 
 def _dump_skops(model: object, path: Path) -> list[str]:
@@ -24,7 +24,7 @@ def _dump_skops(model: object, path: Path) -> list[str]:
     return types
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@frozen
 class Dumped:
     """An estimator's file, what the MLmodel says of how it is read, what that imports, and what it names itself."""
 

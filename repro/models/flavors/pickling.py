@@ -7,18 +7,18 @@ from __future__ import annotations
 
 import pickle
 from collections.abc import Iterator
-from dataclasses import dataclass
 from pathlib import Path
 from types import ModuleType
 from typing import BinaryIO
 
 from repro.errors import ModelError
 from repro.models.flavors import name_class
+from repro.values import frozen
 
 _INSTALL = "pip install cloudpickle"
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@frozen
 class Pickled:
     """What wrote a pickle, and the modules that it names."""
 

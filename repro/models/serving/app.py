@@ -33,6 +33,7 @@ from repro.models.serving.metrics import Metrics
 from repro.models.serving.openapi import describe_api, describe_old_api
 from repro.models.serving.page import PAGE, POLICY
 from repro.models.serving.served import Served
+from repro.values import frozen
 
 Scope = dict[str, Any]
 Message = dict[str, Any]
@@ -58,7 +59,7 @@ class _Gone(Exception):
     """The client went away before its request was whole."""
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@frozen
 class Limits:
     """How long a request may take from its head to its answer, and how large its body may be."""
 

@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
 from typing import Protocol
 
 from repro.formats.scoring import Input
 from repro.formats.signature import Signature
+from repro.values import field, frozen
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@frozen
 class Served:
     """A model's name, what it takes, a body that may be sent to it, and what it runs in.
 

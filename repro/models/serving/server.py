@@ -7,7 +7,6 @@ import signal
 import socket
 import threading
 from collections.abc import Awaitable, Callable
-from dataclasses import dataclass
 
 import uvloop
 
@@ -20,11 +19,12 @@ from repro.models.serving.metrics import Metrics
 from repro.models.serving.pool import Link, Pool
 from repro.models.serving.served import Served
 from repro.tracking.server.endpoint import is_loopback, open_listener
+from repro.values import frozen
 
 _MOST_WORKERS = 256
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@frozen
 class ServeOptions:
     """Where and how a model is served; `port` 0 is one that is free."""
 
@@ -53,7 +53,7 @@ class ServeOptions:
             raise UsageError("`--max-body` and `--max-waiting` are at least 1")
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@frozen
 class Reporter:
     """Who is told: of the start with the URL, of what goes wrong, and of each request where that is wanted."""
 

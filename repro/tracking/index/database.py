@@ -7,12 +7,12 @@ import sys
 import time
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager, suppress
-from dataclasses import dataclass, field
 from itertools import starmap
 from pathlib import Path
 from typing import NamedTuple, TypeVar
 
 from repro.tracking.index.signs import SETTLED_NS
+from repro.values import field, mutable
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -63,7 +63,7 @@ _LIGHT = "folder, run_id, number, sign, start_time, stage"
 _WHOLE = f"{_LIGHT}, run_name, user_id, status, end_time, artifact_uri"
 
 
-@dataclass(slots=True)
+@mutable
 class Notes:
     """What a search has read because the index did not know it, each with the time of the file's last change."""
 

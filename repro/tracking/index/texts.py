@@ -68,7 +68,8 @@ def read_value(part: str, text: str | None) -> str | float | None:
 def describe_datasets(paths: Sequence[str], datasets: Sequence[Dataset]) -> str:
     """Return datasets, and the files that say what they are."""
     import json
-    from dataclasses import asdict
+
+    from repro.values import asdict
 
     return json.dumps({"paths": list(paths), "datasets": [asdict(each) for each in datasets]})
 

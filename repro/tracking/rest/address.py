@@ -5,16 +5,16 @@ from __future__ import annotations
 import hashlib
 import os
 from collections.abc import Mapping
-from dataclasses import dataclass, field
 from urllib.parse import SplitResult, unquote, urlsplit
 
 from repro import settings
 from repro.errors import TrackingError
+from repro.values import field, frozen
 
 _PORTS = {"http": 80, "https": 443}
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@frozen
 class Proxy:
     """A proxy over http; `authorization` is what it is shown."""
 
@@ -23,7 +23,7 @@ class Proxy:
     authorization: str | None = field(default=None, repr=False)
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@frozen
 class Address:
     """A tracking server: `path` is the prefix it lies below, without a `/` at its end."""
 

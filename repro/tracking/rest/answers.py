@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping
-from dataclasses import dataclass
 
 from repro.errors import (
     ServerUnavailableError,
@@ -14,6 +13,7 @@ from repro.errors import (
     TrackingRefusedError,
 )
 from repro.tracking.rest.address import Address
+from repro.values import frozen
 
 LARGEST_BYTES = 1 << 28
 """How much of an answer is held in memory."""
@@ -38,7 +38,7 @@ class UnexplainedError(TrackingError):
     """Something refuses in words that are not an MLflow server's: what stands before it, or another server."""
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@frozen
 class Answer:
     """What a server answered; header names are in lower case."""
 

@@ -5,7 +5,6 @@ from __future__ import annotations
 import os
 import posixpath
 from collections.abc import Iterator
-from dataclasses import replace
 from pathlib import Path
 from typing import BinaryIO, Protocol
 from urllib.parse import unquote, urlsplit
@@ -17,6 +16,7 @@ from repro.tracking.entities import Artifact
 from repro.tracking.rest.answers import make_refusal
 from repro.tracking.rest.api import Api
 from repro.tracking.rest.transport import Transport, quote_path
+from repro.values import replace
 
 PROXY = "/api/2.0/mlflow-artifacts/artifacts/"
 _DEEPEST = 64

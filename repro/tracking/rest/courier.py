@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from contextlib import suppress
-from dataclasses import dataclass, field, replace
 
 from repro.errors import ServerUnavailableError, TrackingError, TrackingNotFoundError, TrackingRefusedError
 from repro.tracking import wire
@@ -17,6 +16,7 @@ from repro.tracking.rest.creation import create_run, get_or_create_experiment
 from repro.tracking.rest.entries import Chunk, parse_entry, parse_point
 from repro.tracking.rest.journal import Journal
 from repro.tracking.rest.outbox import LOCAL_EXPERIMENT, Outbox, RunBox
+from repro.values import field, mutable, replace
 
 WAITING = (ServerUnavailableError, TrackingRefusedError, UnexplainedError)
 """What may be otherwise later: the server is away, wants other credentials, or is not what answers."""
@@ -24,7 +24,7 @@ _DEEPEST = 50
 _TRIES = 3
 
 
-@dataclass(slots=True, kw_only=True)
+@mutable
 class Tally:
     """What was brought: entries that are there now, and in words those that the server would not take."""
 

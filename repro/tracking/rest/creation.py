@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
-
 from repro.errors import TrackingError, TrackingExistsError, TrackingNotFoundError
 from repro.tracking.entities import NewRun, Run, RunQuery, ViewType
 from repro.tracking.rest.answers import AnswerLostError
 from repro.tracking.rest.api import LOCAL_ID, Api
+from repro.values import replace
 
 _TRIES = 3
 

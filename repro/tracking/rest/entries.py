@@ -17,13 +17,13 @@ from __future__ import annotations
 import json
 import math
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
 from functools import lru_cache
 
 from repro.errors import TrackingError
 from repro.formats.run_meta import MetricPoint, RunStatus, check_key
 from repro.tracking import wire
 from repro.tracking.entities import Batch, Dataset, Metric
+from repro.values import frozen
 
 LONGEST_PARAM = 6000
 LONGEST_TAG = 8000
@@ -123,7 +123,7 @@ def parse_point(line: bytes) -> Metric:
     return wire.parse_metric(parse_entry(line))
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@frozen
 class Chunk:
     """Lines that are sent in one call: a batch, or one line of another kind. `end` is where the next begins."""
 

@@ -33,7 +33,7 @@ def _read_lines(box: RunBox) -> Iterator[bytes]:
 
 
 def _change(info: RunInfo, fields: wire.Fields) -> RunInfo:
-    from dataclasses import replace
+    from repro.values import replace
 
     status = wire.find_text(fields, "status")
     now = wire.parse_status(status) if status else info.status

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import random
 from collections.abc import Callable
-from dataclasses import dataclass
+
+from repro.values import frozen
 
 LONGEST_WAIT_S = 60.0
 """However long a server asks us to wait, and however often it was asked."""
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@frozen
 class Patience:
     """Ask `retries` times again, after `factor_s` doubled each time and up to `jitter_s` more."""
 

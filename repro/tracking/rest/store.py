@@ -9,7 +9,6 @@ from __future__ import annotations
 import os
 import posixpath
 from collections.abc import Callable, Mapping
-from dataclasses import replace
 from hashlib import sha256
 from pathlib import Path
 from typing import TypeVar
@@ -40,6 +39,7 @@ from repro.tracking.rest.patience import QUICK, Patience
 from repro.tracking.rest.sender import Sender
 from repro.tracking.rest.transport import Transport
 from repro.tracking.store import DEFAULT_EXPERIMENT
+from repro.values import replace
 
 T = TypeVar("T")
 _MOST_INFOS = 1000

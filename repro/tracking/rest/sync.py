@@ -6,7 +6,6 @@ A journal that a process is still writing, or another sync is sending, is left t
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
 from enum import Enum
 from pathlib import Path
 from urllib.parse import urlsplit
@@ -20,6 +19,7 @@ from repro.tracking.rest.outbox import Outbox, RunBox, list_outboxes
 from repro.tracking.rest.patience import Patience
 from repro.tracking.rest.sender import deliver_left
 from repro.tracking.rest.transport import Transport
+from repro.values import asdict, frozen
 
 
 class SyncState(str, Enum):
@@ -35,7 +35,7 @@ class SyncState(str, Enum):
     __str__ = str.__str__
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@frozen
 class SyncedRun:
     """A run that had something to be sent: `local_id` is what it was logged under, `run_id` the server's id of it."""
 
@@ -51,10 +51,10 @@ class SyncedRun:
 
     def to_dict(self) -> dict[str, object]:
         """Return it as JSON has it."""
-        return {name: getattr(self, name) for name in self.__slots__} | {"state": self.state.value}
+        return {**asdict(self), "state": self.state.value}
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@frozen
 class SyncResult:
     """What a sync has done, run by run."""
 

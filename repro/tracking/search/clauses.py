@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
 from enum import Enum
+
+from repro.values import field, frozen
 
 Value = str | int | float
 
@@ -53,7 +54,7 @@ FOR_LISTS = (Comparator.IN, Comparator.NOT_IN)
 FOR_NULL = (Comparator.IS_NULL, Comparator.IS_NOT_NULL)
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@frozen
 class Clause:
     """One condition. `value` is a float for a metric, texts for a list, None for the tests for NULL."""
 
@@ -63,7 +64,7 @@ class Clause:
     value: Value | tuple[str, ...] | None = None
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@frozen
 class Order:
     """What is sorted by."""
 
@@ -72,7 +73,7 @@ class Order:
     ascending: bool = True
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@frozen
 class Attribute:
     """What may be done with an attribute; `takes_list` allows IN and NOT IN."""
 
@@ -82,7 +83,7 @@ class Attribute:
     sorts: bool = True
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@frozen
 class Vocabulary:
     """What can be searched for in one kind of thing.
 

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable
-from dataclasses import dataclass
 from pathlib import Path
 from urllib.parse import unquote
 
@@ -24,6 +23,7 @@ from repro.tracking.server.refusal import Refusal
 from repro.tracking.server.replies import EmptyReply, FileReply, JsonReply
 from repro.tracking.server.site import Site
 from repro.tracking.wire import Fields, find_text, format_artifact
+from repro.values import frozen
 
 _PLACE = re.compile(
     r"(?P<experiment>[\w\-]+)/(?:models/(?P<model>[\w\-]+)|(?P<run>[\w\-]+))/artifacts(?:/(?P<path>.*))?",
@@ -55,7 +55,7 @@ def check_path(path: str) -> str:
     return "/".join(part for part in path.split("/") if part)
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@frozen
 class Place:
     """A path among the artifacts of a run or a model."""
 

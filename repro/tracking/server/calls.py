@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
 from urllib.parse import parse_qs
 
 from repro.errors import TrackingError
@@ -11,12 +10,13 @@ from repro.tracking.entities import ViewType
 from repro.tracking.server.bodies import Body
 from repro.tracking.server.refusal import Refusal
 from repro.tracking.wire import Fields, find_text, find_whole
+from repro.values import frozen
 
 _LISTS = frozenset({"experiment_ids", "order_by", "stages", "run_ids"})
 _VIEWS = {1: ViewType.ACTIVE_ONLY, 2: ViewType.DELETED_ONLY, 3: ViewType.ALL}
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@frozen
 class Call:
     """A call: `places` are the parts of the path that vary, `query` everything behind `?`."""
 

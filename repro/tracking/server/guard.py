@@ -10,9 +10,9 @@ import base64
 import binascii
 import hmac
 import ipaddress
-from dataclasses import dataclass
 
 from repro.tracking.server.refusal import Refusal
+from repro.values import frozen
 
 _OPEN_PATHS = frozenset({"/health"})  # for those who watch whether it runs
 
@@ -46,7 +46,7 @@ def _find_secret(authorization: str) -> bytes | None:
         return None
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@frozen
 class Guard:
     """What a request must show: `names` are those of this server beside addresses, `token` None lets everybody in."""
 

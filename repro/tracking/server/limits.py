@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Mapping, Sequence
-from dataclasses import replace
 
 from repro.errors import TrackingError
 from repro.tracking.entities import Batch
 from repro.tracking.wire import Fields
+from repro.values import replace
 
 MAX_METRICS = 1000
 MAX_PARAMS = 100

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
 from typing import TypeVar
 
 from repro.errors import TrackingError
@@ -18,6 +17,7 @@ from repro.tracking.server.locations import keep_source, split_uri, tell_source
 from repro.tracking.server.replies import JsonReply
 from repro.tracking.server.site import Site
 from repro.tracking.wire import Fields, find_text, find_whole, list_fields, list_texts, parse_pairs
+from repro.values import replace
 
 T = TypeVar("T")
 

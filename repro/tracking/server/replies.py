@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from pathlib import Path
 from typing import TypeAlias
 
 from repro.tracking.wire import Fields
+from repro.values import frozen
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@frozen
 class JsonReply:
     """An object."""
 
@@ -17,21 +17,21 @@ class JsonReply:
     status: int = 200
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@frozen
 class TextReply:
     """A text for people and for those who watch."""
 
     text: str
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@frozen
 class FileReply:
     """A file's bytes; a browser is told to keep it, and never to run it."""
 
     path: Path
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@frozen
 class EmptyReply:
     """Nothing: it was done."""
 

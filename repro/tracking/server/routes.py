@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
 from typing import TypeAlias
 from urllib.parse import unquote
 
@@ -17,6 +16,7 @@ from repro.tracking.server.calls import Call
 from repro.tracking.server.refusal import Refusal
 from repro.tracking.server.replies import Reply
 from repro.tracking.server.site import Site
+from repro.values import frozen
 
 Deed: TypeAlias = Callable[[Site, Call], Reply]
 
@@ -115,7 +115,7 @@ _PREFIXES = {"/ajax-api/": "/api/", "/api/2.0/preview/": "/api/2.0/", "/ajax-api
 _ALIASES = re.compile("^(?:" + "|".join(sorted(_PREFIXES, key=len, reverse=True)) + ")")
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@frozen
 class Match:
     """The deed of a request, and the parts of its path that vary, decoded."""
 

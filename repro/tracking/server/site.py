@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass, field
 from threading import Lock
 
 from repro.tracking.file_store import FileStore
@@ -11,9 +10,10 @@ from repro.tracking.logged_models import LoggedModels
 from repro.tracking.registry import Registry
 from repro.tracking.server.guard import Guard
 from repro.tracking.server.permit import Permit
+from repro.values import field, frozen
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@frozen
 class Site:
     """A store that is served, and to whom; `log` gets a line for each request.
 

@@ -37,6 +37,7 @@ COMMANDS = {
     "exec": "run a script as its own text says: `# !source repro.run`",
     "watch": "run a script as its own text says, again whenever it is saved",
     "params": "list the parameters that a script accepts, without running it",
+    "model": "look at a model without loading it: inspect",
     "predict": "ask a model about the rows of a file, in the model's own environment",
     "serve": "serve a model over HTTP: MLflow's scoring protocol, in the model's own environment",
     "server": "serve a directory of runs to MLflow clients of any version, over MLflow's REST API",

@@ -9,7 +9,7 @@ import warnings
 from pathlib import Path
 
 import pytest
-from conftest import LocalIndex
+from conftest import Cli, LocalIndex
 from tiny_models import make_model
 
 import repro
@@ -275,3 +275,28 @@ def test_predict_says_what_is_wrong(
     command = [sys.executable, "-m", "repro", "predict", *given, "--python", sys.executable, "--cache", str(cache)]
     done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, stdin=subprocess.DEVNULL, check=False)
     assert (done.returncode, sentence in done.stderr, "Traceback" in done.stderr) == (code, True, False), done.stderr
+
+
+def test_a_model_is_looked_at_without_loading_it(locked: Path, cli: Cli) -> None:
+    (locked / "code" / "loader_of_loose.py").write_text("raise SystemExit('it was run')\n")
+    said = json.loads(cli("model", "inspect", str(locked), "--python", sys.executable, "--json").stdout)
+    assert (said["loadable"], said["runs_code"], said["satisfied"]) == (["python_function"], True, False)
+    assert said["lock"] == str(locked / "requirements-lock.txt")
+    text = cli("model", "inspect", str(locked), "--python", sys.executable).stdout
+    assert "requirements-lock.txt, which the environment here does not satisfy: 2 differences" in text
+
+
+def test_changed_files_are_shown_and_the_exit_code_tells(tmp_path: Path, cli: Cli) -> None:
+    path = make_model(tmp_path / "noted", repro={"files": {"code/loader_of_noted.py": "sha256:0"}}, signature=COLUMNS)
+    said = cli("model", "inspect", str(path), "--python", sys.executable, code=1)
+    assert "changed since: code/loader_of_noted.py" in said.stdout
+    assert [line.split() for line in said.stdout.splitlines() if line.startswith("inputs")] == [
+        ["inputs", "x", "double"],
+        ["inputs", "n", "long", "optional"],
+    ]
+
+
+def test_restore_makes_the_environment_of_a_model_without_a_lock(loose: Path, cli: Cli) -> None:
+    made = json.loads(cli("restore", str(loose), "--json").stdout)
+    with repro.load_model(loose, restore=True, cache=cli.cache) as model:
+        assert model.environment.path == made["path"]

@@ -30,6 +30,7 @@ _OPTIONS = {
     "exec": f"--param {_RUN} --json --verbose --help",
     "watch": f"--param {_RUN} --json --verbose --help",
     "params": "--json --verbose --help",
+    "model": "inspect --run-id --python --cache --json --verbose --help",
     "predict": f"--model --input --output --type --env {_MODEL} --json --verbose --help",
     "serve": "--host --port --workers --timeout --token --token-file --no-batching --max-body --max-waiting "
     f"--allowed-host {_MODEL} --json --verbose --help",

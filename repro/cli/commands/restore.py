@@ -24,6 +24,7 @@ _EXAMPLES = """\
   repro restore --json | jq -r .python   its interpreter, for scripts
   repro restore project.zip              of a bundle, with no network
   repro restore --link                   .venv here leads to it, for editors
+  repro restore models:/wine/2           what a model needs: its lock, or what MLflow wrote beside it
   repro restore --into .venv             a writable one of your own, which pip and uv may change
 """
 
@@ -90,7 +91,30 @@ def _make_request(options: argparse.Namespace, *, has_command: bool = False) -> 
     )
 
 
+def _names_model(place: str) -> bool:
+    """Tell whether what is to be restored is a model that has no lock of its own, or one that a URI names."""
+    if place.startswith(("runs:", "models:", "mlflow-artifacts:")):
+        return True
+    return os.path.isfile(os.path.join(place, "MLmodel")) and not os.path.isfile(
+        os.path.join(place, "requirements-lock.txt")
+    )
+
+
+def _restore_model(options: argparse.Namespace) -> Environment:
+    from repro.cli.options import make_machine
+    from repro.models.environment import EnvironmentWish, restore_for
+    from repro.models.load import open_model
+
+    with console.Progress() as progress:
+        machine = make_machine(options, report=progress)
+        directory = open_model(machine, options.lock).directory
+        wish = EnvironmentWish(python=options.python, offline=options.offline)
+        return restore_for(machine, directory, wish, console.note)
+
+
 def _restore(options: argparse.Namespace, *, has_command: bool) -> Environment:
+    if _names_model(options.lock):
+        return _restore_model(options)
     from repro.cli.options import make_machine
     from repro.environments.restore import restore_environment
 
@@ -227,13 +251,13 @@ def run(arguments: list[str]) -> int:
         if not command:
             raise UsageError("there is no command behind `--`", hint="repro restore -- python train.py")
     parser = make_parser("restore", "Recreate the environment of a lock, read-only, in the cache.", _EXAMPLES)
-    parser.usage = "repro restore [options] [DIR|LOCK|ZIP] [-- COMMAND ...]"
+    parser.usage = "repro restore [options] [DIR|LOCK|ZIP|MODEL] [-- COMMAND ...]"
     parser.add_argument(
         "lock",
         nargs="?",
         default=".",
-        metavar="DIR|LOCK|ZIP",
-        help="a lock, its directory (default: here), or a bundle",
+        metavar="DIR|LOCK|ZIP|MODEL",
+        help="a lock, its directory (default: here), a bundle, or a model",
     )
     parser.add_argument("--offline", action="store_true", help="never touch the network")
     parser.add_argument("--allow-missing", action="store_true", help="leave out what the lock names no file for")

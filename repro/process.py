@@ -414,9 +414,19 @@ class Started:
     def __init__(self, process: subprocess.Popen[bytes]) -> None:
         self._process = process
 
+    @property
+    def pid(self) -> int:
+        """Its id."""
+        return self._process.pid
+
     def terminate(self) -> None:
         """Ask it to end; one that has ended is fine."""
         self._process.terminate()
+
+    def find_exit_code(self) -> int | None:
+        """Return its exit code, 128+N for signal N; None while it goes on."""
+        code = self._process.poll()
+        return None if code is None else exit_code_of(code)
 
     def wait(self) -> int:
         """Wait for its end and return the exit code, 128+N for signal N."""
@@ -570,6 +580,16 @@ class Runner:
         self._announce(args)
         return Started(
             subprocess.Popen(args, env=env, stdin=subprocess.DEVNULL, pass_fds=pass_fds, start_new_session=True)
+        )
+
+    def leave(self, args: Sequence[str], *, log: BinaryIO, env: Mapping[str, str] | None = None) -> Started:
+        """Start a process that goes on without us, in a session of its own; all that it says goes to `log`.
+
+        Raises OSError.
+        """
+        self._announce(args)
+        return Started(
+            subprocess.Popen(args, env=env, stdin=subprocess.DEVNULL, stdout=log, stderr=log, start_new_session=True)
         )
 
     @contextmanager

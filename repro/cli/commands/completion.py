@@ -33,7 +33,7 @@ _OPTIONS = {
     "model": "inspect --run-id --python --cache --json --verbose --help",
     "predict": f"--model --input --output --type --env {_MODEL} --json --verbose --help",
     "serve": "--host --port --workers --timeout --token --token-file --no-batching --max-body --max-waiting "
-    f"--allowed-host {_MODEL} --json --verbose --help",
+    f"--daemon --browse --allowed-host {_MODEL} --json --verbose --help",
     "server": "--store --host --port --token --token-file --allowed-host --json --verbose --help",
     "ui": "--mlflow --store --host --port --workers --no-browser --offline --cache --json --verbose --help",
     "mlflow": f"install list path uninstall --as-of --offline --store {_INDEXES} --python --cache --json --verbose "

@@ -22,6 +22,7 @@ _EXAMPLES = """\
 """
 _SIZE = re.compile(r"(\d+)(?:([KMG])i?B?)?", re.IGNORECASE)
 _UNITS = {"": 1, "K": 1 << 10, "M": 1 << 20, "G": 1 << 30}
+_LOOK_S = 0.02
 _TOKEN_HINT = "a file with one line, the token that clients show as `Authorization: Bearer TOKEN`"
 
 
@@ -72,22 +73,81 @@ def _make_parser() -> argparse.ArgumentParser:
         "--allowed-host", action="append", default=[], metavar="NAME",
         help="one more name that clients may call it by, e.g. that of a proxy (repeatable)",
     )  # fmt: skip
+    parser.add_argument("--daemon", action="store_true", help="go on in the background once it answers")
+    parser.add_argument("--browse", action="store_true", help="open its page in the browser")
     add_model_options(parser)
     add_cache(parser)
     return parser
 
 
-def _announce(url: str, *, as_json: bool) -> None:
+def _announce(url: str, *, as_json: bool, pid: int, log: str | None = None) -> None:
     if as_json:
-        console.show_json({"url": url, "pid": os.getpid()})
+        console.show_json({"url": url, "pid": pid, **({"log": log} if log else {})})
     else:
         console.say(f"Starting serving endpoint: {url}")
+        if log:
+            console.say(f"  it goes on as process {pid} (`kill {pid}` stops it) and writes to {log}")
     console.flush()
+
+
+def _start(url: str, given: argparse.Namespace) -> None:
+    _announce(url, as_json=given.json, pid=os.getpid())
+    if given.browse:
+        _open_page(url)
+
+
+def _find_url(log: Path) -> str | None:
+    """Return where a server that writes to `log` answers, None while it does not."""
+    found = re.search(
+        r"^Starting serving endpoint: (\S+)$", log.read_text(encoding="utf-8", errors="replace"), re.MULTILINE
+    )
+    return found[1] if found else None
+
+
+def _serve_beside(arguments: list[str], given: argparse.Namespace) -> int:
+    """Start a server that goes on by itself, and say where it answers once it does."""
+    import tempfile
+    import time
+
+    from repro.process import Runner
+
+    environ = settings.own_environment()
+    descriptor, name = tempfile.mkstemp(prefix="repro-serve-", suffix=".log")
+    words = [word for word in arguments if word not in ("--daemon", "--browse", "--json")]
+    command = [settings.own_python(), "-m", "repro", "serve", *words]
+    with open(descriptor, "wb") as log:
+        server = Runner(console.echo if given.verbose else None).leave(command, log=log, env=environ)
+    path = Path(name)
+    try:
+        while (url := _find_url(path)) is None and server.find_exit_code() is None:
+            time.sleep(_LOOK_S)
+    except BaseException:
+        server.terminate()
+        raise
+    if url is None:
+        console.note(path.read_text(encoding="utf-8", errors="replace").rstrip())
+        path.unlink()
+        return server.find_exit_code() or ExitCode.FAILED
+    _announce(url, as_json=given.json, pid=server.pid, log=name)
+    if given.browse:
+        _open_page(url)
+    return ExitCode.DONE
+
+
+def _open_page(url: str) -> None:
+    if settings.can_show_page(settings.own_environment()):
+        import webbrowser
+
+        webbrowser.open(url)
+    else:
+        console.note("there is no display: open the address in a browser of another machine")
 
 
 def run(arguments: list[str]) -> int:
     """Serve until ctrl-C or SIGTERM."""
     given = _make_parser().parse_args(arguments)
+    if given.daemon:
+        return _serve_beside(arguments, given)
     try:
         from repro.models.serving.serve import make_server
         from repro.models.serving.server import Reporter, ServeOptions
@@ -110,7 +170,7 @@ def run(arguments: list[str]) -> int:
     machine = make_machine(given)
     request = make_load_request(given, machine, command=f"repro serve {shlex.quote(given.model)} --restore")
     report = Reporter(
-        started=lambda url: _announce(url, as_json=given.json),
+        started=lambda url: _start(url, given),
         complain=console.note,
         request=console.note if given.verbose else None,
     )

@@ -303,3 +303,24 @@ def test_schemathesis_finds_nothing(models: Models, cache: Path) -> None:
     )  # fmt: skip
     assert done.returncode == 0, done.stdout[-6000:] + done.stderr[-2000:]
     server.end()
+
+
+def test_a_daemon_goes_on_by_itself_and_says_where(models: Models, cli: Cli) -> None:
+    arguments = ("serve", str(models.root / "linear"), "--python", models.python, "-p", "0", "--daemon")
+    said = json.loads(cli(*arguments, "--json").stdout)
+    try:
+        port = int(said["url"].rsplit(":", 1)[1])
+        connection = http.client.HTTPConnection("127.0.0.1", port, timeout=30)
+        connection.request("GET", "/ping")
+        assert connection.getresponse().status == 200
+        connection.close()
+    finally:
+        os.kill(said["pid"], signal.SIGTERM)
+        while Path(f"/proc/{said['pid']}").exists():
+            pass
+    log = Path(said["log"])
+    assert "the server ends" in log.read_text()
+    log.unlink()
+    refused = cli("serve", str(models.root / "absent"), "--daemon", code=5)
+    assert "is no model" in refused.stderr
+    assert refused.stdout == ""

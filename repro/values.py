@@ -108,7 +108,9 @@ class _Shape:
             lines += _write_assignment(each)
         parameters[1:1] = ["*"] if len(parameters) > 1 else []
         lines += ["self.__post_init__()"] if self.settles else []
-        exec("\n    ".join([f"def __init__({', '.join(parameters)}):", *(lines or ["pass"])]), names)
+        text = "\n    ".join([f"def __init__({', '.join(parameters)}):", *(lines or ["pass"])])
+        # As code: a text, run while Python ends, makes it forget that an interrupt ended it (CPython's pythonrun.c).
+        exec(compile(text, "<values>", "exec"), names)
         init: Any = names["__init__"]
         init.__qualname__ = f"{self.cls.__qualname__}.__init__"
         init.__module__ = self.cls.__module__

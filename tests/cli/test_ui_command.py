@@ -215,6 +215,9 @@ def test_a_program_that_is_not_there_is_said(cli: Cli, program: Path, monkeypatc
     assert "`/named/mlflow` cannot be started" in cli("ui", "--mlflow", code=2).stderr
 
 
+@pytest.mark.skipif(
+    "REPRO_TEST_ALL" not in os.environ, reason="installs an MLflow and waits for its UI; scripts/test-all"
+)
 @pytest.mark.mlflow
 @pytest.mark.index
 @pytest.mark.faults

@@ -20,7 +20,11 @@ from repro.models.resolve import FoundModel, find_model
 from repro.models.trust import runs_code
 from repro.tracking.client import Client
 
-pytestmark = [pytest.mark.mlflow, pytest.mark.xdist_group("mlflow_server")]
+pytestmark = [
+    pytest.mark.mlflow,
+    pytest.mark.xdist_group("mlflow_server"),
+    pytest.mark.skipif("REPRO_TEST_ALL" not in os.environ, reason="asks a server of MLflow; scripts/test-all"),
+]
 LOG = """
 import json, sys, mlflow
 from mlflow import MlflowClient

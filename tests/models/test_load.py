@@ -197,6 +197,13 @@ def test_a_model_in_this_process_has_the_same_interface(tmp_path: Path, cache: P
         assert repr(model) == f"<LocalModel `{path}` (loader_of_here.Tiny)>"
 
 
+def test_code_outside_of_the_model_is_not_taken(tmp_path: Path, cache: Path) -> None:
+    flavors = {"python_function": {"loader_module": "far", "code": "../far"}}
+    path = make_model(tmp_path / "coded", flavors=flavors)
+    with pytest.raises(ModelError, match=r"names `../far`, which is not in the model's directory"):
+        repro.load_model(path, cache=cache)
+
+
 def test_an_environment_file_outside_of_the_model_is_not_taken(tmp_path: Path) -> None:
     path = make_model(tmp_path / "far", repro={"lock": "../other.txt", "digest": "sha256:0"})
     with pytest.raises(ModelError, match=r"names `../other.txt`, which is not in the model's directory"):

@@ -255,6 +255,15 @@ def test_predict_reads_and_writes_files(adder: Path, tmp_path: Path, cli: object
         repro.predict(adder, cache=cli.cache)
 
 
+def test_a_file_is_answered_with_the_defaults_of_the_parameters(tmp_path: Path, cache: Path) -> None:
+    params = [{"name": "k", "type": "double", "default": 2.0}]
+    path = make_model(tmp_path / "adder", ADDS, signature={**COLUMNS, "params": params})
+    (tmp_path / "x.json").write_text('{"x": [1.0]}')
+    for more in ({"data": {"x": [1.0]}}, {"input_path": tmp_path / "x.json"}):
+        assert repro.predict(path, cache=cache, **more) == [3.0]
+        assert repro.predict(path, cache=cache, params={"k": 1.0}, **more) == [2.0]
+
+
 @pytest.mark.parametrize(
     ("words", "content", "code", "sentence"),
     [

@@ -30,7 +30,6 @@ class Question:
     where: str
     answer_type: FileType = FileType.JSON
     params: Mapping[str, object] | None = None
-    variables: Mapping[str, str] | None = None
 
 
 def _start(
@@ -42,7 +41,7 @@ def _start(
     environment = None
     if mind_drift(machine, directory, request, python=python):
         environment = restore_for(machine, directory, request.wish, say)
-    plan = plan_worker(directory, python, flavor=request.flavor, environment=environment, environ=machine.environ)
+    plan = plan_worker(directory, python, request, environment=environment, environ=machine.environ)
     return start_worker(plan), directory.model.signature
 
 
@@ -66,7 +65,6 @@ def predict_file(
     One that is not restored is asked in the environment of `here`, else in the active one. Raises ModelError,
     UsageError, TrackingError and what restoring raises.
     """
-    machine = replace(machine, environ={**machine.environ, **(question.variables or {})})
     worker, signature = _start(machine, request, here, say)
     try:
         names = tuple(each.name for each in (signature.params if signature else None) or ())

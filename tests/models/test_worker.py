@@ -81,6 +81,16 @@ def test_an_exception_that_wants_more_than_a_text_is_one_all_the_same(kind: str)
     assert (found.kind, found.message) == (kind, f"{kind}: of the model")
 
 
+def test_it_inherits_no_login(directory: Path) -> None:
+    secrets = ("MLFLOW_TRACKING_TOKEN", "MLFLOW_TRACKING_PASSWORD", "PIP_INDEX_URL", "UV_INDEX_OWN_PASSWORD")
+    environ = {**os.environ, **dict.fromkeys((*secrets, "REPRO_SERVE_TOKEN", "KEPT"), "here")}
+    plan = make_plan(directory, environ=environ, variables={"PIP_INDEX_URL": "given"})
+    with hold(plan) as model:
+        found = model.environ()
+    assert [found.get(name) for name in secrets] == [None, None, "given", None]
+    assert ("REPRO_SERVE_TOKEN" in found, found["KEPT"]) == (False, "here")
+
+
 def test_what_cannot_cross_is_named_with_its_method(model: RestoredModel) -> None:
     with pytest.raises(TypeError, match="the result of `predict`: a value of the type `object` cannot cross"):
         model.predict({"deed": ["give"]})

@@ -29,9 +29,6 @@ def _make_parser() -> argparse.ArgumentParser:
     parser.add_argument(
         "-t", "--type", metavar="TYPE", help="what INPUT is: json, csv or parquet (default: by its ending; stdin: json)"
     )
-    parser.add_argument(
-        "--env", action="append", default=[], metavar="NAME=VALUE", help="a variable for the model (repeatable)"
-    )
     add_model_options(parser)
     add_cache(parser)
     return parser
@@ -47,16 +44,6 @@ def _read_words(options: argparse.Namespace) -> tuple[str, str | None]:
     if words:
         raise UsageError(f"`{words[0]}` is one word too many", hint="`repro predict MODEL INPUT`, or `-m` and `-i`")
     return model, None if given == "-" else given
-
-
-def _read_variables(pairs: list[str]) -> dict[str, str]:
-    found = {}
-    for pair in pairs:
-        name, equals, value = pair.partition("=")
-        if not name or not equals:
-            raise UsageError(f"`--env {pair}` is no NAME=VALUE")
-        found[name] = value
-    return found
 
 
 def _read_input(path: str | None) -> bytes:
@@ -95,7 +82,6 @@ def run(arguments: list[str]) -> int:
         content=_read_input(given),
         where="stdin" if given is None else f"`{given}`",
         answer_type=answer_type,
-        variables=_read_variables(options.env),
     )
     command = f"repro predict {shlex.quote(options.model)} --restore"
     with console.Progress() as progress:

@@ -115,8 +115,13 @@ def test_the_policy_comes_from_the_argument_the_variable_or_the_project(
         assert isinstance(model, RestoredModel)
     with pytest.warns(SnapshotNotRestoredWarning):
         repro.load_model(locked, policy="warn", cache=cache)
+    monkeypatch.setattr(environment, "_warned", set())
     with pytest.raises(UsageError, match="`policy` is `nothing`, which is no policy"):
         repro.load_model(locked, policy="nothing", cache=cache)
+    with pytest.warns(SnapshotNotRestoredWarning):
+        assert isinstance(repro.load_model(locked, restore=False, cache=cache), LocalModel)
+    with pytest.raises(UsageError, match="`restore=False` and `policy='restore'` contradict each other"):
+        repro.load_model(locked, restore=False, policy="restore", cache=cache)
     monkeypatch.setenv("REPRO_SNAPSHOT_POLICY", "never")
     with pytest.raises(UsageError, match="`REPRO_SNAPSHOT_POLICY` is `never`"):
         repro.load_model(locked, cache=cache)
@@ -264,6 +269,29 @@ def test_a_file_is_answered_with_the_defaults_of_the_parameters(tmp_path: Path, 
         assert repro.predict(path, cache=cache, params={"k": 1.0}, **more) == [2.0]
 
 
+def test_a_script_is_told_in_its_own_words(adder: Path, tmp_path: Path, cache: Path) -> None:
+    (tmp_path / "rows.txt").write_text("x\n1\n")
+    with pytest.raises(UsageError) as caught:
+        repro.predict(adder, tmp_path / "rows.txt", cache=cache)
+    assert caught.value.hint == "one of json, csv, parquet, by ending or `content_type`"
+    assert repro.predict(adder, tmp_path / "rows.txt", content_type="csv", cache=cache) == [1.0]
+    with pytest.raises(UsageError) as caught:
+        repro.predict(adder, tmp_path / "rows.txt", "out.txt", content_type="csv", cache=cache)
+    assert caught.value.hint == "one of json, csv, parquet, by ending"
+
+
+def test_a_home_directory_is_found_where_a_model_is_saved_and_asked(
+    tmp_path: Path, cache: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("HOME", str(tmp_path))
+    make_model(tmp_path / "adder", ADDS, signature=COLUMNS)
+    (tmp_path / "rows.csv").write_text("x\n1\n")
+    repro.predict("~/adder", "~/rows.csv", "~/out.csv", cache=cache)
+    assert (tmp_path / "out.csv").read_text() == "prediction\n1.0\n"
+    with pytest.raises(ModelError, match=f"`{tmp_path}/adder` is there already"):
+        repro.save_model(object(), "~/adder")
+
+
 @pytest.mark.parametrize(
     ("words", "content", "code", "sentence"),
     [
@@ -277,6 +305,7 @@ def test_a_file_is_answered_with_the_defaults_of_the_parameters(tmp_path: Path, 
         (["{model}", "rows.csv", "more"], "x\n1\n", 2, "`more` is one word too many"),
         ([], "", 2, "no MODEL is named"),
         (["{model}", "rows.csv", "-o", "absent/out.csv"], "x\n1\n", 2, "`absent/out.csv` cannot be written"),
+        (["{model}", "rows.csv", "-o", "{model}"], "x\n1\n", 2, "cannot be written (it is a directory)"),
         (["{model}", "rows.csv", "--env", "K"], "x\n1\n", 2, "`--env K` is no NAME=VALUE"),
     ],
 )

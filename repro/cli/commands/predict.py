@@ -56,29 +56,18 @@ def _read_input(path: str | None) -> bytes:
     return read_input(path)
 
 
-def _write(path: str, content: bytes, *, as_json: bool) -> None:
-    from repro.files import write_atomically
-
-    try:
-        write_atomically(path, content)
-    except OSError as error:
-        raise UsageError(f"`{path}` cannot be written ({error.strerror})") from error
-    if as_json:
-        console.show_json({"output": path, "bytes": len(content)})
-
-
 def run(arguments: list[str]) -> int:
     """Print or write what a model answers."""
     options = _make_parser().parse_args(arguments)
     options.model, given = _read_words(options)
-    output = None if options.output == "-" else options.output
 
     from repro.models.predict import Question, predict_file
-    from repro.models.score_file import find_type, format_answer
+    from repro.models.score_file import check_output, find_type, format_answer, write_output
 
+    output = None if options.output in (None, "-") else check_output(options.output)
     answer_type = find_type(output)
     question = Question(
-        type=find_type(given, options.type),
+        type=find_type(given, options.type, option="-t"),
         content=_read_input(given),
         where="stdin" if given is None else f"`{given}`",
         answer_type=answer_type,
@@ -90,6 +79,8 @@ def run(arguments: list[str]) -> int:
         content = format_answer(predict_file(machine, request, question, console.note), answer_type)
     if output is None:
         console.say(content.decode().rstrip())
-    else:
-        _write(output, content, as_json=options.json)
+        return ExitCode.DONE
+    write_output(output, content)
+    if options.json:
+        console.show_json({"output": output, "bytes": len(content)})
     return ExitCode.DONE

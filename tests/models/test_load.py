@@ -202,6 +202,21 @@ def test_a_model_in_this_process_has_the_same_interface(tmp_path: Path, cache: P
         assert repr(model) == f"<LocalModel `{path}` (loader_of_here.Tiny)>"
 
 
+def test_a_model_never_gets_the_module_of_another(tmp_path: Path, cache: Path) -> None:
+    loader = "import helper_of_models\nclass Helped:\n    def predict(self, data): return helper_of_models.VALUE\n"
+    loader += "def _load_pyfunc(path): return Helped()\n"
+    one, same, other = (make_model(tmp_path / name, loader) for name in ("one", "same", "other"))
+    for path, value in ((one, 1), (same, 1), (other, 2)):
+        (path / "code" / "helper_of_models.py").write_text(f"VALUE = {value}\n")
+        (path / "code" / "__main__.py").touch()
+    assert [repro.load_model(path, cache=cache).predict([]) for path in (one, one, same)] == [1, 1, 1]
+    with pytest.raises(ModelError, match="has a module `helper_of_models`, and this process has another") as caught:
+        repro.load_model(other, cache=cache)
+    assert str(one) in str(caught.value)
+    (tmp_path / "x.json").write_text("[1]")
+    assert repro.predict(other, tmp_path / "x.json", cache=cache) == 2  # in a process of its own
+
+
 def test_code_outside_of_the_model_is_not_taken(tmp_path: Path, cache: Path) -> None:
     flavors = {"python_function": {"loader_module": "far", "code": "../far"}}
     path = make_model(tmp_path / "coded", flavors=flavors)

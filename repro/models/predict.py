@@ -12,9 +12,10 @@ from repro.models.conform import conform_input, conform_params
 from repro.models.environment import restore_for
 from repro.models.load import LoadRequest, mind_drift, open_model, plan_worker
 from repro.models.score_file import FileType, parse_input
-from repro.models.scored import encode_input, read_answer
+from repro.models.scored import encode_input, read_answers
 from repro.models.trust import refuse_code
 from repro.models.worker import Worker, start_worker
+from repro.models.worker_process import WorkerLostError
 from repro.values import frozen, replace
 
 if TYPE_CHECKING:
@@ -51,7 +52,10 @@ def _ask(worker: Worker, body: ScoringBody, signature: Signature | None, answer_
     buffers: list[bytes] = []
     fields = {"calls": [encode_input(input_, buffers)], "params": params, "form": answer_type.value}
     header, received = worker.ask("score", fields, buffers)
-    answer = read_answer(header["answers"][0], received)
+    try:
+        (answer,) = read_answers(header, received, 1)
+    except ValueError as error:
+        raise WorkerLostError(f"the process that holds the model has sent no answer: {error}") from error
     if isinstance(answer, Exception):
         raise answer
     return answer

@@ -17,7 +17,6 @@ from repro.environments.restore import Request, restore_environment
 from repro.environments.satisfy import restore_or_warn as _restore_or_warn
 from repro.environments.snapshot import select_ring, take_for, write_lock
 from repro.errors import UsageError
-from repro.files import write_atomically
 from repro.formats.lockfile import Snapshot
 from repro.projects.backend_config import read_backend_config
 from repro.projects.request import RunRequest
@@ -405,28 +404,31 @@ def predict(
     policy: str | None = None,
     run_id: str | None = None,
     python: str | None = None,
+    trust: bool = False,
     cache: str | os.PathLike[str] | None = None,
 ) -> Any:
     """Return what a model answers to `data`, or to a file (JSON, CSV or Parquet, by its ending or `content_type`).
 
-    With `output_path` a file's answer is written there instead. `model`, `run_id`, `restore` and `policy` are as for
-    `load_model`. Raises UsageError where not exactly one of `input_path` and `data` is given, else as `load_model`.
+    With `output_path` a file's answer is written there instead. `model`, `run_id`, `restore`, `policy` and `trust` are
+    as for `load_model`. Raises UsageError where not exactly one of `input_path` and `data` is given, else as
+    `load_model`.
     """
     if (input_path is None) == (data is None):
         raise UsageError("give either a file, `input_path`, or `data`")
     if data is not None:
         if output_path is not None:
             raise UsageError("`output_path` is for the answer to a file, and `data` was given")
-        with load_model(model, restore=restore, policy=policy, run_id=run_id, python=python, cache=cache) as loaded:
+        options = {"restore": restore, "policy": policy, "run_id": run_id, "python": python, "trust": trust}
+        with load_model(model, cache=cache, **options) as loaded:  # type: ignore[arg-type]
             return loaded.predict(data, params=dict(params) if params else None)
     from repro.models.predict import Question, predict_file
-    from repro.models.score_file import find_type, format_answer, read_input
+    from repro.models.score_file import check_output, find_type, format_answer, read_input, write_output
 
-    given, output = os.fspath(input_path or ""), os.fspath(output_path) if output_path else None
+    given, output = os.fspath(input_path or ""), check_output(os.fspath(output_path)) if output_path else None
     answer_type = find_type(output)
     question = Question(
         content=read_input(given),
-        type=find_type(given, content_type),
+        type=find_type(given, content_type, option="content_type"),
         where=f"`{given}`",
         answer_type=answer_type,
         params=params,
@@ -440,7 +442,7 @@ def predict(
     answer = predict_file(machine, request, question, _note, here=settings.own_python())
     if output is None:
         return answer
-    write_atomically(output, format_answer(answer, answer_type))
+    write_output(output, format_answer(answer, answer_type))
     return None
 
 
@@ -464,15 +466,25 @@ def serve(
     """Serve a model over HTTP until ctrl-C; with `daemonized` return at once what has its `url` and stops it.
 
     The model works in processes of the restored environment, or of `python`; `model`, `run_id` and `policy` are as for
-    `load_model`. Needs the extra `serve`. Raises UsageError, ModelError and what restoring raises.
+    `load_model`; `token` is what clients show (else REPRO_SERVE_TOKEN). Needs the extra `serve`. Raises UsageError,
+    ModelError and what restoring raises.
     """
+    from repro.models.serving.extra import require_extra
+
+    require_extra()
     from repro.models.serving.serve import make_server
     from repro.models.serving.server import Background, Reporter, ServeOptions
 
-    options = ServeOptions(
-        host=host, port=port, workers=workers, timeout_s=timeout, token=token, gather=batching, max_body_bytes=max_body
-    )
     machine = _make_machine(cache)
+    options = ServeOptions(
+        host=host,
+        port=port,
+        workers=workers,
+        timeout_s=timeout,
+        token=token or settings.find_serve_token(machine.environ),
+        gather=batching,
+        max_body_bytes=max_body,
+    )
     command = f"repro.serve({os.fspath(model)!r}, restore=True)"
     request = _make_load_request(
         machine, model, restore=restore, policy=policy, run_id=run_id, python=python, command=command

@@ -374,8 +374,12 @@ def make_guest_environment(environ: Mapping[str, str]) -> dict[str, str]:
 
 
 def make_worker_environment(environ: Mapping[str, str]) -> dict[str, str]:
-    """Return the environment for a process that holds a model: a guest's, without what clients show to us."""
-    return {name: value for name, value in make_guest_environment(environ).items() if name != "REPRO_SERVE_TOKEN"}
+    """Return the environment for a process that holds a model: a guest's, without what lets us in elsewhere.
+
+    That are the login of a tracking server, the indexes, whose URLs have passwords, and what clients show to us.
+    """
+    kept = drop_tracking_credentials(make_guest_environment(environ))
+    return {name: value for name, value in kept.items() if name != "REPRO_SERVE_TOKEN" and not _is_index_variable(name)}
 
 
 def _is_index_variable(name: str) -> bool:

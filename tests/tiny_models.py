@@ -36,6 +36,7 @@ class Tiny:
     def fit(self, *args): return self
     def add(self, a, b=1): return a + b
     def where(self): return sys.prefix
+    def environ(self): return dict(os.environ)
 
 def _load_pyfunc(path):
     return Tiny()

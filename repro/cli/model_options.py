@@ -6,6 +6,7 @@ import argparse
 from pathlib import Path
 
 from repro.cli.options import add_python
+from repro.errors import UsageError
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -30,7 +31,20 @@ def add_model_options(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--flavor", metavar="NAME", help="load it as this (default: the safest that is known)")
     parser.add_argument("--offline", action="store_true", help="restore from the cache alone")
     parser.add_argument("--as-of", metavar="DATE", help="the day whose index is asked where the model has no lock")
+    parser.add_argument(
+        "--env", action="append", default=[], metavar="NAME=VALUE", help="a variable for the model (repeatable)"
+    )
     add_python(parser, "the interpreter that has the model's packages; with --restore the base to restore on")
+
+
+def _read_variables(pairs: list[str]) -> dict[str, str]:
+    found = {}
+    for pair in pairs:
+        name, equals, value = pair.partition("=")
+        if not name or not equals or "\0" in pair:
+            raise UsageError(f"`--env {pair}` is no NAME=VALUE")
+        found[name] = value
+    return found
 
 
 def make_load_request(options: argparse.Namespace, machine: Machine, *, command: str) -> LoadRequest:
@@ -48,4 +62,5 @@ def make_load_request(options: argparse.Namespace, machine: Machine, *, command:
         ),
         wish=EnvironmentWish(python=options.python, offline=options.offline, as_of=options.as_of),
         command=command,
+        variables=_read_variables(options.env),
     )

@@ -313,6 +313,8 @@ def infer_text(values: Sequence[str]) -> list[object]:
     present = [str(value) for value in known if value is not None]
     if present and len(present) == len(known) and all(value in _TRUTHS for value in present):
         return [_TRUTHS[value] for value in present]
+    if any("_" in value for value in present):  # a number to Python alone
+        return known
     for kind in (int, float):
         try:
             return [None if value is None else kind(str(value)) for value in known]

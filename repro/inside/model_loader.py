@@ -104,6 +104,12 @@ def list_loadable(flavors):
     return known + ["python_function"] * bool(flavors.get("python_function", {}).get("loader_module"))
 
 
+def find_code(flavors, flavor=None):
+    """Return where the code of a model lies in its directory, None where it brings none."""
+    own = flavors.get(flavor or next(iter(list_loadable(flavors)), ""), {})
+    return flavors.get("python_function", {}).get("code") or own.get("code")
+
+
 def load(directory, description, saved_model):
     """Return the Model in a directory. Raises ValueError where no flavor can be loaded, and what loading raises."""
     flavors = description["flavors"]
@@ -114,7 +120,7 @@ def load(directory, description, saved_model):
         raise ValueError("none of the model's flavors can be loaded: %s" % ", ".join(sorted(flavors)))
     name = name or known[0]
     function, own = flavors.get("python_function", {}), flavors.get(name, {})
-    code = function.get("code") or own.get("code")
+    code = find_code(flavors, name)
     if code:
         place = os.path.join(directory, code)
         if place not in sys.path:

@@ -125,7 +125,8 @@ class Holder:
         if self._score is None:
             conform = lambda data: enforce.conform(data, self._signature)  # noqa: E731
             self._score = _import_beside("model_score").Scorer(self._model, conform, _describe_error)
-        return self._score.score(request, buffers)
+        params = enforce.conform_params(request.get("params"), self._signature)  # the defaults of those not given
+        return self._score.score(dict(request, params=params), buffers)
 
     def ping(self, request, buffers):
         """Answer."""

@@ -100,6 +100,7 @@ def check_flavors(directory: ModelDirectory, flavor: str | None = None) -> None:
                     f"`{directory.name}` is not whole: its `{FILE_NAME}` names `{file}`, which is not there",
                     hint="copy the whole directory, with every file in it",
                 )
+        locate(directory.path, str(flavors.get(name, {}).get("code") or ""))
 
 
 def _format_part(text: str | None) -> object:

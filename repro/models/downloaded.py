@@ -101,8 +101,13 @@ def _hold_for_this_process(lock: str) -> None:
 
 def _make_room() -> Path:
     """Return a new directory that is there until this process ends."""
-    directory = tempfile.mkdtemp(prefix="repro-model-")
-    atexit.register(shutil.rmtree, directory, ignore_errors=True)
+    directory, owner = tempfile.mkdtemp(prefix="repro-model-"), os.getpid()
+
+    def remove() -> None:
+        if os.getpid() == owner:  # and not a fork's copy
+            shutil.rmtree(directory, ignore_errors=True)
+
+    atexit.register(remove)
     return Path(directory)
 
 

@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 
 @frozen
 class LoadRequest:
-    """Which model is loaded, and how; `command` is what a warning advises."""
+    """Which model is loaded, and how; `command` is what a warning advises, `variables` are for its process alone."""
 
     uri: str
     run_id: str | None = None
@@ -34,6 +34,7 @@ class LoadRequest:
     trust: bool = False
     is_silent: bool = False
     command: str = ""
+    variables: Mapping[str, str] = field(default_factory=dict)
 
 
 @frozen
@@ -56,8 +57,8 @@ def open_model(machine: Machine, uri: str, *, flavor: str | None = None, run_id:
 def plan_worker(
     directory: ModelDirectory,
     python: str,
+    request: LoadRequest,
     *,
-    flavor: str | None = None,
     environment: Environment | None,
     environ: Mapping[str, str],
 ) -> WorkerPlan:
@@ -67,9 +68,10 @@ def plan_worker(
         environ=environ,
         name=directory.name,
         directory=directory.path,
-        description=describe(directory.model, flavor),
+        description=describe(directory.model, request.flavor),
         prefix=environment.path if environment else None,
         digest=environment.digest if environment else None,
+        variables=request.variables,
     )
 
 
@@ -83,7 +85,7 @@ def load_restored(
     directory = checked.directory
     refuse_code(directory, request.flavor, environ=machine.environ)
     environment = restore_for(machine, directory, request.wish, say)
-    plan = plan_worker(directory, "", flavor=request.flavor, environment=environment, environ=machine.environ)
+    plan = plan_worker(directory, "", request, environment=environment, environ=machine.environ)
     return RestoredModel(
         start_worker(plan), name=directory.name, environment=environment, signature=directory.model.signature
     )

@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+import os
+import sys
+from contextlib import suppress
+from pathlib import Path
 from types import TracebackType
 from typing import TYPE_CHECKING, Any
 
@@ -67,8 +71,35 @@ class LocalModel:
         self.close()
 
 
+def _find_other(code: Path) -> tuple[str, str] | None:
+    """Return a module of a model's code that this process has from another file, with other bytes, and that file."""
+    roots = {each.partition(".")[0] for each in os.listdir(code)} - {"__main__"} if code.is_dir() else set()
+    loaded = [(name, module) for name, module in list(sys.modules.items()) if name.partition(".")[0] in roots]
+    for name, module in loaded:
+        file, place = getattr(module, "__file__", None), code.joinpath(*name.split("."))
+        own = place / "__init__.py" if place.is_dir() else place.with_name(f"{place.name}.py")
+        if not isinstance(file, str) or not own.is_file():
+            continue
+        with suppress(OSError):
+            if not os.path.samefile(own, file) and own.read_bytes() != Path(file).read_bytes():
+                return name, file
+    return None
+
+
+def _check_modules(directory: ModelDirectory, flavor: str | None) -> None:
+    """Raise ModelError where the model would be given code of the same name that is not its own."""
+    code = model_loader.find_code(directory.model.flavors, flavor)
+    other = _find_other(directory.path / str(code)) if code else None
+    if other:
+        raise ModelError(
+            f"`{directory.name}` has a module `{other[0]}`, and this process has another of that name, `{other[1]}`",
+            hint="with `restore=True` it is loaded in a process of its own",
+        )
+
+
 def load_here(directory: ModelDirectory, flavor: str | None = None) -> LocalModel:
-    """Load a model in this process. Raises ModelError with what its library says."""
+    """Load a model in this process. Raises ModelError, also with what its library says."""
+    _check_modules(directory, flavor)
     try:
         model = model_loader.load(str(directory.path), describe(directory.model, flavor), saved_model)
     except Exception as error:

@@ -48,12 +48,21 @@ def _read_project(project: Path) -> object:
 def choose_policy(given: str | None, *, restore: bool | None, environ: Mapping[str, str], project: Path) -> Policy:
     """Return the policy: of the arguments, else of REPRO_RESTORE and REPRO_SNAPSHOT_POLICY, else of the project.
 
-    Raises UsageError for one that there is not.
+    Who has said not to restore, `restore` False, is only warned where the latter two would. Raises UsageError for one
+    that there is not, and for arguments that contradict each other.
     """
+    asked = None if given is None else _parse(given, "`policy`")
+    if asked is Policy.RESTORE and restore is False:
+        raise UsageError("`restore=False` and `policy='restore'` contradict each other", hint="give one of them")
     if restore:
         return Policy.RESTORE
-    if given is not None:
-        return _parse(given, "`policy`")
+    if asked:
+        return asked
+    found = _find_default(restore, environ, project)
+    return Policy.WARN if found is Policy.RESTORE and restore is False else found
+
+
+def _find_default(restore: bool | None, environ: Mapping[str, str], project: Path) -> Policy:
     if restore is None and settings.wants_restore(environ):
         return Policy.RESTORE
     if named := settings.find_snapshot_policy(environ):

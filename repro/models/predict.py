@@ -12,9 +12,10 @@ from repro.models.conform import conform_input, conform_params
 from repro.models.environment import restore_for
 from repro.models.load import LoadRequest, mind_drift, open_model, plan_worker
 from repro.models.score_file import FileType, parse_input
-from repro.models.scored import encode_input, read_answer
+from repro.models.scored import encode_input, read_answers
 from repro.models.trust import refuse_code
 from repro.models.worker import Worker, start_worker
+from repro.models.worker_process import WorkerLostError
 from repro.values import frozen, replace
 
 if TYPE_CHECKING:
@@ -30,7 +31,6 @@ class Question:
     where: str
     answer_type: FileType = FileType.JSON
     params: Mapping[str, object] | None = None
-    variables: Mapping[str, str] | None = None
 
 
 def _start(
@@ -42,7 +42,7 @@ def _start(
     environment = None
     if mind_drift(machine, directory, request, python=python):
         environment = restore_for(machine, directory, request.wish, say)
-    plan = plan_worker(directory, python, flavor=request.flavor, environment=environment, environ=machine.environ)
+    plan = plan_worker(directory, python, request, environment=environment, environ=machine.environ)
     return start_worker(plan), directory.model.signature
 
 
@@ -52,7 +52,10 @@ def _ask(worker: Worker, body: ScoringBody, signature: Signature | None, answer_
     buffers: list[bytes] = []
     fields = {"calls": [encode_input(input_, buffers)], "params": params, "form": answer_type.value}
     header, received = worker.ask("score", fields, buffers)
-    answer = read_answer(header["answers"][0], received)
+    try:
+        (answer,) = read_answers(header, received, 1)
+    except ValueError as error:
+        raise WorkerLostError(f"the process that holds the model has sent no answer: {error}") from error
     if isinstance(answer, Exception):
         raise answer
     return answer
@@ -66,7 +69,6 @@ def predict_file(
     One that is not restored is asked in the environment of `here`, else in the active one. Raises ModelError,
     UsageError, TrackingError and what restoring raises.
     """
-    machine = replace(machine, environ={**machine.environ, **(question.variables or {})})
     worker, signature = _start(machine, request, here, say)
     try:
         names = tuple(each.name for each in (signature.params if signature else None) or ())

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable
 from pathlib import Path
 from urllib.parse import unquote, urlsplit
@@ -42,6 +43,13 @@ def _find_tracked(uri: str, client: Client, store: Store | None, report: Callabl
     return FoundModel(path=path, name=name, is_foreign=found.is_foreign)
 
 
+def _find_scheme(uri: str) -> str:
+    try:
+        return urlsplit(uri).scheme
+    except ValueError:  # brackets that are no address
+        return ""
+
+
 def _explain(uri: str, error: TrackingError) -> ModelError:
     """Return why a model cannot be had: the store is away or refuses us, or there is no such model."""
     what = "cannot be had now" if isinstance(error, ServerUnavailableError) else "cannot be had"
@@ -67,7 +75,9 @@ def find_model(
     """
     if run_id is not None:
         uri = f"runs:/{run_id}/{uri.strip('/')}"
-    scheme = urlsplit(uri).scheme
+    if not uri or "\0" in uri:
+        raise UsageError(f"`{uri!r:.60}` names no model", hint=_FORMS)
+    scheme = _find_scheme(uri)
     if scheme in _SCHEMES:
         try:
             return _find_tracked(uri, Client(), store, report)
@@ -77,4 +87,4 @@ def find_model(
         return FoundModel(path=Path(unquote(urlsplit(uri).path)), name=uri)
     if len(scheme) > 1 and not Path(uri).exists():
         raise UsageError(f"`{clean_url(uri)}` is no model that can be had", hint=_FORMS)
-    return FoundModel(path=Path(uri).expanduser(), name=uri)
+    return FoundModel(path=Path(os.path.expanduser(uri)), name=uri)

@@ -270,6 +270,7 @@ def save_model(
     `dependencies` names. Without `snapshot` there is no lock. A model that is there is replaced with `overwrite` only,
     in one step. Raises ModelError and UsageError.
     """
+    path = os.path.expanduser(path)  # as where it is loaded
     place = Path(os.path.realpath(path))
     _check_place(place, overwrite=overwrite)
     wish = Wish(

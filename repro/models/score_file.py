@@ -6,12 +6,14 @@ import csv
 import io
 import json
 import math
+import os
 from collections.abc import Sequence
 from enum import Enum
 from pathlib import Path, PurePath
 from typing import Any
 
 from repro.errors import ModelError, UsageError
+from repro.files import write_atomically
 from repro.formats.scoring import FORMATS, LLM_KEYS, Parquet, ScoringBody, parse_body, parse_columns_body, read_csv
 
 PREDICTION = "prediction"
@@ -25,24 +27,46 @@ class FileType(Enum):
     PARQUET = "parquet"
 
 
-def find_type(path: str | None, given: str | None = None, *, default: FileType = FileType.JSON) -> FileType:
-    """Return a file's type: the one given, else by its ending, else for no file the default. Raises UsageError."""
+def find_type(path: str | None, given: str | None = None, *, option: str = "") -> FileType:
+    """Return a file's type: the one given by an `option`, else by its ending, else for no file JSON.
+
+    Raises UsageError.
+    """
     known = ", ".join(each.value for each in FileType)
     try:
         if given is not None:
             return FileType(given)
-        return default if path is None else FileType(PurePath(path).suffix.lstrip(".").lower())
+        return FileType.JSON if path is None else FileType(PurePath(path).suffix.lstrip(".").lower())
     except ValueError:
         name = f"`{given}`" if given is not None else f"`{path}`"
-        raise UsageError(f"{name} is of no type that is known", hint=f"one of {known}, by ending or `-t`") from None
+        how = f"by ending or `{option}`" if option else "by ending"
+        raise UsageError(f"{name} is of no type that is known", hint=f"one of {known}, {how}") from None
 
 
 def read_input(path: str) -> bytes:
     """Return a file's content. Raises UsageError."""
     try:
-        return Path(path).read_bytes()
+        return Path(os.path.expanduser(path)).read_bytes()
     except OSError as error:
         raise UsageError(f"`{path}` cannot be read ({error.strerror})") from error
+
+
+def check_output(path: str) -> str:
+    """Return where an answer can be written, before a model is asked for it. Raises UsageError."""
+    path = os.path.expanduser(path)
+    if os.path.isdir(path):
+        raise UsageError(f"`{path}` cannot be written (it is a directory)")
+    if not os.path.isdir(os.path.dirname(path) or "."):
+        raise UsageError(f"`{path}` cannot be written (`{os.path.dirname(path)}` is no directory)")
+    return path
+
+
+def write_output(path: str, content: bytes) -> None:
+    """Write an answer, whole or not at all. Raises UsageError."""
+    try:
+        write_atomically(path, content)
+    except OSError as error:
+        raise UsageError(f"`{path}` cannot be written ({error.strerror})") from error
 
 
 def _parse_json(content: bytes, where: str, known_params: Sequence[str]) -> ScoringBody:
@@ -112,4 +136,4 @@ def format_answer(answer: object, type_: FileType) -> bytes:
     writer = csv.writer(target, lineterminator="\n")
     writer.writerow(names)
     writer.writerows(["" if each is None else each for each in row] for row in rows)
-    return target.getvalue().encode()
+    return target.getvalue().encode(errors="surrogatepass")

@@ -70,3 +70,14 @@ def read_answer(tree: Mapping[str, Any], buffers: Buffers) -> object | Exception
     if "array" in tree:
         return _read_array(tree["array"], buffers)
     return cast("object", json.loads(buffers[tree["json"]]))
+
+
+def read_answers(header: Mapping[str, Any], buffers: Buffers, count: int) -> list[object | Exception]:
+    """Return the answers to so many calls. Raises ValueError for what none of us has written."""
+    try:
+        trees = header["answers"]
+        if len(trees) != count:
+            raise ValueError("it has answered other calls")
+        return [read_answer(tree, buffers) for tree in trees]
+    except (KeyError, IndexError, TypeError, AttributeError, RecursionError, MemoryError) as error:
+        raise ValueError(f"it is no answer ({type(error).__name__})") from error

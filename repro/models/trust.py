@@ -19,7 +19,9 @@ def runs_code(directory: ModelDirectory, flavor: str | None = None) -> bool:
         return True
     if name == "sklearn":
         return own.get("serialization_format") != "skops" or bool(own.get("skops_trusted_types"))
-    return name not in ("xgboost", "lightgbm")
+    if name == "lightgbm":  # a booster's text, and pickles of its estimators
+        return "serialization_format" in own
+    return name != "xgboost"
 
 
 def refuse_code(

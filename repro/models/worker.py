@@ -52,8 +52,10 @@ class RemoteError(ModelError):
 def _find_class(kind: str) -> type[RemoteError]:
     known = getattr(builtins, kind, None)
     if isinstance(known, type) and issubclass(known, Exception):
-        with suppress(TypeError):  # some lay out their memory otherwise
-            return type(RemoteError.__name__, (RemoteError, known), {})
+        with suppress(TypeError):  # some lay out their memory otherwise, or want more than a text
+            made = type(RemoteError.__name__, (RemoteError, known), {})
+            made("")
+            return made
     return RemoteError
 
 

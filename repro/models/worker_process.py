@@ -20,7 +20,7 @@ from repro.errors import ModelError
 from repro.inside import model_channel
 from repro.process import start_guest
 from repro.settings import make_worker_environment
-from repro.values import frozen
+from repro.values import field, frozen
 
 _SCRIPT = str(Path(model_channel.__file__).resolve().parent / "model_worker.py")
 _BUFFER_BYTES = 4 << 20
@@ -35,7 +35,8 @@ class WorkerPlan:
     """Which interpreter holds which model, and who it has to be.
 
     `prefix` and `digest` are those of a restored environment and of its lock; `description` is what
-    `inside/model_loader.py` takes, `name` what messages call the model; `script` is another program, for tests.
+    `inside/model_loader.py` takes, `name` what messages call the model; `variables` are given to it whatever they are
+    named; `script` is another program, for tests.
     """
 
     python: str
@@ -45,6 +46,7 @@ class WorkerPlan:
     description: Mapping[str, object]
     prefix: str | None = None
     digest: str | None = None
+    variables: Mapping[str, str] = field(default_factory=dict)
     script: str = _SCRIPT
 
 
@@ -86,7 +88,7 @@ def start_process(plan: WorkerPlan) -> tuple[subprocess.Popen[bytes], socket.soc
     for each in (ours, theirs):
         each.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, _BUFFER_BYTES)
     args = [plan.python, "-I", plan.script, str(theirs.fileno())]
-    environ = make_worker_environment(plan.environ)
+    environ = {**make_worker_environment(plan.environ), **plan.variables}
     with theirs:
         try:
             return _starter.do(lambda: start_guest(args, env=environ, pass_fds=(theirs.fileno(),))), ours

@@ -121,10 +121,10 @@ def test_content_types_are_those_of_mlflow(header: str, found: str | None) -> No
 
 
 def test_csv_has_the_types_that_pandas_finds() -> None:
-    table = read_csv(b'a,b,c,d,e\n1,0.5,x,True,\n2,NA,"y,z",false,nan\n')
+    table = read_csv(b'a,b,c,d,e,f\n1,0.5,x,True,,1_0\n2,NA,"y,z",false,nan,2\n')
     frame = make_frame(table)
     types = {each.name: each.dtype for each in frame.columns}
-    assert types == {"a": "<i8", "b": "<f8", "c": "O", "d": "|b1", "e": "O"}
+    assert types == {"a": "<i8", "b": "<f8", "c": "O", "d": "|b1", "e": "O", "f": "O"}
     assert frame.columns[2].values == ["x", "y,z"]
 
 

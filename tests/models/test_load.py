@@ -115,8 +115,13 @@ def test_the_policy_comes_from_the_argument_the_variable_or_the_project(
         assert isinstance(model, RestoredModel)
     with pytest.warns(SnapshotNotRestoredWarning):
         repro.load_model(locked, policy="warn", cache=cache)
+    monkeypatch.setattr(environment, "_warned", set())
     with pytest.raises(UsageError, match="`policy` is `nothing`, which is no policy"):
         repro.load_model(locked, policy="nothing", cache=cache)
+    with pytest.warns(SnapshotNotRestoredWarning):
+        assert isinstance(repro.load_model(locked, restore=False, cache=cache), LocalModel)
+    with pytest.raises(UsageError, match="`restore=False` and `policy='restore'` contradict each other"):
+        repro.load_model(locked, restore=False, policy="restore", cache=cache)
     monkeypatch.setenv("REPRO_SNAPSHOT_POLICY", "never")
     with pytest.raises(UsageError, match="`REPRO_SNAPSHOT_POLICY` is `never`"):
         repro.load_model(locked, cache=cache)
@@ -197,6 +202,28 @@ def test_a_model_in_this_process_has_the_same_interface(tmp_path: Path, cache: P
         assert repr(model) == f"<LocalModel `{path}` (loader_of_here.Tiny)>"
 
 
+def test_a_model_never_gets_the_module_of_another(tmp_path: Path, cache: Path) -> None:
+    loader = "import helper_of_models\nclass Helped:\n    def predict(self, data): return helper_of_models.VALUE\n"
+    loader += "def _load_pyfunc(path): return Helped()\n"
+    one, same, other = (make_model(tmp_path / name, loader) for name in ("one", "same", "other"))
+    for path, value in ((one, 1), (same, 1), (other, 2)):
+        (path / "code" / "helper_of_models.py").write_text(f"VALUE = {value}\n")
+        (path / "code" / "__main__.py").touch()
+    assert [repro.load_model(path, cache=cache).predict([]) for path in (one, one, same)] == [1, 1, 1]
+    with pytest.raises(ModelError, match="has a module `helper_of_models`, and this process has another") as caught:
+        repro.load_model(other, cache=cache)
+    assert str(one) in str(caught.value)
+    (tmp_path / "x.json").write_text("[1]")
+    assert repro.predict(other, tmp_path / "x.json", cache=cache) == 2  # in a process of its own
+
+
+def test_code_outside_of_the_model_is_not_taken(tmp_path: Path, cache: Path) -> None:
+    flavors = {"python_function": {"loader_module": "far", "code": "../far"}}
+    path = make_model(tmp_path / "coded", flavors=flavors)
+    with pytest.raises(ModelError, match=r"names `../far`, which is not in the model's directory"):
+        repro.load_model(path, cache=cache)
+
+
 def test_an_environment_file_outside_of_the_model_is_not_taken(tmp_path: Path) -> None:
     path = make_model(tmp_path / "far", repro={"lock": "../other.txt", "digest": "sha256:0"})
     with pytest.raises(ModelError, match=r"names `../other.txt`, which is not in the model's directory"):
@@ -248,6 +275,38 @@ def test_predict_reads_and_writes_files(adder: Path, tmp_path: Path, cli: object
         repro.predict(adder, cache=cli.cache)
 
 
+def test_a_file_is_answered_with_the_defaults_of_the_parameters(tmp_path: Path, cache: Path) -> None:
+    params = [{"name": "k", "type": "double", "default": 2.0}]
+    path = make_model(tmp_path / "adder", ADDS, signature={**COLUMNS, "params": params})
+    (tmp_path / "x.json").write_text('{"x": [1.0]}')
+    for more in ({"data": {"x": [1.0]}}, {"input_path": tmp_path / "x.json"}):
+        assert repro.predict(path, cache=cache, **more) == [3.0]
+        assert repro.predict(path, cache=cache, params={"k": 1.0}, **more) == [2.0]
+
+
+def test_a_script_is_told_in_its_own_words(adder: Path, tmp_path: Path, cache: Path) -> None:
+    (tmp_path / "rows.txt").write_text("x\n1\n")
+    with pytest.raises(UsageError) as caught:
+        repro.predict(adder, tmp_path / "rows.txt", cache=cache)
+    assert caught.value.hint == "one of json, csv, parquet, by ending or `content_type`"
+    assert repro.predict(adder, tmp_path / "rows.txt", content_type="csv", cache=cache) == [1.0]
+    with pytest.raises(UsageError) as caught:
+        repro.predict(adder, tmp_path / "rows.txt", "out.txt", content_type="csv", cache=cache)
+    assert caught.value.hint == "one of json, csv, parquet, by ending"
+
+
+def test_a_home_directory_is_found_where_a_model_is_saved_and_asked(
+    tmp_path: Path, cache: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("HOME", str(tmp_path))
+    make_model(tmp_path / "adder", ADDS, signature=COLUMNS)
+    (tmp_path / "rows.csv").write_text("x\n1\n")
+    repro.predict("~/adder", "~/rows.csv", "~/out.csv", cache=cache)
+    assert (tmp_path / "out.csv").read_text() == "prediction\n1.0\n"
+    with pytest.raises(ModelError, match=f"`{tmp_path}/adder` is there already"):
+        repro.save_model(object(), "~/adder")
+
+
 @pytest.mark.parametrize(
     ("words", "content", "code", "sentence"),
     [
@@ -261,6 +320,7 @@ def test_predict_reads_and_writes_files(adder: Path, tmp_path: Path, cli: object
         (["{model}", "rows.csv", "more"], "x\n1\n", 2, "`more` is one word too many"),
         ([], "", 2, "no MODEL is named"),
         (["{model}", "rows.csv", "-o", "absent/out.csv"], "x\n1\n", 2, "`absent/out.csv` cannot be written"),
+        (["{model}", "rows.csv", "-o", "{model}"], "x\n1\n", 2, "cannot be written (it is a directory)"),
         (["{model}", "rows.csv", "--env", "K"], "x\n1\n", 2, "`--env K` is no NAME=VALUE"),
     ],
 )

@@ -26,6 +26,8 @@ from repro.tracking.server import serve_in_background
 
 PICKLED = {"sklearn": {"pickled_model": "model.pkl", "serialization_format": "cloudpickle"}}
 SKOPS = {"sklearn": {"pickled_model": "model.skops", "serialization_format": "skops"}}
+BOOSTER = {"lightgbm": {"data": "model.lgb"}}
+BOOSTED = {"lightgbm": {"data": "model.lgb", "serialization_format": "pickle"}}
 XGBOOST = {"xgboost": {"data": "model.ubj", "model_class": "xgboost.sklearn.XGBClassifier"}}
 
 
@@ -290,12 +292,15 @@ def test_names_may_come_from_another_server_than_runs(
 # trust
 
 
-@pytest.mark.parametrize(("flavors", "allowed"), [(PICKLED, False), (SKOPS, True), (XGBOOST, True)])
+@pytest.mark.parametrize(
+    ("flavors", "allowed"), [(PICKLED, False), (SKOPS, True), (XGBOOST, True), (BOOSTER, True), (BOOSTED, False)]
+)
 def test_a_model_of_a_server_is_loaded_here_only_where_its_format_runs_no_code(
     uri: str, cache: Store, flavors: dict[str, object], allowed: bool
 ) -> None:
-    file = "model.ubj" if flavors is XGBOOST else "model.pkl" if flavors is PICKLED else "model.skops"
-    found = find_model(register(flavors, (file,)), store=cache)
+    (own,) = flavors.values()
+    assert isinstance(own, dict)
+    found = find_model(register(flavors, (own.get("pickled_model") or own["data"],)), store=cache)
     directory = read_directory(found.path, name=found.name)
     assert found.is_foreign
     if allowed:
@@ -321,3 +326,9 @@ def test_load_model_asks_for_trust_in_a_pickle_of_a_server(uri: str, monkeypatch
     for options in ({}, {"trust": True}, {"restore": True}):
         with pytest.raises(ModelError, match="MLFLOW_ALLOW_MODEL_CODE_EXECUTION forbids"):
             repro.load_model(name, **options)  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize("name", ["", "a\0b", "~nobody-of-this-name/model", "http://[bad"])
+def test_a_name_that_cannot_be_is_refused_in_a_sentence(name: str) -> None:
+    with pytest.raises((UsageError, ModelError), match=r"names no model|is no model"):
+        repro.load_model(name)

@@ -18,7 +18,7 @@ from tiny_models import is_alive, make_model, make_plan, wait_until
 from repro.environments.lookup import Environment
 from repro.errors import ModelError
 from repro.models.remote import RestoredModel
-from repro.models.worker import RemoteError, start_worker
+from repro.models.worker import RemoteError, _read_error, start_worker
 from repro.models.worker_process import WorkerLostError, WorkerPlan
 
 HERE = Environment(path="", key="", digest="", python_version="", reused=True, seconds=0.0)
@@ -72,6 +72,23 @@ def test_an_exception_is_of_its_own_class_and_has_its_traceback(model: RestoredM
     with pytest.raises(RemoteError, match="SystemExit"):
         model.predict({"deed": ["leave"]})
     assert model.add(1) == 2
+
+
+@pytest.mark.parametrize("kind", ["UnicodeDecodeError", "ExceptionGroup", "ValueError"])
+def test_an_exception_that_wants_more_than_a_text_is_one_all_the_same(kind: str) -> None:
+    found = _read_error({"type": kind, "message": "of the model", "traceback": ""})
+    assert isinstance(found, RemoteError)
+    assert (found.kind, found.message) == (kind, f"{kind}: of the model")
+
+
+def test_it_inherits_no_login(directory: Path) -> None:
+    secrets = ("MLFLOW_TRACKING_TOKEN", "MLFLOW_TRACKING_PASSWORD", "PIP_INDEX_URL", "UV_INDEX_OWN_PASSWORD")
+    environ = {**os.environ, **dict.fromkeys((*secrets, "REPRO_SERVE_TOKEN", "KEPT"), "here")}
+    plan = make_plan(directory, environ=environ, variables={"PIP_INDEX_URL": "given"})
+    with hold(plan) as model:
+        found = model.environ()
+    assert [found.get(name) for name in secrets] == [None, None, "given", None]
+    assert ("REPRO_SERVE_TOKEN" in found, found["KEPT"]) == (False, "here")
 
 
 def test_what_cannot_cross_is_named_with_its_method(model: RestoredModel) -> None:

@@ -29,9 +29,6 @@ def _make_parser() -> argparse.ArgumentParser:
     parser.add_argument(
         "-t", "--type", metavar="TYPE", help="what INPUT is: json, csv or parquet (default: by its ending; stdin: json)"
     )
-    parser.add_argument(
-        "--env", action="append", default=[], metavar="NAME=VALUE", help="a variable for the model (repeatable)"
-    )
     add_model_options(parser)
     add_cache(parser)
     return parser
@@ -49,16 +46,6 @@ def _read_words(options: argparse.Namespace) -> tuple[str, str | None]:
     return model, None if given == "-" else given
 
 
-def _read_variables(pairs: list[str]) -> dict[str, str]:
-    found = {}
-    for pair in pairs:
-        name, equals, value = pair.partition("=")
-        if not name or not equals:
-            raise UsageError(f"`--env {pair}` is no NAME=VALUE")
-        found[name] = value
-    return found
-
-
 def _read_input(path: str | None) -> bytes:
     if path is None:
         if sys.stdin is None or sys.stdin.isatty():
@@ -69,33 +56,21 @@ def _read_input(path: str | None) -> bytes:
     return read_input(path)
 
 
-def _write(path: str, content: bytes, *, as_json: bool) -> None:
-    from repro.files import write_atomically
-
-    try:
-        write_atomically(path, content)
-    except OSError as error:
-        raise UsageError(f"`{path}` cannot be written ({error.strerror})") from error
-    if as_json:
-        console.show_json({"output": path, "bytes": len(content)})
-
-
 def run(arguments: list[str]) -> int:
     """Print or write what a model answers."""
     options = _make_parser().parse_args(arguments)
     options.model, given = _read_words(options)
-    output = None if options.output == "-" else options.output
 
     from repro.models.predict import Question, predict_file
-    from repro.models.score_file import find_type, format_answer
+    from repro.models.score_file import check_output, find_type, format_answer, write_output
 
+    output = None if options.output in (None, "-") else check_output(options.output)
     answer_type = find_type(output)
     question = Question(
-        type=find_type(given, options.type),
+        type=find_type(given, options.type, option="-t"),
         content=_read_input(given),
         where="stdin" if given is None else f"`{given}`",
         answer_type=answer_type,
-        variables=_read_variables(options.env),
     )
     command = f"repro predict {shlex.quote(options.model)} --restore"
     with console.Progress() as progress:
@@ -104,6 +79,8 @@ def run(arguments: list[str]) -> int:
         content = format_answer(predict_file(machine, request, question, console.note), answer_type)
     if output is None:
         console.say(content.decode().rstrip())
-    else:
-        _write(output, content, as_json=options.json)
+        return ExitCode.DONE
+    write_output(output, content)
+    if options.json:
+        console.show_json({"output": output, "bytes": len(content)})
     return ExitCode.DONE

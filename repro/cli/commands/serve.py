@@ -12,7 +12,7 @@ from repro import settings
 from repro.cli import console
 from repro.cli.model_options import add_model, add_model_options, make_load_request
 from repro.cli.options import add_cache, make_machine, make_parser
-from repro.errors import ExitCode, ReproError, UsageError
+from repro.errors import ExitCode, UsageError
 
 _EXAMPLES = """\
   repro serve model                              in this environment, on http://127.0.0.1:5000
@@ -148,13 +148,11 @@ def run(arguments: list[str]) -> int:
     given = _make_parser().parse_args(arguments)
     if given.daemon:
         return _serve_beside(arguments, given)
-    try:
-        from repro.models.serving.serve import make_server
-        from repro.models.serving.server import Reporter, ServeOptions
-    except ImportError as error:
-        raise ReproError(
-            f"serving needs what is not installed here (`{error.name}`)", hint="pip install 'repro[serve]'"
-        ) from error
+    from repro.models.serving.extra import require_extra
+
+    require_extra()
+    from repro.models.serving.serve import make_server
+    from repro.models.serving.server import Reporter, ServeOptions
 
     options = ServeOptions(
         host=given.host,

@@ -12,7 +12,7 @@ from typing import Any
 from repro.errors import ModelError
 from repro.formats.scoring import Input
 from repro.inside.model_channel import pack_header, read_header, read_length
-from repro.models.scored import encode_input, read_answer
+from repro.models.scored import encode_input, read_answer, read_answers
 from repro.models.worker_process import (
     WorkerLostError,
     WorkerPlan,
@@ -80,7 +80,11 @@ class WorkerLink:
         answer, sent = await self._exchange({"op": "score", "calls": calls, "params": params}, buffers)
         if "error" in answer:
             return [read_answer(answer, [])] * len(inputs)
-        return [read_answer(tree, sent) for tree in answer["answers"]]
+        try:
+            return read_answers(answer, sent, len(inputs))
+        except ValueError as error:
+            self.kill()
+            raise WorkerLostError(f"the worker that had the request has sent no answer: {error}") from error
 
     async def wait(self) -> str:
         """Wait for its end, and say how it ended."""

@@ -67,7 +67,7 @@ def make_server(machine: Machine, request: LoadRequest, options: ServeOptions, r
     python = settings.choose_python(request.wish.python, machine.environ)
     environment = _find_environment(machine, directory, request, python, report.complain)
     header, facts = _describe_environment(environment)
-    plan = plan_worker(directory, python, flavor=request.flavor, environment=environment, environ=machine.environ)
+    plan = plan_worker(directory, python, request, environment=environment, environ=machine.environ)
     links: list[WorkerLink] = []
 
     async def start() -> WorkerLink:

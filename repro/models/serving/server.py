@@ -43,7 +43,7 @@ class ServeOptions:
         if not self.token and not is_loopback(self.host):
             raise UsageError(
                 f"others than this machine reach `{self.host}`: a server there needs a token",
-                hint="`--token-file FILE`, or the variable REPRO_SERVE_TOKEN",
+                hint="`--token-file FILE` (`token=`), or the variable REPRO_SERVE_TOKEN",
             )
         if not 1 <= self.workers <= _MOST_WORKERS:
             raise UsageError(f"`--workers {self.workers}`: there can be 1 to {_MOST_WORKERS}")

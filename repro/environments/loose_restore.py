@@ -40,6 +40,14 @@ def _add_pkg_resources(
     return replace(locked, snapshot=better.snapshot)
 
 
+def lock_loose(machine: Machine, asked: LockRequest, say: Callable[[str], None]) -> LooseLock:
+    """Lock loose files once; `say` gets what the user should know of it. Raises what locking raises."""
+    locked = lock_once(machine, asked)
+    for note in locked.notes:
+        say(f"warning: {note}")
+    return locked
+
+
 def restore_loose(
     machine: Machine,
     asked: LockRequest,

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import warnings
 from collections.abc import Callable
 from datetime import datetime, timedelta, timezone
@@ -14,6 +13,7 @@ from repro.environments.machine import Machine
 from repro.environments.restore import Request, restore_environment
 from repro.environments.satisfy import format_warning, look_here
 from repro.errors import ModelError, SnapshotNotRestoredWarning
+from repro.files import sha256_file
 from repro.formats.lockfile import Distribution, Interpreter, Snapshot
 from repro.models.directory import ModelDirectory
 from repro.snapshots.drift import Drift, compare
@@ -80,13 +80,10 @@ def restore_for(
     if file is None:
         raise _refuse_nameless(directory)
     from repro.environments.lock import LockRequest
-    from repro.environments.loose import lock_once
-    from repro.environments.loose_restore import restore_loose
+    from repro.environments.loose_restore import lock_loose, restore_loose
 
     asked = LockRequest(files=(file,), python=python, before=_find_day(directory, wish), of_period=True)
-    locked = lock_once(machine, asked)
-    for note in locked.notes:
-        say(f"warning: {note}")
+    locked = lock_loose(machine, asked, say)
     return restore_loose(machine, asked, locked, restore, say).environment
 
 
@@ -108,9 +105,7 @@ def _read_pins(file: Path, machine: Machine, here: Interpreter) -> Snapshot:
     version = next((wish.version for wish in wanted.pythons if wish.version), here.version)
     is_alike = version.split(".")[:2] == here.version.split(".")[:2]  # MLflow names a patch, and takes any
     python = here if is_alike else replace(here, version=version, abi="")
-    return Snapshot(
-        interpreter=python, distributions=tuple(pins[name] for name in sorted(pins)), index_urls=(), tool=""
-    )
+    return Snapshot(interpreter=python, distributions=tuple(pins[name] for name in sorted(pins)))
 
 
 def find_drift(machine: Machine, directory: ModelDirectory, python: str | None = None) -> tuple[Path, Drift] | None:
@@ -146,9 +141,9 @@ _warned: set[str] = set()
 
 def warn_of_drift(path: Path, drift: Drift, *, command: str, stacklevel: int = 2) -> None:
     """Warn that a model's environment is not restored, once for each content of what says so in this process."""
-    text = format_warning(drift, path=str(path), command=command)
-    key = hashlib.sha256(path.read_bytes()).hexdigest()
+    key = sha256_file(path)
     if key in _warned:
         return
+    text = format_warning(drift, path=str(path), command=command)
     warnings.warn(text, SnapshotNotRestoredWarning, stacklevel=stacklevel + 1)
     _warned.add(key)  # not where warnings are errors

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 
+from repro import settings
 from repro.environments.machine import Machine
 from repro.environments.satisfy import format_warning
 from repro.errors import RestoreError
@@ -54,18 +55,13 @@ def open_model(machine: Machine, uri: str, *, flavor: str | None = None, run_id:
     return CheckedModel(directory=directory, is_foreign=found.is_foreign)
 
 
-def plan_worker(
-    directory: ModelDirectory,
-    python: str,
-    request: LoadRequest,
-    *,
-    environment: Environment | None,
-    environ: Mapping[str, str],
+def _plan_process(
+    machine: Machine, directory: ModelDirectory, python: str, request: LoadRequest, environment: Environment | None
 ) -> WorkerPlan:
     """Return what the process of a model is: in a restored `environment`, whose it has to be, or that of `python`."""
     return WorkerPlan(
         python=environment.python if environment else python,
-        environ=environ,
+        environ=machine.environ,
         name=directory.name,
         directory=directory.path,
         description=describe(directory.model, request.flavor),
@@ -85,7 +81,7 @@ def load_restored(
     directory = checked.directory
     refuse_code(directory, request.flavor, environ=machine.environ)
     environment = restore_for(machine, directory, request.wish, say)
-    plan = plan_worker(directory, "", request, environment=environment, environ=machine.environ)
+    plan = _plan_process(machine, directory, "", request, environment)
     return RestoredModel(
         start_worker(plan), name=directory.name, environment=environment, signature=directory.model.signature
     )
@@ -108,6 +104,33 @@ def mind_drift(machine: Machine, directory: ModelDirectory, request: LoadRequest
         raise RestoreError(format_warning(drift, path=str(path), command=request.command))
     warn_of_drift(path, drift, command=request.command, stacklevel=4)
     return False
+
+
+@frozen
+class PlannedModel:
+    """A model that is to live in a process of its own, and its restored environment where it has one."""
+
+    directory: ModelDirectory
+    environment: Environment | None
+    plan: WorkerPlan
+
+
+def plan_model(
+    machine: Machine, request: LoadRequest, say: Callable[[str], None], *, here: str | None = None
+) -> PlannedModel:
+    """Return how a model is held in a process: of its restored environment, else of the interpreter that is wished for.
+
+    Where none is, that is `here`, else the active one; a warning says where it does not satisfy the model's snapshot.
+    Raises ModelError, UsageError, TrackingError and what restoring raises.
+    """
+    directory = open_model(machine, request.uri, flavor=request.flavor, run_id=request.run_id).directory
+    refuse_code(directory, request.flavor, environ=machine.environ)
+    python = settings.choose_python(request.wish.python or here, machine.environ)
+    environment = None
+    if mind_drift(machine, directory, request, python=python):
+        environment = restore_for(machine, directory, request.wish, say)
+    plan = _plan_process(machine, directory, python, request, environment)
+    return PlannedModel(directory=directory, environment=environment, plan=plan)
 
 
 def load(machine: Machine, request: LoadRequest, say: Callable[[str], None]) -> LocalModel | RestoredModel:

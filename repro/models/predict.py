@@ -5,15 +5,12 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING
 
-from repro import settings
 from repro.environments.machine import Machine
 from repro.formats.signature import Signature
 from repro.models.conform import conform_input, conform_params
-from repro.models.environment import restore_for
-from repro.models.load import LoadRequest, mind_drift, open_model, plan_worker
+from repro.models.load import LoadRequest, plan_model
 from repro.models.score_file import FileType, parse_input
 from repro.models.scored import encode_input, read_answers
-from repro.models.trust import refuse_code
 from repro.models.worker import Worker, start_worker
 from repro.models.worker_process import WorkerLostError
 from repro.values import frozen, replace
@@ -31,19 +28,6 @@ class Question:
     where: str
     answer_type: FileType = FileType.JSON
     params: Mapping[str, object] | None = None
-
-
-def _start(
-    machine: Machine, request: LoadRequest, here: str | None, say: Callable[[str], None]
-) -> tuple[Worker, Signature | None]:
-    directory = open_model(machine, request.uri, flavor=request.flavor, run_id=request.run_id).directory
-    refuse_code(directory, request.flavor, environ=machine.environ)
-    python = settings.choose_python(request.wish.python or here, machine.environ)
-    environment = None
-    if mind_drift(machine, directory, request, python=python):
-        environment = restore_for(machine, directory, request.wish, say)
-    plan = plan_worker(directory, python, request, environment=environment, environ=machine.environ)
-    return start_worker(plan), directory.model.signature
 
 
 def _ask(worker: Worker, body: ScoringBody, signature: Signature | None, answer_type: FileType) -> object:
@@ -69,7 +53,9 @@ def predict_file(
     One that is not restored is asked in the environment of `here`, else in the active one. Raises ModelError,
     UsageError, TrackingError and what restoring raises.
     """
-    worker, signature = _start(machine, request, here, say)
+    model = plan_model(machine, request, say, here=here)
+    signature = model.directory.model.signature
+    worker = start_worker(model.plan)
     try:
         names = tuple(each.name for each in (signature.params if signature else None) or ())
         body = parse_input(question.content, question.type, where=question.where, known_params=names)

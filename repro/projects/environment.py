@@ -157,13 +157,10 @@ def _make_of_wish(
 
 
 def _lock_loose(machine: Machine, file: Path, request: EnvironmentRequest, say: Callable[[str], None]) -> _Wish:
-    from repro.environments.loose import lock_once
+    from repro.environments.loose_restore import lock_loose
 
     asked = _make_lock_request((file,), request)
-    locked = lock_once(machine, asked)
-    for note in locked.notes:
-        say(f"warning: {note}")
-    return _Wish(asked=asked, locked=locked, name=f"`{file.name}`")
+    return _Wish(asked=asked, locked=lock_loose(machine, asked, say), name=f"`{file.name}`")
 
 
 def _name_guesses(choice: GuessedEnvironment, snapshot: Snapshot) -> str:

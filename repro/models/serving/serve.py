@@ -3,20 +3,17 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from pathlib import Path
 
-from repro import settings
 from repro.environments.lookup import Environment
 from repro.environments.machine import Machine
 from repro.formats.mlmodel import MLModel
-from repro.models.directory import ModelDirectory, locate
-from repro.models.environment import restore_for
-from repro.models.load import LoadRequest, mind_drift, open_model, plan_worker
+from repro.models.directory import locate
+from repro.models.load import LoadRequest, plan_model
 from repro.models.serving.link import WorkerLink, start_worker
 from repro.models.serving.served import Served
 from repro.models.serving.server import ModelServer, Reporter, ServeOptions
-from repro.models.trust import refuse_code
 
 _MOST_EXAMPLE_BYTES = 1 << 20
 
@@ -47,14 +44,6 @@ def _describe_environment(environment: Environment | None) -> tuple[str, dict[st
     return key, {"restored": True, "environment_key": environment.key, "lock_digest": environment.digest}
 
 
-def _find_environment(
-    machine: Machine, directory: ModelDirectory, request: LoadRequest, python: str, say: Callable[[str], None]
-) -> Environment | None:
-    if not mind_drift(machine, directory, request, python=python):
-        return None
-    return restore_for(machine, directory, request.wish, say)
-
-
 def make_server(machine: Machine, request: LoadRequest, options: ServeOptions, report: Reporter) -> ModelServer:
     """Return a server that is ready to run; warns where the environment does not satisfy the model's snapshot.
 
@@ -62,16 +51,13 @@ def make_server(machine: Machine, request: LoadRequest, options: ServeOptions, r
     UsageError, ModelError and what restoring raises.
     """
     options.check()
-    directory = open_model(machine, request.uri, flavor=request.flavor, run_id=request.run_id).directory
-    refuse_code(directory, request.flavor, environ=machine.environ)
-    python = settings.choose_python(request.wish.python, machine.environ)
-    environment = _find_environment(machine, directory, request, python, report.complain)
-    header, facts = _describe_environment(environment)
-    plan = plan_worker(directory, python, request, environment=environment, environ=machine.environ)
+    planned = plan_model(machine, request, report.complain)
+    directory = planned.directory
+    header, facts = _describe_environment(planned.environment)
     links: list[WorkerLink] = []
 
     async def start() -> WorkerLink:
-        link = await start_worker(plan)
+        link = await start_worker(planned.plan)
         links[:] = [link]
         return link
 

@@ -571,25 +571,29 @@ class Runner:
         return Ended(exit_code=exit_code_of(process.returncode), timed_out=deadline.has_passed)
 
     def start(
-        self, args: Sequence[str], *, env: Mapping[str, str] | None = None, pass_fds: tuple[int, ...] = ()
+        self,
+        args: Sequence[str],
+        *,
+        env: Mapping[str, str] | None = None,
+        pass_fds: tuple[int, ...] = (),
+        log: BinaryIO | None = None,
     ) -> Started:
         """Start a process of repro's own that outlives the call, in a session of its own, without our terminal.
 
-        It must end by itself when we do: the other end of what it holds in `pass_fds` tells it. Raises OSError.
+        It ends by itself when we do, which the other end of what it holds in `pass_fds` tells it, or is meant to go on
+        without us; then all that it says goes to `log`. Raises OSError.
         """
         self._announce(args)
         return Started(
-            subprocess.Popen(args, env=env, stdin=subprocess.DEVNULL, pass_fds=pass_fds, start_new_session=True)
-        )
-
-    def leave(self, args: Sequence[str], *, log: BinaryIO, env: Mapping[str, str] | None = None) -> Started:
-        """Start a process that goes on without us, in a session of its own; all that it says goes to `log`.
-
-        Raises OSError.
-        """
-        self._announce(args)
-        return Started(
-            subprocess.Popen(args, env=env, stdin=subprocess.DEVNULL, stdout=log, stderr=log, start_new_session=True)
+            subprocess.Popen(
+                args,
+                env=env,
+                stdin=subprocess.DEVNULL,
+                stdout=log,
+                stderr=log,
+                pass_fds=pass_fds,
+                start_new_session=True,
+            )
         )
 
     @contextmanager

@@ -116,7 +116,7 @@ def _serve_beside(arguments: list[str], given: argparse.Namespace) -> int:
     words = [word for word in arguments if word not in ("--daemon", "--browse", "--json")]
     command = [settings.own_python(), "-m", "repro", "serve", *words]
     with open(descriptor, "wb") as log:
-        server = Runner(console.echo if given.verbose else None).leave(command, log=log, env=environ)
+        server = Runner(console.echo if given.verbose else None).start(command, log=log, env=environ)
     path = Path(name)
     try:
         while (url := _find_url(path)) is None and server.find_exit_code() is None:

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 
 from repro import settings
 from repro.errors import ModelError
-from repro.inside.model_loader import list_loadable
+from repro.inside.model_loader import find_code, list_loadable
 from repro.models.directory import ModelDirectory
 
 
@@ -15,7 +15,7 @@ def runs_code(directory: ModelDirectory, flavor: str | None = None) -> bool:
     flavors = directory.model.flavors
     name = flavor or next(iter(list_loadable(flavors)), "")
     own = flavors.get(name, {})
-    if own.get("code") or flavors.get("python_function", {}).get("code"):
+    if find_code(flavors, name):
         return True
     if name == "sklearn":
         return own.get("serialization_format") != "skops" or bool(own.get("skops_trusted_types"))

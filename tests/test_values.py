@@ -14,8 +14,16 @@ from hypothesis import strategies as st
 
 from repro.values import asdict, field, frozen, list_fields, mutable, replace
 
+
+def _mangle(name: str) -> str:
+    """Return a name as the body of a class `Some` has it (Python's reference, "Private name mangling")."""
+    return f"_Some{name}" if name.startswith("__") and not name.endswith("__") else name
+
+
 NAMES = st.lists(
-    st.from_regex(r"[a-z_]{1,6}", fullmatch=True).filter(lambda each: not keyword.iskeyword(each) and each != "self"),
+    st.from_regex(r"[a-z_]{1,6}", fullmatch=True)
+    .filter(lambda each: not keyword.iskeyword(each) and each != "self")
+    .map(_mangle),
     unique=True,
     max_size=6,
 )

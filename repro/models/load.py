@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 
+from repro import settings
 from repro.environments.machine import Machine
 from repro.environments.satisfy import format_warning
 from repro.errors import RestoreError
@@ -20,6 +21,7 @@ if TYPE_CHECKING:
     from repro.environments.lookup import Environment
     from repro.models.local import LocalModel
     from repro.models.remote import RestoredModel
+    from repro.models.worker import Worker
 
 
 @frozen
@@ -106,6 +108,34 @@ def mind_drift(machine: Machine, directory: ModelDirectory, request: LoadRequest
         raise RestoreError(format_warning(drift, path=str(path), command=request.command))
     warn_of_drift(path, drift, command=request.command, stacklevel=4)
     return False
+
+
+@frozen
+class Started:
+    """A model's process, its directory, and the environment that was restored for it, if one was."""
+
+    worker: Worker
+    directory: ModelDirectory
+    environment: Environment | None
+
+
+def start_for(
+    machine: Machine, request: LoadRequest, say: Callable[[str], None], *, here: str | None = None
+) -> Started:
+    """Start a model's process: in its own environment, or in that of the interpreter that the user means, else `here`.
+
+    Raises ModelError, UsageError, TrackingError and what restoring raises.
+    """
+    from repro.models.worker import start_worker
+
+    directory = open_model(machine, request.uri, flavor=request.flavor, run_id=request.run_id).directory
+    refuse_code(directory, request.flavor, environ=machine.environ)
+    python = settings.choose_python(request.wish.python or here, machine.environ)
+    environment = None
+    if mind_drift(machine, directory, request, python=python):
+        environment = restore_for(machine, directory, request.wish, say)
+    plan = plan_worker(directory, python, flavor=request.flavor, environment=environment, environ=machine.environ)
+    return Started(worker=start_worker(plan), directory=directory, environment=environment)
 
 
 def load(machine: Machine, request: LoadRequest, say: Callable[[str], None]) -> LocalModel | RestoredModel:

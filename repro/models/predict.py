@@ -5,16 +5,13 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING
 
-from repro import settings
 from repro.environments.machine import Machine
 from repro.formats.signature import Signature
 from repro.models.conform import conform_input, conform_params
-from repro.models.environment import restore_for
-from repro.models.load import LoadRequest, mind_drift, open_model, plan_worker
+from repro.models.load import LoadRequest, start_for
 from repro.models.score_file import FileType, parse_input
 from repro.models.scored import encode_input, read_answer
-from repro.models.trust import refuse_code
-from repro.models.worker import Worker, start_worker
+from repro.models.worker import Worker
 from repro.values import frozen, replace
 
 if TYPE_CHECKING:
@@ -31,19 +28,6 @@ class Question:
     answer_type: FileType = FileType.JSON
     params: Mapping[str, object] | None = None
     variables: Mapping[str, str] | None = None
-
-
-def _start(
-    machine: Machine, request: LoadRequest, here: str | None, say: Callable[[str], None]
-) -> tuple[Worker, Signature | None]:
-    directory = open_model(machine, request.uri, flavor=request.flavor, run_id=request.run_id).directory
-    refuse_code(directory, request.flavor, environ=machine.environ)
-    python = settings.choose_python(request.wish.python or here, machine.environ)
-    environment = None
-    if mind_drift(machine, directory, request, python=python):
-        environment = restore_for(machine, directory, request.wish, say)
-    plan = plan_worker(directory, python, flavor=request.flavor, environment=environment, environ=machine.environ)
-    return start_worker(plan), directory.model.signature
 
 
 def _ask(worker: Worker, body: ScoringBody, signature: Signature | None, answer_type: FileType) -> object:
@@ -67,7 +51,8 @@ def predict_file(
     UsageError, TrackingError and what restoring raises.
     """
     machine = replace(machine, environ={**machine.environ, **(question.variables or {})})
-    worker, signature = _start(machine, request, here, say)
+    started = start_for(machine, request, say, here=here)
+    worker, signature = started.worker, started.directory.model.signature
     try:
         names = tuple(each.name for each in (signature.params if signature else None) or ())
         body = parse_input(question.content, question.type, where=question.where, known_params=names)

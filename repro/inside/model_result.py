@@ -168,6 +168,8 @@ def _convert_nested(series, item):
     """Return the arrays of a column, each with its items of a type."""
     lengths = [len(each) for each in series]
     flat = [value for each in series for value in (each.tolist() if isinstance(each, numpy.ndarray) else each)]
+    if "array" in item and not all(_is_nested(each) for each in flat):
+        raise ResultError("the model's answer has arrays of values, and not of %s" % _name(item))
     converted = _listed(_convert_columns(_list_columns(flat), item)) if flat else []
     found, start = [], 0
     for length in lengths:

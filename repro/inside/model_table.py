@@ -34,11 +34,11 @@ def _find_files(path):
     if not os.path.isdir(path):
         return [path]
     names = sorted(each for each in os.listdir(path) if not each.startswith(("_", ".")))
+    if any(os.path.isdir(os.path.join(path, each)) for each in names):
+        raise TableError("`%s` has directories, which are partitions: `--engine spark` reads these" % path)
     files = [os.path.join(path, each) for each in names if each.endswith(".parquet")]
     if not files:
         raise TableError("`%s` has no files that end in `.parquet`" % path)
-    if any(os.path.isdir(os.path.join(path, each)) for each in names):
-        raise TableError("`%s` has directories, which are partitions: `--engine spark` reads these" % path)
     return files
 
 

@@ -143,13 +143,14 @@ def score_table(machine: Machine, load: LoadRequest, request: TableRequest, say:
     """
     check_input(request.input)
     begun = time.monotonic()
-    started = start_for(machine, load, say)
     try:
         with open_atomically(os.path.abspath(request.output)) as file:
-            total, score = _open_table(started, request, file.name)
-            rows = _score_all(total, score, machine.report)
+            started = start_for(machine, load, say)
+            try:
+                total, score = _open_table(started, request, file.name)
+                rows = _score_all(total, score, machine.report)
+            finally:
+                started.worker.close()
     except OSError as error:
         raise UsageError(f"`{request.output}` cannot be written ({error.strerror})") from error
-    finally:
-        started.worker.close()
     return ScoredTable(rows=rows, seconds=time.monotonic() - begun, environment=started.environment)

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 from conftest import REPOSITORY, Cli, TestEnvironment
-from tiny import make_model
+from tiny_models import make_model
 
 from repro.errors import UsageError
 from repro.models.result_type import describe_type, parse_result_type

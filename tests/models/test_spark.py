@@ -12,7 +12,7 @@ from pathlib import Path
 
 import pytest
 from conftest import REPOSITORY, LocalIndex, TestEnvironment, make_once
-from tiny import make_model
+from tiny_models import make_model
 
 pytestmark = [
     pytest.mark.spark,

@@ -101,9 +101,9 @@ def test_rows_are_answered_in_the_models_environment_in_every_type(
     assert where[0].startswith(f"{cache}/repro/")
     assert where[0].endswith(" 1.0")
     for name, sentences in {
-        "raises": ("`answers` has failed on a batch of 4 rows: ValueError: what it raises", "answers.py", "in predict"),
-        "dies": ("the process that holds the model `answers` has ended (exit code 9",),
-        "misses": ("`answers`: the input has no column `x`; it has `n`",),
+        "raises": ("answers` has failed on a batch of ", " rows: ValueError: what it raises", "answers.py", "in predict"),
+        "dies": ("answers` has ended (exit code 9",),
+        "misses": ("answers`: the input has no column `x`; it has `n`",),
         "other": ("no column of the model's answer can be `int`: it has `float64`",),
     }.items():
         for sentence in sentences:

@@ -118,15 +118,31 @@ def _is_type(reader: _Reader) -> bool:
     return not reader.peek(1) or (reader.peek(1) == "<" and reader.peek().lower() in ("array", "struct"))
 
 
+def _read_text(text: str) -> ResultType:
+    reader = _Reader(text)
+    found = reader.read_type() if _is_type(reader) else reader.read_fields()
+    if reader.peek():
+        raise ValueError(f"`{reader.peek()}` is one word too many")
+    return found
+
+
+def _read_json(value: object) -> ResultType:
+    """Return what a DataType of Spark's says as JSON."""
+    kind = value.get("type") if isinstance(value, dict) else value
+    if isinstance(value, dict) and kind == "array":
+        return ArrayOf(item=_read_json(value["elementType"]))
+    if isinstance(value, dict) and kind == "struct" and value["fields"]:
+        return Struct(fields=tuple((str(each["name"]), _read_json(each["type"])) for each in value["fields"]))
+    if str(kind) not in _NAMES:
+        raise ValueError(f"`{kind}` is no type of a result")
+    return Scalar(name=_NAMES[str(kind)])
+
+
 def parse_result_type(given: object) -> ResultType:
     """Return the type that a text names, or a DataType of Spark's. Raises UsageError."""
-    say = getattr(given, "simpleString", None)
-    text = str(say()) if callable(say) else str(given)
+    text, say = str(given), getattr(given, "jsonValue", None)
     try:
-        reader = _Reader(text)
-        found = reader.read_type() if _is_type(reader) else reader.read_fields()
-        if reader.peek():
-            raise ValueError(f"`{reader.peek()}` is one word too many")
+        found = _read_json(say()) if callable(say) else _read_text(text)
     except ValueError as error:
         raise UsageError(
             f"`{text[:200]}` is no result type: {error}",

@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Any, Union
 
 import repro
+from repro import settings
 from repro.environments.lookup import Environment
 from repro.environments.machine import Machine
 from repro.errors import ModelError, UsageError
@@ -145,7 +146,7 @@ def make_assignment(machine: Machine, load: LoadRequest, request: UdfRequest, sa
         bundle=bundle[0] if bundle else None,
         known=environment.here.path if environment.here else None,
         digest=environment.digest,
-        python=load.wish.python,
+        python=settings.locate_python(load.wish.python, machine.environ) if load.wish.python else None,
         offline=load.wish.offline,
         cache=request.cache,
     )

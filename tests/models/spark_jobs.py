@@ -8,6 +8,7 @@ import signal
 import sys
 import threading
 import time
+from collections.abc import Callable
 from pathlib import Path
 
 from pyspark.sql import DataFrame, SparkSession
@@ -53,6 +54,14 @@ def say_error(frame: DataFrame) -> str:
     return "no error"
 
 
+def say_refusal(deed: Callable[[], object]) -> str:
+    try:
+        deed()
+    except repro.ReproError as error:
+        return str(error)
+    return "no error"
+
+
 def find_model_processes(found: list[str]) -> list[str]:
     """Return the pids, of those that models have told, that are still there."""
     return [pid for pid in found if Path(f"/proc/{pid}").exists()]
@@ -81,6 +90,10 @@ def try_all(request: dict[str, str]) -> dict[str, object]:
     found["nested"] = ask("text string, list array<bigint>")
     spark.udf.register("half", repro.spark_udf(spark, model, params={"answer": "all"}))
     rows.createOrReplaceTempView("rows")
+    rows.write.parquet(request["rows"])
+    by_order = repro.spark_udf(spark, request["nameless"], "string", params={"answer": "names"})
+    found["names"] = list_values(rows.select(by_order("n", "t").alias("p")))
+    found["many"] = say_refusal(lambda: repro.spark_udf(spark, model)("x", "n", "t", "n"))
     found["sql"] = list_values(spark.sql("select half(struct(*)) as p from rows order by n"))
     pids = repro.spark_udf(spark, model, "string", params={"answer": "pid"})
     asked = [list_values(rows.select(pids().alias("p"))) for _ in range(3)]

@@ -56,13 +56,23 @@ def test_the_names_of_mlflow_and_of_spark_are_read(text: str, ddl: str) -> None:
     assert format_ddl(parse_result_type(text)) == ddl
 
 
-def test_a_type_of_sparks_is_read_by_what_it_calls_itself() -> None:
-    class LongType:
-        def simpleString(self) -> str:
-            return "array<bigint>"
+class DataType:
+    """One of Spark's, as far as it is looked at."""
 
-    assert describe_type(parse_result_type(LongType())) == {"array": {"type": "long"}}
-    assert describe_type(parse_result_type("a int")) == {"struct": [["a", {"type": "int"}]]}
+    def __init__(self, value: object) -> None:
+        self.jsonValue = lambda: value
+
+
+def test_a_type_of_sparks_is_read_by_what_it_says_as_json() -> None:
+    array = DataType({"type": "array", "elementType": "long", "containsNull": True})
+    assert describe_type(parse_result_type(array)) == {"array": {"type": "long"}}
+    field = {"name": "a b", "type": "integer", "nullable": True, "metadata": {}}
+    assert describe_type(parse_result_type(DataType({"type": "struct", "fields": [field]}))) == {
+        "struct": [["a b", {"type": "int"}]]
+    }
+    for value in ("timestamp", {"type": "map"}, {"type": "struct", "fields": []}):
+        with pytest.raises(UsageError, match="is no type of a result"):
+            parse_result_type(DataType(value))
 
 
 @pytest.mark.parametrize(

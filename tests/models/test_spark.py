@@ -30,13 +30,14 @@ import os, sys
 import alpha
 class Answers:
     def predict(self, data, params=None):
-        count, answer = len(data["x"]), (params or {}).get("answer")
+        count, answer = len(next(iter(data.values()))), (params or {}).get("answer")
         texts = data.get("t") or [None] * count
         assert isinstance(data, dict) and "pandas" not in sys.modules
         if answer == "fail": raise ValueError("what it raises")
         if answer == "die": os._exit(9)
         if answer == "pid": return [str(os.getpid())] * count
         if answer == "where": return [sys.prefix + " " + alpha.VERSION] * count
+        if answer == "names": return [" ".join(data)] * count
         if answer == "half": return [x / 2 for x in data["x"]]
         return [
             {"half": x / 2, "whole": n, "text": t, "list": [n, n + 1]} for x, n, t in zip(data["x"], data["n"], texts)
@@ -83,7 +84,10 @@ def answers(tmp_path: Path, index: LocalIndex) -> Path:
 def test_rows_are_answered_in_the_models_environment_in_every_type(
     spark: TestEnvironment, answers: Path, cache: Path
 ) -> None:
-    found = run_job(spark, "all", {"model": str(answers)}, MLFLOW_SNAPSHOT_CACHE=str(cache))
+    nameless = shutil.copytree(answers, answers.with_name("nameless"))
+    (nameless / "MLmodel").write_text((answers / "MLmodel").read_text().replace('"signature"', '"metadata"'))
+    request = {"model": str(answers), "nameless": str(nameless), "rows": "rows"}
+    found = run_job(spark, "all", request, MLFLOW_SNAPSHOT_CACHE=str(cache))
     numbers = range(20)
     halves = [number / 2 for number in numbers]
     assert found["double"] == found["sql"] == halves
@@ -93,6 +97,8 @@ def test_rows_are_answered_in_the_models_environment_in_every_type(
     assert found["array"] == [[number / 2, number] for number in numbers]
     assert found["struct"] == [{"half": number / 2, "text": f"t{number}"} for number in numbers]
     assert found["nested"] == [{"text": f"t{number}", "list": [number, number + 1]} for number in numbers]
+    assert set(found["names"]) == {"0 1"}  # type: ignore[call-overload]
+    assert "give it the columns in this order" in str(found["many"])
     assert isinstance(found["pids"], int)
     assert found["pids"] <= 2
     assert found["left"] == []
@@ -101,13 +107,32 @@ def test_rows_are_answered_in_the_models_environment_in_every_type(
     assert where[0].startswith(f"{cache}/repro/")
     assert where[0].endswith(" 1.0")
     for name, sentences in {
-        "raises": ("answers` has failed on a batch of ", " rows: ValueError: what it raises", "answers.py", "in predict"),
+        "raises": (
+            "answers` has failed on a batch of ",
+            " rows: ValueError: what it raises",
+            "answers.py",
+            "in predict",
+        ),
         "dies": ("answers` has ended (exit code 9",),
         "misses": ("answers`: the input has no column `x`; it has `n`",),
         "other": ("no column of the model's answer can be `int`: it has `float64`",),
     }.items():
         for sentence in sentences:
             assert sentence in str(found[name])
+    command = [str(Path(spark.python).with_name("repro")), "score", str(answers), "rows", "scored", "--engine", "spark"]
+    command += ["--master", "local[2]", "--restore", "--cache", str(cache), "--result-type", "string", "--json"]
+    done = subprocess.run([*command, "-P", "answer=where"], check=True, capture_output=True, text=True)
+    said = json.loads(done.stdout)
+    assert (said["rows"], said["environment"]["reused"], said["engine"]) == (20, True, "spark")
+    assert (Path("scored") / "_SUCCESS").exists()
+    done = subprocess.run(command, check=False, capture_output=True, text=True)
+    assert (done.returncode, done.stderr.splitlines()[-2:-1]) == (2, ["error: `scored` is there already"])
+    command[4] = "failed"
+    done = subprocess.run([*command, "-P", "answer=fail"], check=False, capture_output=True, text=True)
+    assert done.returncode == 5
+    assert "rows: ValueError: what it raises" in done.stderr.splitlines()[-1]
+    assert "Traceback" not in done.stderr.splitlines()[-1]
+    assert not [each for each in Path().iterdir() if each.name not in ("rows", "scored", "request.json")]
 
 
 def test_executors_without_repro_take_an_environment_that_spark_unpacks(

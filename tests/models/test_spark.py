@@ -222,7 +222,7 @@ def test_a_million_rows_are_complete_and_equal_where_an_executor_is_killed(
     rows, has_all, is_equal, pandas = compare(mlflow, "scored")
     assert (rows, has_all, is_equal) == (1_000_000, True, True)
     assert pandas != found["pandas"]
-    assert not (cache / "repro" / "v1" / "envs").exists()
+    assert not list(cache.glob("repro/v1/envs/*"))
     assert list((tmp_path / "executors").glob("repro/v1/envs/*"))
     restored = ["--restore", "--cache", str(tmp_path / "executors"), "--offline"]
     subprocess.run([repro, "score", "forest", "rows.parquet", "local.parquet", *restored], check=True)

@@ -140,9 +140,9 @@ def test_executors_without_repro_take_an_environment_that_spark_unpacks(
 ) -> None:
     repro = str(Path(spark.python).with_name("repro"))
     lock = answers / "requirements-lock.txt"
-    subprocess.run([repro, "lock", str(answers / "requirements.txt"), "-o", str(lock)], check=True)
-    into = tmp_path / "packed"
-    subprocess.run([repro, "restore", str(lock), "--into", str(into), "--cache", str(cache)], check=True)
+    into, kept = tmp_path / "packed", ["--cache", str(cache)]
+    subprocess.run([repro, "lock", str(answers / "requirements.txt"), "-o", str(lock), *kept], check=True)
+    subprocess.run([repro, "restore", str(lock), "--into", str(into), *kept], check=True)
     archive = tmp_path / "packed.tar.gz"
     with tarfile.open(archive, "w:gz") as file:
         file.add(into, arcname=".")

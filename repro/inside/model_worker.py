@@ -52,13 +52,15 @@ def _end_with(connection, parent):
 
 
 def _find_digest():
-    """Return the digest of the lock that this environment was restored from."""
-    try:
-        with open(os.path.join(sys.prefix, "repro-environment"), encoding="utf-8") as file:
-            lines = file.read(65536).splitlines()
-    except (OSError, UnicodeDecodeError):
-        return None
-    return next((line[7:] for line in lines if line.startswith("digest ")), None)
+    """Return the digest of the lock that this environment was restored from: one of the store, or a private one."""
+    for name in ("repro-environment", "repro-private"):
+        try:
+            with open(os.path.join(sys.prefix, name), encoding="utf-8") as file:
+                lines = file.read(65536).splitlines()
+        except (OSError, UnicodeDecodeError):
+            continue
+        return next((line[7:] for line in lines if line.startswith("digest ")), None)
+    return None
 
 
 def _describe_error(error):

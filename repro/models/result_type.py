@@ -6,9 +6,9 @@
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass
 
 from repro.errors import UsageError
+from repro.values import frozen
 
 SCALARS = ("int", "long", "float", "double", "string", "boolean")
 _NAMES = {
@@ -20,21 +20,21 @@ _TOKEN = re.compile(r"\s*(?:(`(?:[^`]|``)+`)|([^\s<>,:`]+)|([<>,:]))")
 _MOST_DEPTH = 50
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@frozen
 class Scalar:
     """One value; `name` is one of SCALARS."""
 
     name: str
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@frozen
 class ArrayOf:
     """Any number of values of one type."""
 
     item: ResultType
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@frozen
 class Struct:
     """Values by name."""
 

@@ -9,7 +9,6 @@ from __future__ import annotations
 import os
 import time
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
 from functools import partial
 from importlib.util import find_spec
 from pathlib import Path
@@ -22,6 +21,7 @@ from repro.formats.signature import Column, Signature
 from repro.models.load import LoadRequest, Started, start_for
 from repro.models.remote import call_method
 from repro.models.result_type import ResultType, Scalar, describe_type
+from repro.values import frozen
 
 PREDICTION = "prediction"
 _BATCH_ROWS = 65_536
@@ -29,7 +29,7 @@ _REPORT_S = 0.5
 _DOUBLE = Scalar(name="double")
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@frozen
 class TableRequest:
     """What is scored and written: `column` is the name of the new one, `keep` the input's that are written too.
 
@@ -44,7 +44,7 @@ class TableRequest:
     params: Mapping[str, object] | None = None
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@frozen
 class ScoredTable:
     """How many rows were written, how long that took, and in which environment the model was."""
 

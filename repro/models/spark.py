@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import functools
 from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Any, Union
@@ -27,11 +26,12 @@ from repro.models.spark_errand import LOCK_NAME, MODEL_DIR, Errand, Parcel, pack
 from repro.models.spark_parcel import copy_parcel, list_files, make_parcel, send
 from repro.models.trust import refuse_code
 from repro.snapshots.load import load_lock
+from repro.values import frozen
 
 Parcels = list[tuple[Parcel, Path]]
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@frozen
 class UdfRequest:
     """What a function is to answer, and where executors have the environment from.
 
@@ -81,7 +81,7 @@ def _check_bundle(directory: ModelDirectory, bundle: Path) -> str:
     return digest
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@frozen
 class _Environment:
     """What executors are told of the environment: its lock, the one that the driver has made, and the lock's digest."""
 
@@ -115,7 +115,7 @@ def _pack_library() -> tuple[Parcel, Path]:
     return make_parcel("code", {f"repro/{name}": path for name, path in list_files(root).items()})
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@frozen
 class Assignment:
     """What executors are told, what they are sent beside it, and the environment that was made here for it, if any."""
 
@@ -216,7 +216,7 @@ def _take_columns(udf: Any, features: tuple[str, ...] | None) -> Any:
     return take
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@frozen
 class Made:
     """A pandas UDF that asks a model, the columns that the model names, and the environment that was made here."""
 

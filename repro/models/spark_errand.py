@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass
+
+from repro.values import asdict, frozen
 
 MODEL_DIR = "model"
 LOCK_NAME = "requirements-lock.txt"
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@frozen
 class Parcel:
     """A zip that Spark gives to every executor: its name among Spark's files, and its sha256."""
 
@@ -17,7 +18,7 @@ class Parcel:
     sha256: str
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@frozen
 class Errand:
     """The parcel `model` holds the model's directory (MODEL_DIR) and, where it `restores`, its lock (LOCK_NAME).
 

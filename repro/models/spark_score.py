@@ -7,7 +7,6 @@ import re
 import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -18,12 +17,13 @@ from repro.files import new_nonce, remove_tree
 from repro.models.load import LoadRequest
 from repro.models.score_table import ScoredTable, TableRequest, check_input
 from repro.models.spark import UdfRequest, check_spark, make_udf
+from repro.values import field, frozen
 
 _SAID = re.compile(r"\brepro\.[\w.]+Error: (.+?)(?:\n\n\s*the traceback|\n\s*at |$)", re.DOTALL)
 _INDEX = "__index_level_"
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@frozen
 class SparkOptions:
     """Which Spark, and where its executors have the environment from; `cache` is the directory of their stores."""
 

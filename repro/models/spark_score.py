@@ -107,15 +107,19 @@ def _read(spark: Any, path: str) -> Any:
         return spark.read.parquet(path if _is_remote(path) else os.path.abspath(path))
 
 
+def _check_output(output: str) -> None:
+    if not _is_remote(output) and Path(output).exists():
+        raise UsageError(f"`{output}` is there already", hint="remove it, or name another")
+
+
 @contextmanager
 def _open_output(output: str) -> Iterator[str]:
     """Yield where Spark is to write; on this machine's disk the directory is there whole or not at all."""
     if _is_remote(output):
         yield output
         return
+    _check_output(output)
     target = Path(output).absolute()
-    if target.exists():
-        raise UsageError(f"`{output}` is there already", hint="remove it, or name another")
     temporary = target.with_name(f".{new_nonce()}.tmp")
     try:
         yield str(temporary)
@@ -147,6 +151,7 @@ def score_on_spark(
     check_spark()
     if not _is_remote(request.input):
         check_input(request.input)
+    _check_output(request.output)
     begun = time.monotonic()
     machine.report(f"starting Spark ({where.master or 'as it is configured'})")
     spark = _start_spark(where)

@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from repro.face import serve as serve
     from repro.face import snapshot as snapshot
     from repro.face import source as source
+    from repro.face import spark_udf as spark_udf
     from repro.face import sweep as sweep
     from repro.models.crate import crate as crate
     from repro.models.crate import is_crate as is_crate
@@ -83,7 +84,8 @@ _HOMES = {
         "ModelError", "ReproError", "SnapshotNotFoundError", "SnapshotNotRestoredWarning", "TrackingError",
     ),
     "repro.face": (
-        "load_model", "predict", "restore", "restore_or_warn", "run", "serve", "snapshot", "source", "sweep",
+        "load_model", "predict", "restore", "restore_or_warn", "run", "serve", "snapshot", "source", "spark_udf",
+        "sweep",
     ),
     "repro.models.crate": ("crate", "is_crate"),
     "repro.models.infer": ("infer_signature",),

@@ -446,6 +446,52 @@ def predict(
     return None
 
 
+def spark_udf(
+    spark: Any,
+    model_uri: str | os.PathLike[str],
+    result_type: object = "double",
+    restore: bool | None = True,
+    *,
+    params: Mapping[str, object] | None = None,
+    packed: str | None = None,
+    bundle: str | os.PathLike[str] | None = None,
+    flavor: str | None = None,
+    policy: str | None = None,
+    run_id: str | None = None,
+    python: str | None = None,
+    offline: bool = False,
+    as_of: str | None = None,
+    cache: str | os.PathLike[str] | None = None,
+) -> Any:
+    """Return a function for Spark's DataFrames and SQL that asks a model, in the environment that it names.
+
+    Its arguments are one `struct` with the model's columns by name, or the columns in the signature's order; without
+    arguments they are the signature's. `result_type` is `int`, `long`, `float`, `double`, `string`, `boolean`, an
+    array or a struct of these, as a text of Spark's SQL or one of its DataTypes. Each executor restores the environment
+    in its own store (below `cache`, else where its variables say), from a `bundle` where one is given, or takes the one
+    that `spark.archives` has unpacked as `packed`. The others are as for `load_model`. Needs the extra `spark`.
+    Raises UsageError, ModelError and what restoring raises; executors raise what the model raises, with its traceback.
+    """
+    from repro.models.result_type import parse_result_type
+    from repro.models.spark import UdfRequest, make_udf
+
+    cache = os.fspath(cache) if cache else None
+    machine = _make_machine(cache)
+    command = f"repro.spark_udf(spark, {os.fspath(model_uri)!r}, restore=True)"
+    load = _make_load_request(
+        machine, model_uri, restore=restore, policy=policy, flavor=flavor, run_id=run_id, python=python,
+        offline=offline, as_of=as_of, command=command,
+    )  # fmt: skip
+    request = UdfRequest(
+        result=parse_result_type(result_type),
+        params=params,
+        packed=packed,
+        bundle=Path(bundle) if bundle else None,
+        cache=cache,
+    )
+    return make_udf(machine, spark, load, request, _note).udf
+
+
 def serve(
     model: str | os.PathLike[str],
     *,

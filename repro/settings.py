@@ -783,6 +783,11 @@ def live_environment() -> Mapping[str, str]:
     return os.environ
 
 
+def name_spark_python(python: str) -> None:
+    """Have Spark start this Python on executors, where the user has not named another (PYSPARK_PYTHON)."""
+    os.environ.setdefault("PYSPARK_PYTHON", python)
+
+
 def own_python() -> str:
     """Return the interpreter that runs us."""
     return sys.executable

@@ -39,6 +39,7 @@ COMMANDS = {
     "params": "list the parameters that a script accepts, without running it",
     "model": "look at a model without loading it: inspect",
     "predict": "ask a model about the rows of a file, in the model's own environment",
+    "score": "ask a model about every row of a Parquet file, on this machine or on Spark",
     "serve": "serve a model over HTTP: MLflow's scoring protocol, in the model's own environment",
     "server": "serve a directory of runs to MLflow clients of any version, over MLflow's REST API",
     "ui": "look at runs in a browser; for now in MLflow's own UI, with `--mlflow`",

@@ -37,12 +37,13 @@ def add_model_options(parser: argparse.ArgumentParser) -> None:
     add_python(parser, "the interpreter that has the model's packages; with --restore the base to restore on")
 
 
-def _read_variables(pairs: list[str]) -> dict[str, str]:
+def read_pairs(pairs: list[str], option: str) -> dict[str, str]:
+    """Return what an option, given any number of times, has as NAME=VALUE. Raises UsageError."""
     found = {}
     for pair in pairs:
         name, equals, value = pair.partition("=")
         if not name or not equals or "\0" in pair:
-            raise UsageError(f"`--env {pair}` is no NAME=VALUE")
+            raise UsageError(f"`{option} {pair}` is no NAME=VALUE")
         found[name] = value
     return found
 
@@ -62,5 +63,5 @@ def make_load_request(options: argparse.Namespace, machine: Machine, *, command:
         ),
         wish=EnvironmentWish(python=options.python, offline=options.offline, as_of=options.as_of),
         command=command,
-        variables=_read_variables(options.env),
+        variables=read_pairs(options.env, "--env"),
     )

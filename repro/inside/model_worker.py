@@ -7,6 +7,8 @@ its `id`:
     call     {method, args, kwargs}          -> {value} or {is_model}      trees of model_codec.py
     get      {attribute}                     -> {value} or {is_method}
     score    {calls, params}                 -> {answers}                  as model_score.py says
+    table    {input, output, ..., params}    -> {rows} or {missing}        opens one as model_table.py says
+    rows     {}                              -> {rows}                     scores some of its rows, 0 at its end
     ping     {}                              -> {}
 
 or `{error: {type, message, traceback}}`. What the model prints goes to standard error. Python 3.8, standard library.
@@ -50,13 +52,15 @@ def _end_with(connection, parent):
 
 
 def _find_digest():
-    """Return the digest of the lock that this environment was restored from."""
-    try:
-        with open(os.path.join(sys.prefix, "repro-environment"), encoding="utf-8") as file:
-            lines = file.read(65536).splitlines()
-    except (OSError, UnicodeDecodeError):
-        return None
-    return next((line[7:] for line in lines if line.startswith("digest ")), None)
+    """Return the digest of the lock that this environment was restored from: one of the store, or a private one."""
+    for name in ("repro-environment", "repro-private"):
+        try:
+            with open(os.path.join(sys.prefix, name), encoding="utf-8") as file:
+                lines = file.read(65536).splitlines()
+        except (OSError, UnicodeDecodeError):
+            continue
+        return next((line[7:] for line in lines if line.startswith("digest ")), None)
+    return None
 
 
 def _describe_error(error):
@@ -84,6 +88,7 @@ class Holder:
         self._model = None
         self._signature = None
         self._score = None
+        self._table = None
 
     def load(self, request, buffers):
         """Load a model."""
@@ -128,6 +133,23 @@ class Holder:
         params = enforce.conform_params(request.get("params"), self._signature)  # the defaults of those not given
         return self._score.score(dict(request, params=params), buffers)
 
+    def table(self, request, buffers):
+        """Open a Parquet file to be scored, where this environment has what reads it."""
+        missing = [name for name in ("pandas", "pyarrow") if importlib.util.find_spec(name) is None]
+        if missing:
+            return {"missing": missing}, []
+        convert = _import_beside("model_result").convert
+        self._table = (_import_beside("model_table").Table(request, convert), request.get("params"))
+        return {"rows": self._table[0].rows}, []
+
+    def rows(self, request, buffers):
+        """Score some rows of it; after the last its file is whole."""
+        table, params = self._table
+        rows = table.score(lambda frame: self._predict(frame, params))
+        if not rows:
+            table.close()
+        return {"rows": rows}, []
+
     def ping(self, request, buffers):
         """Answer."""
         return {}, []
@@ -138,7 +160,7 @@ def serve(frames):
     holder = Holder()
     ready = {"op": "ready", "prefix": sys.prefix, "python": sys.version.split()[0], "pid": os.getpid()}
     frames.send(dict(ready, lock_digest=_find_digest()))
-    deeds = {name: getattr(holder, name) for name in ("load", "call", "get", "score", "ping")}
+    deeds = {name: getattr(holder, name) for name in ("load", "call", "get", "score", "table", "rows", "ping")}
     while True:
         request, buffers = frames.receive()
         try:

@@ -62,20 +62,17 @@ def _refuse_nameless(directory: ModelDirectory) -> ModelError:
     )
 
 
-def restore_for(
+def restore_with_lock(
     machine: Machine, directory: ModelDirectory, wish: EnvironmentWish, say: Callable[[str], None]
-) -> Environment:
-    """Return the environment of a model, made where it is not there yet; `say` gets warnings.
-
-    Raises ModelError for a model that names none, and what locking and restoring raise.
-    """
+) -> tuple[Environment, Path]:
+    """Return the environment of a model, as `restore_for`, and the lock that it was made of."""
     python = settings.locate_python(wish.python, machine.environ) if wish.python else None
 
     def restore(path: Path) -> Environment:
         return restore_environment(machine, Request(lock=path, python=python, offline=wish.offline))
 
     if lock := directory.lock:
-        return restore(lock)
+        return restore(lock), lock
     file = directory.loose_file
     if file is None:
         raise _refuse_nameless(directory)
@@ -84,7 +81,18 @@ def restore_for(
 
     asked = LockRequest(files=(file,), python=python, before=_find_day(directory, wish), of_period=True)
     locked = lock_loose(machine, asked, say)
-    return restore_loose(machine, asked, locked, restore, say).environment
+    restored = restore_loose(machine, asked, locked, restore, say)
+    return restored.environment, restored.locked.path
+
+
+def restore_for(
+    machine: Machine, directory: ModelDirectory, wish: EnvironmentWish, say: Callable[[str], None]
+) -> Environment:
+    """Return the environment of a model, made where it is not there yet; `say` gets warnings.
+
+    Raises ModelError for a model that names none, and what locking and restoring raise.
+    """
+    return restore_with_lock(machine, directory, wish, say)[0]
 
 
 def _read_pins(file: Path, machine: Machine, here: Interpreter) -> Snapshot:

@@ -12,6 +12,22 @@ from repro.formats.signature import Signature
 from repro.inside import model_codec
 from repro.models.worker import Worker
 
+_IS_MODEL = object()
+
+
+def call_method(worker: Worker, method: str, args: tuple[object, ...], kwargs: dict[str, object]) -> object:
+    """Return what a method of a worker's model returns, `_IS_MODEL` for the model itself.
+
+    Raises TypeError for what cannot cross, RemoteError for what the model raises, and WorkerLostError.
+    """
+    try:
+        trees, buffers = model_codec.encode([list(args), kwargs])
+    except TypeError as error:
+        raise TypeError(f"the arguments of `{method}`: {error}") from None
+    fields = {"method": method, "args": trees[0], "kwargs": trees[1]}
+    header, received = worker.ask("call", fields, buffers)
+    return _IS_MODEL if header.get("is_model") else worker.decode(header, received)
+
 
 class RestoredModel:
     """A model in the environment that its snapshot names.
@@ -40,13 +56,8 @@ class RestoredModel:
         return f"<RestoredModel `{self._name}` ({facts['class']}), Python {facts['python']}, {state}>"
 
     def _call(self, method: str, args: tuple[object, ...], kwargs: dict[str, object]) -> object:
-        try:
-            trees, buffers = model_codec.encode([list(args), kwargs])
-        except TypeError as error:
-            raise TypeError(f"the arguments of `{method}`: {error}") from None
-        fields = {"method": method, "args": trees[0], "kwargs": trees[1]}
-        header, received = self._worker.ask("call", fields, buffers)
-        return self if header.get("is_model") else self._worker.decode(header, received)
+        value = call_method(self._worker, method, args, kwargs)
+        return self if value is _IS_MODEL else value
 
     def predict(self, data: object, params: dict[str, object] | None = None, **options: object) -> Any:
         """Return the model's predictions for data that its signature allows; `params` are those of the signature.

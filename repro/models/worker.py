@@ -30,7 +30,11 @@ from repro.process import exit_code_of, kill_group
 
 _START_S = 60.0
 _GRACE_S = 2.0
-_SCHEMA_ERROR = "repro_model_enforce.SchemaError"
+_OUR_ERRORS = (
+    "repro_model_enforce.SchemaError",
+    "repro_model_result.ResultError",
+    "repro_model_table.TableError",
+)
 
 Buffers = Sequence[bytes | bytearray | memoryview]
 
@@ -62,7 +66,7 @@ def _find_class(kind: str) -> type[RemoteError]:
 def _read_error(error: object) -> Exception:
     said = error if isinstance(error, dict) else {}
     kind, message = str(said.get("type")), str(said.get("message"))
-    if kind == _SCHEMA_ERROR:
+    if kind in _OUR_ERRORS:
         return ModelError(message)
     if kind == "TypeError" and "cannot cross" in message:
         return TypeError(message)

@@ -32,6 +32,8 @@ _OPTIONS = {
     "params": "--json --verbose --help",
     "model": "inspect --run-id --python --cache --json --verbose --help",
     "predict": f"--model --input --output --type --env {_MODEL} --json --verbose --help",
+    "score": "--engine --result-type --column --keep --only-prediction --param --env --master --conf --bundle --packed "
+    f"{_MODEL} --json --verbose --help",
     "serve": "--host --port --workers --timeout --token --token-file --no-batching --max-body --max-waiting "
     f"--daemon --browse --allowed-host {_MODEL} --json --verbose --help",
     "server": "--store --host --port --token --token-file --allowed-host --json --verbose --help",

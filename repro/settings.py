@@ -788,6 +788,11 @@ def name_spark_python(python: str) -> None:
     os.environ.setdefault("PYSPARK_PYTHON", python)
 
 
+def has_spark_remote(environ: Mapping[str, str]) -> bool:
+    """Tell whether sessions of Spark are to be of Spark Connect (SPARK_REMOTE)."""
+    return bool(environ.get("SPARK_REMOTE"))
+
+
 def own_python() -> str:
     """Return the interpreter that runs us."""
     return sys.executable

@@ -56,12 +56,15 @@ def check_spark() -> None:
         )
 
 
-def _get_context(spark: Any) -> Any:
+def get_context(spark: Any) -> Any:
+    """Return a session's SparkContext. Raises UsageError where it has none, as with Spark Connect."""
     context = getattr(spark, "sparkContext", None)
     if context is None:
+        kind = type(spark)
+        what = "a session of Spark Connect" if ".connect." in kind.__module__ else f"a `{kind.__name__}`"
         raise UsageError(
-            f"`spark` is a `{type(spark).__name__}` without a SparkContext, which sends files to executors",
-            hint="a session of Spark Connect has none: use one of `SparkSession.builder.master(...)`",
+            f"`spark` is {what}, which has no SparkContext to send a model to executors with",
+            hint="use a session of `SparkSession.builder.master(...)`",
         )
     return context
 
@@ -229,7 +232,7 @@ class Made:
 def make_udf(machine: Machine, spark: Any, load: LoadRequest, request: UdfRequest, say: Callable[[str], None]) -> Made:
     """Return a function of Spark's for a model. Raises ModelError, UsageError and what finding and restoring raise."""
     check_spark()
-    context = _get_context(spark)
+    context = get_context(spark)
     from pyspark.sql.functions import pandas_udf
 
     assignment = make_assignment(machine, load, request, say)

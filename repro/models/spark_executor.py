@@ -13,9 +13,11 @@ from __future__ import annotations
 import os
 import shutil
 import socket
+import warnings
 import zipfile
 from collections import OrderedDict
 from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -28,15 +30,6 @@ from repro.models.worker import RemoteError, Worker, start_worker
 from repro.models.worker_process import WorkerLostError, WorkerPlan
 
 _MOST_IDLE = 4
-
-
-class ScoringFailedError(ModelError):
-    """A model has raised an exception on a batch; `traceback` is that of its own environment."""
-
-    traceback = ""
-
-    def __str__(self) -> str:
-        return f"{self.message}\n\nthe traceback in the model's environment:\n{self.traceback}"
 
 
 def _files_dir() -> Path:
@@ -141,22 +134,27 @@ class _Held:
         self._workers: OrderedDict[tuple[object, ...], Worker] = OrderedDict()
         self._users: dict[tuple[object, ...], int] = {}
 
-    def take(self, errand: Errand) -> Worker:
-        """Return the process of a model, for which `give_back` is to be called."""
+    @contextmanager
+    def use(self, errand: Errand) -> Iterator[None]:
+        """Keep the process of a model for a block; after it those end that nobody has asked for long."""
+        key = errand.key
+        self._users[key] = self._users.get(key, 0) + 1
+        try:
+            yield
+        finally:
+            self._users[key] -= 1
+            idle = [each for each in self._workers if not self._users[each]]
+            for each in idle[: max(len(idle) - _MOST_IDLE, 0)]:
+                self._workers.pop(each).close()
+
+    def get(self, errand: Errand) -> Worker:
+        """Return the process of a model, a new one where there is none or where it has ended."""
         key = errand.key
         worker = self._workers.get(key)
         if worker is None or not worker.is_open:
             worker = self._workers[key] = _start(errand)
         self._workers.move_to_end(key)
-        self._users[key] = self._users.get(key, 0) + 1
         return worker
-
-    def give_back(self, errand: Errand) -> None:
-        """Note that it is not asked any more, and end those that nobody has asked for long."""
-        self._users[errand.key] -= 1
-        idle = [key for key in self._workers if not self._users[key]]
-        for key in idle[: max(len(idle) - _MOST_IDLE, 0)]:
-            self._workers.pop(key).close()
 
 
 _held = _Held()  # Spark's Python processes do one task at a time, and many one after another
@@ -177,19 +175,32 @@ def name_columns(parts: tuple[Any, ...], features: tuple[str, ...] | None) -> An
     return pandas.DataFrame(dict(zip(names, parts, strict=False)))
 
 
-def _ask(worker: Worker, errand: Errand, frame: Any) -> Any:
+def _predict(worker: Worker, errand: Errand, frame: Any) -> object:
+    """Return the model's answer to a batch.
+
+    A process that is lost is replaced once: what ends one, as Linux does where memory is short, need not end the next.
+    """
+    kwargs: dict[str, object] = {"params": dict(errand.params)} if errand.params else {}
+    try:
+        return call_method(worker, "predict", (frame,), kwargs)
+    except WorkerLostError as error:
+        said = f"{error.message}: another is asked the batch of {len(frame)} rows again"
+    warnings.warn(said, RuntimeWarning, stacklevel=2)
+    return call_method(_held.get(errand), "predict", (frame,), kwargs)
+
+
+def _ask(errand: Errand, frame: Any) -> Any:
     """Return a batch's answers as they are to be."""
     from repro.inside import model_result
 
     if not len(frame):
         return model_result.make_empty(errand.result)
-    kwargs: dict[str, object] = {"params": dict(errand.params)} if errand.params else {}
+    worker = _held.get(errand)
     try:
-        answer = call_method(worker, "predict", (frame,), kwargs)
-        return model_result.convert(answer, len(frame), errand.result)
+        return model_result.convert(_predict(worker, errand, frame), len(frame), errand.result)
     except RemoteError as error:
-        failed = ScoringFailedError(f"`{errand.name}` has failed on a batch of {len(frame)} rows: {error.message}")
-        failed.traceback = error.traceback
+        failed = RemoteError(f"`{errand.name}` has failed on a batch of {len(frame)} rows: {error.message}")
+        failed.kind, failed.traceback = error.kind, error.traceback
         raise failed from None
     except WorkerLostError:
         raise
@@ -200,10 +211,7 @@ def _ask(worker: Worker, errand: Errand, frame: Any) -> Any:
 def score_batches(facts: Mapping[str, object], batches: Iterator[Any]) -> Iterator[Any]:
     """Yield the answers to each batch of a task. Raises ModelError and what restoring raises."""
     errand = unpack_errand(facts)
-    worker = _held.take(errand)
-    try:
+    with _held.use(errand):
         for batch in batches:
             parts = batch if isinstance(batch, tuple) else (batch,)
-            yield _ask(worker, errand, name_columns(parts, errand.features))
-    finally:
-        _held.give_back(errand)
+            yield _ask(errand, name_columns(parts, errand.features))

@@ -16,7 +16,7 @@ from repro.errors import ModelError, UsageError
 from repro.files import new_nonce, remove_tree
 from repro.models.load import LoadRequest
 from repro.models.score_table import ScoredTable, TableRequest, check_input
-from repro.models.spark import UdfRequest, check_spark, make_udf
+from repro.models.spark import UdfRequest, check_spark, get_context, make_udf
 from repro.values import field, frozen
 
 _SAID = re.compile(r"\brepro\.[\w.]+Error: (.+?)(?:\n\n\s*the traceback|\n\s*at |$)", re.DOTALL)
@@ -50,8 +50,18 @@ def choose_conf(where: SparkOptions) -> dict[str, str]:
     return conf | dict(where.conf)
 
 
+def refuse_connect(where: SparkOptions, environ: Mapping[str, str]) -> None:
+    """Raise UsageError where a server of Spark Connect is meant; its address may hold a token, and is not said."""
+    option = "--master" if (where.master or "").startswith("sc://") else None
+    if option or settings.has_spark_remote(environ):
+        raise UsageError(
+            f"`{option or 'SPARK_REMOTE'}` names a server of Spark Connect, which a model cannot be sent to",
+            hint="name Spark's own master: `--master spark://HOST:PORT`" + ("" if option else ", and no SPARK_REMOTE"),
+        )
+
+
 def _start_spark(where: SparkOptions) -> Any:
-    """Return a session. Raises ModelError where Spark cannot be started."""
+    """Return a session. Raises ModelError where Spark cannot be started, UsageError for one of Spark Connect."""
     from pyspark.errors import PySparkException
     from pyspark.sql import SparkSession
 
@@ -68,7 +78,7 @@ def _start_spark(where: SparkOptions) -> Any:
         raise ModelError(
             f"Spark cannot be started: {said}", hint="Spark needs Java, and `JAVA_HOME` or `java`"
         ) from error
-    session.sparkContext.setLogLevel("ERROR")
+    get_context(session).setLogLevel("ERROR")
     return session
 
 
@@ -149,6 +159,7 @@ def score_on_spark(
     Raises ModelError, UsageError, TrackingError and what restoring raises.
     """
     check_spark()
+    refuse_connect(where, machine.environ)
     if not _is_remote(request.input):
         check_input(request.input)
     _check_output(request.output)

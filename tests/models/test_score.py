@@ -13,7 +13,7 @@ from tiny_models import make_model
 from repro.errors import UsageError
 from repro.models.result_type import describe_type, parse_result_type
 from repro.models.score_table import TableRequest
-from repro.models.spark_score import choose_columns, find_sentence
+from repro.models.spark_score import SparkOptions, choose_columns, find_sentence, refuse_connect
 
 pytestmark = pytest.mark.mlflow  # its environment has pandas and pyarrow
 
@@ -223,10 +223,19 @@ def test_columns_of_a_table_on_spark_are_those_that_the_model_names() -> None:
         choose_columns(["prediction"], everything, None)
 
 
+def test_a_server_of_spark_connect_is_refused_without_its_token() -> None:
+    for master, remote, named in [("sc://h/;token=t", "", "`--master`"), (None, "sc://h/;token=t", "`SPARK_REMOTE`")]:
+        with pytest.raises(UsageError) as caught:
+            refuse_connect(SparkOptions(master=master), {"SPARK_REMOTE": remote})
+        assert caught.value.message == f"{named} names a server of Spark Connect, which a model cannot be sent to"
+        assert "token" not in str(caught.value.hint)
+    refuse_connect(SparkOptions(master="local"), {})
+
+
 def test_the_sentence_of_an_executor_is_found_in_what_spark_says() -> None:
     said = (
         'An exception was thrown from the Python worker. Traceback:\n  File "a.py", line 1, in b\n'
-        "repro.models.spark_executor.ScoringFailedError: `m` has failed on a batch of 4 rows: ValueError: too\nbad\n\n"
+        "repro.models.worker.RemoteError: `m` has failed on a batch of 4 rows: ValueError: too\nbad\n\n"
         "the traceback in the model's environment:\nTraceback (most recent call last):\n"
     )
     assert find_sentence(said) == "`m` has failed on a batch of 4 rows: ValueError: too bad"

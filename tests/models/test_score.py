@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -88,6 +89,59 @@ def test_rows_are_written_with_what_the_model_answers(
         done = cli("score", model, *words, "--python", mlflow.python, code=code)
         assert sentence in done.stderr, done.stderr
     assert sorted(each.name for each in Path().iterdir()) == ["a.parquet", "b.parquet"]
+
+
+PLAIN = """
+class Plain:
+    def predict(self, data, params=None):
+        if min(data["x"]) < 0: raise ValueError("a negative x")
+        return [x * 2 + (params or {}).get("k", 0) for x in data["x"]]
+def _load_pyfunc(path):
+    return Plain()
+"""
+SCORE_HERE = """
+import json, os, sys
+sys.path[:0] = [sys.argv[1]]
+import pandas
+from repro.environments.machine import Machine
+from repro.errors import ReproError
+from repro.models.environment import EnvironmentWish
+from repro.models.load import LoadRequest
+from repro.models.result_type import Scalar
+from repro.models.score_table import TableRequest, score_table
+load = LoadRequest(uri=sys.argv[2], wish=EnvironmentWish(python=sys.argv[3]))
+def score(name, output, **given):
+    asked = TableRequest(input=os.path.join(sys.argv[4], name), output=output, **given)
+    try:
+        rows = score_table(Machine.here(cache="cache"), load, asked, print).rows
+    except ReproError as error:
+        return error.message
+    frame = pandas.read_parquet(output)
+    return [rows, list(frame), float(frame.iloc[:, -1].sum()), frame.head(2).values.tolist()]
+print(json.dumps([
+    score("rows.parquet", "a.parquet", params={"k": 1}, keep=("id",)), score("empty.parquet", "b.parquet"),
+    score("negative.parquet", "c.parquet"), score("rows.parquet", "d.parquet", column="x"),
+    score("rows.parquet", "e.parquet", result=Scalar(name="int"), params={"k": 0.5}), sorted(os.listdir()),
+]))
+"""
+
+
+def test_repro_reads_the_table_where_the_models_environment_cannot(
+    mlflow: TestEnvironment, rows: Path, tmp_path: Path, cli: Cli
+) -> None:
+    model = str(make_model(tmp_path / "plain", PLAIN, signature={"inputs": [{"type": "long", "name": "x"}]}))
+    found = json.loads(run(mlflow, SCORE_HERE, str(REPOSITORY), model, sys.executable, str(rows)))
+    assert found == [
+        [200_000, ["id", "prediction"], sum(n % 7 * 2 + 1 for n in range(200_000)), [[0, 1], [1, 3]]],
+        [0, ["id", "t", "x", "prediction"], 0, []],
+        "ValueError: a negative x",
+        "the input has a column `x` already: name the new one with `--column`",
+        "no column of the model's answer can be `int`: it has `object`",
+        ["a.parquet", "b.parquet"],
+    ]
+    done = cli("score", model, str(rows / "rows.parquet"), "o.parquet", "--python", sys.executable, code=5)
+    assert "neither the model's environment nor repro's can read Parquet: the model's has no `pandas`" in done.stderr
+    assert not Path("o.parquet").exists()
 
 
 TABLES = """

@@ -2,20 +2,27 @@
 
 from __future__ import annotations
 
+import importlib.metadata
+import importlib.util
 import json
 import os
+import re
 import signal
 import sys
 import threading
 import time
 from collections.abc import Callable
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 
+from pyspark import SparkStageInfo
 from pyspark.sql import DataFrame, SparkSession
 from pyspark.sql.functions import col, struct
 from pyspark.sql.types import ArrayType, DoubleType, StringType, StructField, StructType
 
 import repro
+
+TASKS = 40
 
 
 def start(master: str, **conf: str) -> SparkSession:
@@ -35,11 +42,11 @@ def list_values(frame: DataFrame) -> list[object]:
     return [row.asDict(recursive=True)["p"] for row in frame.collect()]
 
 
-def find_processes(word: str) -> list[int]:
+def find_processes(pattern: str) -> list[int]:
     found = []
     for path in Path("/proc").iterdir():
         try:
-            if path.name.isdigit() and word in (path / "cmdline").read_bytes().decode(errors="replace"):
+            if path.name.isdigit() and re.search(pattern, (path / "cmdline").read_bytes().decode(errors="replace")):
                 found.append(int(path.name))
         except OSError:
             continue
@@ -102,6 +109,9 @@ def try_all(request: dict[str, str]) -> dict[str, object]:
         rows.limit(1).select(repro.spark_udf(spark, model, "string", params={"answer": "where"})().alias("p"))
     )
     found["raises"] = say_error(rows.select(repro.spark_udf(spark, model, params={"answer": "fail"})()))
+    once = {"answer": "once", "marker": request["marker"]}
+    revived = repro.spark_udf(spark, model, params=once)
+    found["revived"] = list_values(rows.select(col("n"), revived().alias("p")).sort("n"))
     found["dies"] = say_error(rows.select(repro.spark_udf(spark, model, params={"answer": "die"})()))
     found["misses"] = say_error(rows.select(repro.spark_udf(spark, model)(struct("n"))))
     found["other"] = say_error(rows.select(repro.spark_udf(spark, model, "int", params={"answer": "half"})()))
@@ -130,39 +140,71 @@ def try_packed(request: dict[str, str]) -> dict[str, object]:
     return found
 
 
-def kill_one(spark: SparkSession, done: threading.Event, found: dict[str, object]) -> None:
-    """Kill an executor as soon as it and the other have finished some tasks."""
+def find_stage(spark: SparkSession) -> SparkStageInfo | None:
+    """Return the stage that asks the model."""
     tracker = spark.sparkContext.statusTracker()
+    stages = [tracker.getStageInfo(each) for each in tracker.getActiveStageIds()]
+    return next((each for each in stages if each and each.numTasks == TASKS), None)
+
+
+def find_models(executor: int) -> list[int]:
+    """Return the models' processes that an executor has started."""
+    return [pid for pid in find_processes("model_worker.py") if executor in list_parents(pid)]
+
+
+def list_parents(pid: int) -> list[int]:
+    found = []
+    try:
+        while pid > 1:
+            pid = int(Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[1])
+            found.append(pid)
+    except OSError:
+        pass
+    return found
+
+
+@dataclass
+class Killing:
+    """An executor that was killed: after how many tasks, which models there were then, and how many tasks failed."""
+
+    after: int = 0
+    models: list[list[int]] = field(default_factory=list)
+    failed: int = 0
+
+
+def kill_one(spark: SparkSession, done: threading.Event, killing: Killing) -> None:
+    """Kill an executor as soon as both have a model and some tasks are done, and look at what that makes fail.
+
+    While tasks wait Spark gives an executor the next one at once, so that there always is one which is lost with it.
+    """
     application = spark.sparkContext.applicationId
-    while not done.is_set():
-        stages = [tracker.getStageInfo(each) for each in tracker.getActiveStageIds()]
-        finished = sum(each.numCompletedTasks for each in stages if each)
-        if finished >= 4:
-            executors = [pid for pid in find_processes("CoarseGrainedExecutorBackend") if application in read(pid)]
-            found["executors"] = len(executors)
-            os.kill(executors[0], signal.SIGKILL)
-            found["killed_after"] = finished
-            return
-        time.sleep(0.02)
-
-
-def read(pid: int) -> str:
-    return Path(f"/proc/{pid}/cmdline").read_bytes().decode(errors="replace")
+    while not done.wait(0.02):
+        stage = find_stage(spark)
+        if stage is None:
+            continue
+        if killing.after:
+            killing.failed = max(killing.failed, stage.numFailedTasks)
+        elif stage.numCompletedTasks >= 4:
+            executors = find_processes(f"CoarseGrainedExecutorBackend.*{application}")
+            models = [find_models(each) for each in executors]
+            if len(executors) == 2 and all(models):
+                os.kill(executors[0], signal.SIGKILL)
+                killing.after, killing.models = stage.numCompletedTasks, models
 
 
 def score_on_cluster(request: dict[str, str]) -> dict[str, object]:
-    """A million rows on two executors, of which one is killed."""
+    """A million rows on two executors, of which one is killed; each has one core, so one model."""
     spark = start(
         "local-cluster[2,1,1024]",
         spark__executorEnv__MLFLOW_SNAPSHOT_CACHE=request["executor_cache"],
         spark__sql__execution__arrow__maxRecordsPerBatch="10000",
     )
-    found: dict[str, object] = {}
-    rows = spark.read.parquet(request["input"]).repartition(40)
+    killing = Killing()
+    rows = spark.read.parquet(request["input"]).repartition(TASKS)
     udf = repro.spark_udf(spark, request["model"], bundle=request["bundle"])
     begun = time.monotonic()
     done = threading.Event()
-    killer = threading.Thread(target=kill_one, args=(spark, done, found))
+    killer = threading.Thread(target=kill_one, args=(spark, done, killing))
     killer.start()
     try:
         scored = rows.withColumn("prediction", udf(struct(*(each for each in rows.columns if each != "id"))))
@@ -170,12 +212,12 @@ def score_on_cluster(request: dict[str, str]) -> dict[str, object]:
     finally:
         done.set()
         killer.join()
-    found["seconds"] = time.monotonic() - begun
-    begun = time.monotonic()
-    scored.selectExpr("sum(prediction)").collect()
-    found["again_seconds"] = time.monotonic() - begun
+    seconds = time.monotonic() - begun
     spark.stop()
-    found["pandas"] = __import__("pandas").__version__
+    left = wait_until_gone([pid for each in killing.models for pid in each])
+    found: dict[str, object] = {**asdict(killing), "seconds": seconds, "left": left}
+    found["pandas"] = importlib.metadata.version("pandas")
+    found["has_sklearn"] = importlib.util.find_spec("sklearn") is not None
     return found
 
 

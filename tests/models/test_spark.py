@@ -35,10 +35,13 @@ class Answers:
         assert isinstance(data, dict) and "pandas" not in sys.modules
         if answer == "fail": raise ValueError("what it raises")
         if answer == "die": os._exit(9)
+        if answer == "once" and not os.path.exists(params["marker"]):
+            open(params["marker"], "x").close()
+            os._exit(9)
         if answer == "pid": return [str(os.getpid())] * count
         if answer == "where": return [sys.prefix + " " + alpha.VERSION] * count
         if answer == "names": return [" ".join(data)] * count
-        if answer == "half": return [x / 2 for x in data["x"]]
+        if answer in ("half", "once"): return [x / 2 for x in data["x"]]
         return [
             {"half": x / 2, "whole": n, "text": t, "list": [n, n + 1]} for x, n, t in zip(data["x"], data["n"], texts)
         ]
@@ -86,11 +89,16 @@ def test_rows_are_answered_in_the_models_environment_in_every_type(
 ) -> None:
     nameless = shutil.copytree(answers, answers.with_name("nameless"))
     (nameless / "MLmodel").write_text((answers / "MLmodel").read_text().replace('"signature"', '"metadata"'))
-    request = {"model": str(answers), "nameless": str(nameless), "rows": "rows"}
+    request = {
+        "model": str(answers),
+        "nameless": str(nameless),
+        "rows": "rows",
+        "marker": str(answers.with_name("died")),
+    }
     found = run_job(spark, "all", request, MLFLOW_SNAPSHOT_CACHE=str(cache))
     numbers = range(20)
     halves = [number / 2 for number in numbers]
-    assert found["double"] == found["sql"] == halves
+    assert found["double"] == found["sql"] == found["revived"] == halves
     assert found["long"] == list(numbers)
     assert found["string"] == [str(half) for half in halves]
     assert found["boolean"] == [half != 0 for half in halves]
@@ -215,13 +223,18 @@ def test_a_million_rows_are_complete_and_equal_where_an_executor_is_killed(
         "executor_cache": str(tmp_path / "executors"),
     }  # fmt: skip
     found = run_job(spark, "cluster", request, MLFLOW_SNAPSHOT_CACHE=str(cache))
-    print(found)
-    assert found["executors"] == 2
-    assert isinstance(found["killed_after"], int)
-    assert 4 <= found["killed_after"] < 40
+    after, models, failed = found["after"], found["models"], found["failed"]
+    assert isinstance(after, int)
+    assert isinstance(models, list)
+    assert isinstance(failed, int)
+    assert 4 <= after < 40
+    assert list(map(len, models)) == [1, 1]
+    assert failed >= 1
+    assert found["left"] == []
     rows, has_all, is_equal, pandas = compare(mlflow, "scored")
     assert (rows, has_all, is_equal) == (1_000_000, True, True)
     assert pandas != found["pandas"]
+    assert not found["has_sklearn"]
     assert not list(cache.glob("repro/v1/envs/*"))
     assert list((tmp_path / "executors").glob("repro/v1/envs/*"))
     restored = ["--restore", "--cache", str(tmp_path / "executors"), "--offline"]

@@ -469,7 +469,8 @@ def spark_udf(
     arguments they are the signature's. `result_type` is `int`, `long`, `float`, `double`, `string`, `boolean`, an
     array or a struct of these, as a text of Spark's SQL or one of its DataTypes. Each executor restores the environment
     in its own store (below `cache`, else where its variables say), from a `bundle` where one is given, or takes the one
-    that `spark.archives` has unpacked as `packed`. The others are as for `load_model`. Needs the extra `spark`.
+    that `spark.archives` has unpacked as `packed`. The others are as for `load_model`, but that without a `policy` it
+    is restored. Needs the extra `spark`.
     Raises UsageError, ModelError and what restoring raises; executors raise what the model raises, with its traceback.
     """
     from repro.models.result_type import parse_result_type
@@ -479,8 +480,8 @@ def spark_udf(
     machine = _make_machine(cache)
     command = f"repro.spark_udf(spark, {os.fspath(model_uri)!r}, restore=True)"
     load = _make_load_request(
-        machine, model_uri, restore=restore, policy=policy, flavor=flavor, run_id=run_id, python=python,
-        offline=offline, as_of=as_of, command=command,
+        machine, model_uri, restore=None if restore and policy else restore, policy=policy, flavor=flavor,
+        run_id=run_id, python=python, offline=offline, as_of=as_of, command=command,
     )  # fmt: skip
     request = UdfRequest(
         result=parse_result_type(result_type),

@@ -249,5 +249,6 @@ def convert(answer, rows, tree):
 def make_empty(tree):
     """Return what `convert` returns for no rows."""
     if "struct" in tree:
-        return pandas.DataFrame({name: make_empty(each) for name, each in tree["struct"] if "struct" not in each})
+        inner = ((name, {} if "struct" in each else each) for name, each in tree["struct"])
+        return pandas.DataFrame({name: make_empty(each) for name, each in inner})
     return pandas.Series([], dtype=_DTYPES.get(tree.get("type"), "bool" if tree.get("type") == "boolean" else object))

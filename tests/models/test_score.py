@@ -216,6 +216,7 @@ answers = {
 }
 found = []
 for name, tree in json.loads(sys.argv[2]):
+    assert len(model_table.make_array(model_result.make_empty(tree), tree)) == 0
     try:
         found.append(model_table.make_array(model_result.convert(answers[name], 2, tree), tree).to_pylist())
     except model_result.ResultError as error:

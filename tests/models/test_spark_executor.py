@@ -61,6 +61,7 @@ print(json.dumps([
 """
 
 
+@pytest.mark.mlflow  # its environment has pandas
 def test_a_models_process_is_kept_from_task_to_task_and_replaced_once_for_a_batch(
     mlflow: TestEnvironment, tmp_path: Path
 ) -> None:

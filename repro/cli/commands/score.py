@@ -5,13 +5,13 @@ from __future__ import annotations
 import argparse
 import os
 import shlex
-from typing import TYPE_CHECKING
 
 from repro.cli import console
 from repro.cli.model_options import add_model, add_model_options, make_load_request, read_pairs
 from repro.cli.options import add_cache, make_machine, make_parser
 from repro.errors import ExitCode, UsageError
 
+TYPE_CHECKING = False
 if TYPE_CHECKING:
     from repro.models.score_table import TableRequest
 

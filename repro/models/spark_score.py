@@ -20,6 +20,7 @@ from repro.models.spark import UdfRequest, check_spark, get_context, make_udf
 from repro.values import field, frozen
 
 _SAID = re.compile(r"\brepro\.[\w.]+Error: (.+?)(?:\n\n\s*the traceback|\n\s*at |$)", re.DOTALL)
+_JAVA = re.compile(r"An error occurred while calling \S+\s+: (?:[\w$]+\.)*[\w$]+: ")
 _INDEX = "__index_level_"
 
 
@@ -60,32 +61,16 @@ def refuse_connect(where: SparkOptions, environ: Mapping[str, str]) -> None:
         )
 
 
-def _start_spark(where: SparkOptions) -> Any:
-    """Return a session. Raises ModelError where Spark cannot be started, UsageError for one of Spark Connect."""
-    from pyspark.errors import PySparkException
-    from pyspark.sql import SparkSession
-
-    settings.name_spark_python(settings.own_python())
-    builder = SparkSession.builder.appName("repro score")
-    if where.master:
-        builder = builder.master(where.master)
-    for name, value in choose_conf(where).items():
-        builder = builder.config(name, value)
-    try:
-        session = builder.getOrCreate()
-    except PySparkException as error:
-        said = " ".join(str(error).split())[:500]
-        raise ModelError(
-            f"Spark cannot be started: {said}", hint="Spark needs Java, and `JAVA_HOME` or `java`"
-        ) from error
-    get_context(session).setLogLevel("ERROR")
-    return session
-
-
 def find_sentence(text: str) -> str | None:
     """Return the sentence of ours that is in what Spark says, None where there is none."""
     found = _SAID.search(text)
     return " ".join(found[1].split()) if found else None
+
+
+def shorten(text: str) -> str:
+    """Return what Spark says without where in Java it was said."""
+    said = _JAVA.sub("", text).partition("\n\tat ")[0]
+    return " ".join(said.split())[:1000]
 
 
 @contextmanager
@@ -97,8 +82,25 @@ def _explain(what: str) -> Iterator[None]:
     try:
         yield
     except (PySparkException, Py4JError) as error:
-        said = find_sentence(str(error))
-        raise ModelError(said or f"{what}: {' '.join(str(error).split())[:1000]}") from error
+        said = str(error)
+        hint = "what Java has said is above; without it, install one" if "JAVA_GATEWAY" in said else None
+        raise ModelError(find_sentence(said) or f"{what}: {shorten(said)}", hint=hint) from error
+
+
+def _start_spark(where: SparkOptions) -> Any:
+    """Return a session. Raises ModelError where Spark cannot be started, UsageError for one of Spark Connect."""
+    from pyspark.sql import SparkSession
+
+    settings.name_spark_python(settings.own_python())
+    builder = SparkSession.builder.appName("repro score")
+    if where.master:
+        builder = builder.master(where.master)
+    for name, value in choose_conf(where).items():
+        builder = builder.config(name, value)
+    with _explain("Spark cannot be started"):
+        session = builder.getOrCreate()
+    get_context(session).setLogLevel("ERROR")
+    return session
 
 
 def choose_columns(names: list[str], request: TableRequest, features: list[str] | None) -> tuple[list[str], list[str]]:

@@ -14,7 +14,7 @@ from tiny_models import make_model
 from repro.errors import UsageError
 from repro.models.result_type import describe_type, parse_result_type
 from repro.models.score_table import TableRequest
-from repro.models.spark_score import SparkOptions, choose_columns, find_sentence, refuse_connect
+from repro.models.spark_score import SparkOptions, choose_columns, find_sentence, refuse_connect, shorten
 
 pytestmark = pytest.mark.mlflow  # its environment has pandas and pyarrow
 
@@ -296,3 +296,9 @@ def test_the_sentence_of_an_executor_is_found_in_what_spark_says() -> None:
     assert find_sentence(said) == "`m` has failed on a batch of 4 rows: ValueError: too bad"
     assert find_sentence("repro.errors.ModelError: `m`: it is odd\n\tat org.apache") == "`m`: it is odd"
     assert find_sentence("java.lang.OutOfMemoryError: heap") is None
+
+
+def test_what_spark_says_is_told_without_where_in_java() -> None:
+    said = "An error occurred while calling o42.parquet.\n: org.apache.spark.SparkException: [FAILED] It\nis\n\tat a.b"
+    assert shorten(said) == "[FAILED] It is"
+    assert shorten("[JAVA_GATEWAY_EXITED] It\nhas ended.") == "[JAVA_GATEWAY_EXITED] It has ended."

@@ -69,19 +69,17 @@ def _build_frame(data, names, pandas):
 
 
 def _make_frame(data, names, pandas):
-    """Return a DataFrame of the data, whose columns are named by their order where they have no names."""
+    """Return a DataFrame of the data; columns without names get `names`, None for their numbers."""
     if isinstance(data, pandas.DataFrame):
         return data
+    what = "a model with the columns %s" % _list(names) if names else "a model of columns without names"
     if data is None:
-        raise SchemaError("a model with the columns %s takes a table, and not nothing" % _list(names))
+        raise SchemaError("%s takes a table, and not nothing" % what)
     try:
         frame = _build_frame(data, names, pandas)
     except Exception as error:  # of pandas' own, of many kinds
-        raise SchemaError(
-            "a model with the columns %s takes a table, and no such `%s`: %s"
-            % (_list(names), type(data).__name__, error)
-        ) from error
-    if isinstance(data, (dict, pandas.Series)) or not isinstance(frame.columns, pandas.RangeIndex):
+        raise SchemaError("%s takes a table, and no such `%s`: %s" % (what, type(data).__name__, error)) from error
+    if names is None or isinstance(data, (dict, pandas.Series)) or not isinstance(frame.columns, pandas.RangeIndex):
         return frame
     if frame.shape[1] != len(names):
         raise _count_wrong(names, frame.shape[1])
@@ -244,7 +242,9 @@ def _choose(frame, fields):
 
 def _name_by_order(data, fields, pandas):
     """Return a table for fields without names, and the fields with the names that its columns have."""
-    frame = data if isinstance(data, pandas.DataFrame) else _make_frame(data, list(range(len(fields))), pandas)
+    if isinstance(data, (str, bytes, bool, int, float)):
+        data = [data]
+    frame = data.to_frame() if isinstance(data, pandas.Series) else _make_frame(data, None, pandas)
     if frame.shape[1] < len(fields):
         raise SchemaError("the model takes %d columns, not %d" % (len(fields), frame.shape[1]))
     if frame.shape[1] > len(fields):

@@ -65,7 +65,7 @@ def make_plan(directory: Path, **changes: object) -> WorkerPlan:
         "environ": dict(os.environ),
         "name": found.name,
         "directory": found.path,
-        "description": describe(found.model),
+        "description": describe(found),
         **changes,
     }
     return WorkerPlan(**settled)  # type: ignore[arg-type]

@@ -129,10 +129,13 @@ def parse_mlmodel(text: str, *, where: str = FILE_NAME) -> MLModel:
     if not flavors:
         raise ModelError(f"{where}: it names no `flavors`, so nothing says how the model is loaded")
     signature = _get_mapping(content, "signature", where)
+    is_type_hint = content.get("is_signature_from_type_hint") is True
     size = content.get("model_size_bytes")
     return MLModel(
         flavors={name: _get_mapping(flavors, name, f"{where}: flavors") or {} for name in flavors},
-        signature=parse_signature(signature, where=f"{where}: signature") if signature else None,
+        signature=parse_signature(signature, is_type_hint=is_type_hint, where=f"{where}: signature")
+        if signature
+        else None,
         example=_parse_example(_get_mapping(content, "saved_input_example_info", where)),
         own=_parse_own(_get_mapping(content, "repro", where), where),
         **{key: _get_text(content, key) for key in _PLAIN},

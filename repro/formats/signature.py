@@ -54,11 +54,15 @@ class Parameter:
 
 @frozen
 class Signature:
-    """What goes into a model and what comes out; a part that is None is not known."""
+    """What goes into a model and what comes out; a part that is None is not known.
+
+    A model whose `inputs` say a function's type hint is given its input as it is, and checks it itself.
+    """
 
     inputs: Schema | None = None
     outputs: Schema | None = None
     params: tuple[Parameter, ...] | None = None
+    is_type_hint: bool = False
 
 
 def _read_part(value: object, where: str) -> list[Mapping[str, object]] | None:
@@ -129,17 +133,21 @@ def _parse_parameter(entry: Mapping[str, object], where: str) -> Parameter:
     )
 
 
-def parse_signature(content: Mapping[str, object], *, where: str = "signature") -> Signature:
+def parse_signature(
+    content: Mapping[str, object], *, is_type_hint: bool = False, where: str = "signature"
+) -> Signature:
     """Return the signature that an MLmodel's mapping holds. Raises ModelError, with the place in it."""
     params = _read_part(content.get("params"), f"{where}.params")
     return Signature(
         inputs=parse_schema(content.get("inputs"), where=f"{where}.inputs"),
         outputs=parse_schema(content.get("outputs"), where=f"{where}.outputs"),
         params=None if params is None else tuple(_parse_parameter(each, f"{where}.params") for each in params),
+        is_type_hint=is_type_hint,
     )
 
 
-def _format_field(field: Column | Tensor) -> dict[str, object]:
+def format_field(field: Column | Tensor) -> dict[str, object]:
+    """Return a column or a tensor as MLflow keeps it."""
     named = {} if field.name is None else {"name": field.name}
     if isinstance(field, Tensor):
         return {"type": "tensor", "tensor-spec": {"dtype": field.dtype, "shape": list(field.shape)}, **named}
@@ -154,7 +162,7 @@ def _format_parameter(parameter: Parameter) -> dict[str, object]:
 def format_schema(schema: Schema | None) -> str | None:
     """Return a part as MLflow keeps it: a JSON text."""
     fields = cast("tuple[Column | Tensor, ...] | None", schema)
-    return None if fields is None else json.dumps([_format_field(each) for each in fields])
+    return None if fields is None else json.dumps([format_field(each) for each in fields])
 
 
 def format_signature(signature: Signature) -> dict[str, str | None]:

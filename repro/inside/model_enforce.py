@@ -69,19 +69,17 @@ def _build_frame(data, names, pandas):
 
 
 def _make_frame(data, names, pandas):
-    """Return a DataFrame of the data, whose columns are named by their order where they have no names."""
+    """Return a DataFrame of the data; columns without names get `names`, None for their numbers."""
     if isinstance(data, pandas.DataFrame):
         return data
+    what = "a model with the columns %s" % _list(names) if names else "a model of columns without names"
     if data is None:
-        raise SchemaError("a model with the columns %s takes a table, and not nothing" % _list(names))
+        raise SchemaError("%s takes a table, and not nothing" % what)
     try:
         frame = _build_frame(data, names, pandas)
     except Exception as error:  # of pandas' own, of many kinds
-        raise SchemaError(
-            "a model with the columns %s takes a table, and no such `%s`: %s"
-            % (_list(names), type(data).__name__, error)
-        ) from error
-    if isinstance(data, (dict, pandas.Series)) or not isinstance(frame.columns, pandas.RangeIndex):
+        raise SchemaError("%s takes a table, and no such `%s`: %s" % (what, type(data).__name__, error)) from error
+    if names is None or isinstance(data, (dict, pandas.Series)) or not isinstance(frame.columns, pandas.RangeIndex):
         return frame
     if frame.shape[1] != len(names):
         raise _count_wrong(names, frame.shape[1])
@@ -244,7 +242,9 @@ def _choose(frame, fields):
 
 def _name_by_order(data, fields, pandas):
     """Return a table for fields without names, and the fields with the names that its columns have."""
-    frame = data if isinstance(data, pandas.DataFrame) else _make_frame(data, list(range(len(fields))), pandas)
+    if isinstance(data, (str, bytes, bool, int, float)):
+        data = [data]
+    frame = data.to_frame() if isinstance(data, pandas.Series) else _make_frame(data, None, pandas)
     if frame.shape[1] < len(fields):
         raise SchemaError("the model takes %d columns, not %d" % (len(fields), frame.shape[1]))
     if frame.shape[1] > len(fields):
@@ -252,13 +252,25 @@ def _name_by_order(data, fields, pandas):
     return frame, [dict(field, name=name) for field, name in zip(fields, frame.columns)]
 
 
-def _convert_columns(frame, numbers, wanted, is_typed, pandas):
+def _convert_cells(column, field, pandas):
+    cells = [fit_nested(each, field, "%s[%d]" % (column.name, row)) for row, each in enumerate(column)]
+    made = _find("numpy").empty(len(cells), dtype=object)  # pandas would look into lists of one length
+    for row, each in enumerate(cells):
+        made[row] = each
+    return pandas.Series(made, index=column.index, name=column.name)
+
+
+def _convert_columns(frame, numbers, fields, is_typed, pandas):
     """Return a table with some columns in the types wanted, the same one where nothing is to do. Raises SchemaError."""
     columns = [frame.iloc[:, number] for number in range(frame.shape[1])]
     converted = list(columns)
     for number in numbers:
-        name = frame.columns[number]
-        converted[number] = _convert(columns[number], name, wanted[name], is_typed, pandas)
+        column, name = columns[number], frame.columns[number]
+        field = fields[name]
+        if is_nested(field):
+            converted[number] = _convert_cells(column, field, pandas)
+        else:
+            converted[number] = _convert(column, name, field["type"], is_typed, pandas)
     if all(new is old for new, old in zip(converted, columns)):
         return frame
     made = pandas.DataFrame(dict(enumerate(converted)), index=frame.index, copy=False)
@@ -272,13 +284,15 @@ def _conform_table(data, fields, pandas):
             raise _count_wrong([field.get("name") for field in fields], data.shape[1])
         return data
     is_typed = _is_typed(data)
+    if isinstance(data, dict) and any(map(is_nested, fields)):
+        data = [data]  # one row: its lists are cells
     if any(field.get("name") is None for field in fields):
         data, fields = _name_by_order(data, fields, pandas)
     frame = _choose(_make_frame(data, [field["name"] for field in fields], pandas), fields)
-    wanted = {field["name"]: field["type"] for field in fields}
+    wanted = {field["name"]: field for field in fields}
     dtypes = frame.dtypes.tolist()
     said = {dtype: str(dtype) for dtype in set(dtypes)}
-    odd = [at for at, name in enumerate(frame.columns) if said[dtypes[at]] != _DTYPES.get(wanted[name])]
+    odd = [at for at, name in enumerate(frame.columns) if said[dtypes[at]] != _DTYPES.get(wanted[name]["type"])]
     if not odd:  # so it is mostly, and a column of its own costs
         return frame
     return _convert_columns(frame, odd, wanted, is_typed, pandas)
@@ -292,6 +306,73 @@ def _conform_lists(data, fields):
     if missing:
         raise SchemaError("the input has no column %s; it has %s" % (_list(missing), _list(list(data))))
     return {field["name"]: data[field["name"]] for field in fields if field["name"] in data}
+
+
+# cells that are lists, dictionaries and maps
+
+_FITS = {
+    "boolean": lambda value: isinstance(value, bool),
+    "integer": lambda value: isinstance(value, int) and not isinstance(value, bool),
+    "long": lambda value: isinstance(value, int) and not isinstance(value, bool),
+    "float": lambda value: isinstance(value, (int, float)) and not isinstance(value, bool),
+    "double": lambda value: isinstance(value, (int, float)) and not isinstance(value, bool),
+    "string": lambda value: isinstance(value, str),
+}
+
+
+def is_nested(field):
+    """Tell whether a cell of a column is a list, a dictionary or a map."""
+    return field.get("type") in ("array", "object", "map")
+
+
+def fit_nested(value, field, name):
+    """Return a cell, or a part of one, as its type says; a missing one that is not required is None.
+
+    Raises SchemaError, which names the column and the place in the cell.
+    """
+    if value is None and not _is_required(field):
+        return None
+    wanted = field.get("type")
+    if wanted == "array":
+        return _fit_list(value, field["items"], name)
+    if wanted == "object":
+        return _fit_object(value, field["properties"], name)
+    if wanted == "map":
+        return _fit_map(value, field["values"], name)
+    plain, fits = _make_plain(value), _FITS.get(wanted)
+    if fits and not fits(plain):
+        _refuse_part(value, name, wanted)
+    return float(plain) if wanted in ("float", "double") else value
+
+
+def _refuse_part(value, name, wanted):
+    raise SchemaError("`%s` is `%s`, and not `%.60r`" % (name, wanted, value))
+
+
+def _fit_list(value, field, name):
+    is_array = hasattr(value, "tolist")
+    if not is_array and not isinstance(value, (list, tuple)):
+        _refuse_part(value, name, "array")
+    fitted = [fit_nested(each, field, "%s[%d]" % (name, number)) for number, each in enumerate(value)]
+    return _find("numpy").array(fitted, dtype=_DTYPES.get(field.get("type"))) if is_array else fitted
+
+
+def _fit_object(value, properties, name):
+    if not isinstance(value, dict):
+        _refuse_part(value, name, "object")
+    missing = [key for key, field in properties.items() if key not in value and _is_required(field)]
+    if missing:
+        raise SchemaError("`%s` has no %s; it has %s" % (name, _list(missing), _list(list(value)) or "nothing"))
+    unknown = [key for key in value if key not in properties]
+    if unknown:
+        raise SchemaError("`%s` has %s, which the signature does not know" % (name, _list(unknown)))
+    return {key: fit_nested(each, properties[key], "%s.%s" % (name, key)) for key, each in value.items()}
+
+
+def _fit_map(value, field, name):
+    if not isinstance(value, dict) or not all(isinstance(key, str) for key in value):
+        _refuse_part(value, name, "map")
+    return {key: fit_nested(each, field, "%s.%s" % (name, key)) for key, each in value.items()}
 
 
 # tensors
@@ -375,16 +456,6 @@ def conform(data, signature):
         return data if numpy is None else _conform_tensors(data, fields, numpy)
     pandas = _find("pandas")
     return _conform_lists(data, fields) if pandas is None else _conform_table(data, fields, pandas)
-
-
-_FITS = {
-    "boolean": lambda value: isinstance(value, bool),
-    "integer": lambda value: isinstance(value, int) and not isinstance(value, bool),
-    "long": lambda value: isinstance(value, int) and not isinstance(value, bool),
-    "float": lambda value: isinstance(value, (int, float)) and not isinstance(value, bool),
-    "double": lambda value: isinstance(value, (int, float)) and not isinstance(value, bool),
-    "string": lambda value: isinstance(value, str),
-}
 
 
 def _fit_param(field, value):

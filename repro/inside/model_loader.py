@@ -1,14 +1,15 @@
 """Load a model directory in the environment that it needs: `load(directory, description, saved_model)`.
 
-The description is what the MLmodel says, as JSON, for the environment may read no YAML: `flavors`, and the `flavor`
-that is wanted or None. A flavor's own files are read with its library alone where that can be done, by the module
-`saved_model` that lies beside this one; everything else as its python_function says, whose loader of MLflow's needs
-MLflow. Python 3.8, standard library and the model's own.
+The description is what the MLmodel says, as JSON, for the environment may read no YAML: `flavors`, the `flavor` that is
+wanted or None, and the file of the `example` whose type the input has, or None. A flavor's own files are read with its
+library alone where that can be done, by the module `saved_model` that lies beside this one; everything else as its
+python_function says, whose loader of MLflow's needs MLflow. Python 3.8, standard library and the model's own.
 """
 
 import functools
 import importlib
 import inspect
+import json
 import os
 import sys
 
@@ -19,10 +20,10 @@ class Model:
     One that is `tabular` knows tables and arrays only, and is given a DataFrame of a dictionary or of several.
     """
 
-    def __init__(self, wrapper, native, flavor, tabular=False):
+    def __init__(self, wrapper, native, flavor, tabular=False, example=None):
         self.native = native
         self.flavor = flavor
-        self._predict = wrapper.predict
+        self._predict = _load_like(example, wrapper.predict) if example else wrapper.predict
         self._takes_params = "params" in _list_parameters(self._predict)
         self._is_tabular = tabular
 
@@ -67,6 +68,27 @@ def _take_tables(method):
     @functools.wraps(method)
     def asked(*args, **kwargs):
         return method(*map(_make_table, args[:1]), *args[1:], **kwargs)
+
+    return asked
+
+
+def _load_like(path, predict):
+    """Return `predict` that is given what a table was made of: a list, a dictionary, a value, as the example is one."""
+    with open(path, encoding="utf-8") as file:
+        example = json.load(file)
+    is_plain = isinstance(example, list) and not any(isinstance(each, (dict, list)) for each in example)
+
+    def unwrap(data):
+        if isinstance(example, dict):
+            return data.to_dict(orient="records")[0] if len(data) == 1 else data
+        if is_plain and data.shape[1] == 1:
+            return data.iloc[:, 0].tolist()
+        return data.to_dict(orient="records") if isinstance(example, list) else data.iloc[0, 0]
+
+    @functools.wraps(predict)
+    def asked(data, *args, **kwargs):
+        is_table = hasattr(data, "iloc") and hasattr(data, "columns")
+        return predict(unwrap(data) if is_table else data, *args, **kwargs)
 
     return asked
 
@@ -126,7 +148,7 @@ def load(directory, description, saved_model):
         if place not in sys.path:
             sys.path.insert(0, place)
     if name not in _NATIVE:
-        return Model(*_load_function(directory, function), flavor=name)
+        return Model(*_load_function(directory, function), flavor=name, example=description.get("example"))
     if name == "sklearn" and "predict_fn" in function:
         own = dict(own, predict_fn=function["predict_fn"])  # MLflow has it there
     wrapper = saved_model.load_flavor(directory, name, own)

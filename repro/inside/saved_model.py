@@ -84,11 +84,12 @@ def _load_xgboost(directory, flavor):
 
 
 def _load_lightgbm(directory, flavor):
+    """Return a booster from its own text, whatever format MLflow names beside it, or an estimator."""
     path = os.path.join(directory, flavor["data"])
-    if "serialization_format" in flavor:
-        native = _load_estimator(path, flavor)
-    else:
+    if flavor.get("model_class", "lightgbm.basic.Booster") == "lightgbm.basic.Booster":
         native = importlib.import_module("lightgbm").Booster(model_file=path)
+    else:
+        native = _load_estimator(path, flavor)
     return _Model(native, native.predict)
 
 

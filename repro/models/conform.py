@@ -15,6 +15,7 @@ from datetime import datetime, timezone
 from itertools import chain
 
 from repro.formats.scoring import (
+    FORMATS,
     OBJECT,
     Array,
     Frame,
@@ -33,7 +34,8 @@ from repro.formats.scoring import (
     read_table,
     unpack,
 )
-from repro.formats.signature import Column, Parameter, Schema, Signature, Tensor
+from repro.formats.signature import Column, Parameter, Schema, Signature, Tensor, format_field
+from repro.inside.model_enforce import SchemaError, fit_nested, is_nested
 
 _DTYPES = {"double": "<f8", "float": "<f4", "long": "<i8", "integer": "<i4", "boolean": "|b1"}
 _INTS: set[type] = {int}
@@ -130,6 +132,14 @@ def _decode_bytes(column: Column, values: Sequence[object]) -> list[object]:
         raise _refuse(f"column `{column.name}` is `binary`, which is base64 in a request") from None
 
 
+def _fit_cells(column: Column, values: Sequence[object]) -> list[object]:
+    entry = format_field(column)
+    try:
+        return [fit_nested(value, entry, f"{column.name}[{row}]") for row, value in enumerate(values)]
+    except SchemaError as error:
+        raise _refuse(str(error)) from error
+
+
 def _convert_column(column: Column, values: Sequence[object], *, is_text: bool) -> FrameColumn:
     name = str(column.name)
     if is_text:
@@ -145,7 +155,7 @@ def _convert_column(column: Column, values: Sequence[object], *, is_text: bool) 
         return FrameColumn(name=name, dtype="<M8[ns]", values=_pack_moments(column, values))
     if column.type == "binary":
         return FrameColumn(name=name, dtype=OBJECT, values=_decode_bytes(column, values))
-    kept = _check_texts(column, values) if column.type == "string" else list(values)
+    kept = _check_texts(column, values) if column.type == "string" else _fit_cells(column, values)
     return FrameColumn(name=name, dtype=OBJECT, values=kept)
 
 
@@ -231,11 +241,11 @@ def _conform_tensors(body: ScoringBody, tensors: Sequence[Tensor]) -> Input:
 
 
 def _name_by_position(table: RawTable, columns: Sequence[Column]) -> Frame:
-    if len(table.columns) != len(columns):
+    if len(table.columns) < len(columns):
         raise _refuse(f"Model inference is missing inputs: it takes {len(columns)} columns, not {len(table.columns)}")
     typed = [
         replace(_convert_column(replace(column, name=str(name)), values, is_text=table.is_text), name=name)
-        for column, (name, values) in zip(columns, table.columns.items(), strict=True)
+        for column, (name, values) in zip(columns, table.columns.items(), strict=False)  # further ones are dropped
     ]
     return Frame(columns=tuple(typed), rows=table.rows, index=table.index)
 
@@ -263,16 +273,38 @@ def _pack_rows(body: ScoringBody, columns: Sequence[Column]) -> Array | None:
     return Array(dtype=dtype, shape=(len(rows), len(names)), values=values, names=tuple(map(str, names)))
 
 
+def _find_row(body: ScoringBody, columns: Sequence[Column]) -> RawTable | None:
+    """Return the one row that a dictionary is where lists are cells; None for another body."""
+    content = body.content
+    if not isinstance(content, dict) or body.format not in ("inputs", "instances"):
+        return None
+    if not any(is_nested(format_field(column)) for column in columns):
+        return None
+    return RawTable(columns={str(name): [value] for name, value in content.items()}, rows=1)
+
+
+def _count_columns(body: ScoringBody) -> RawTable:
+    """Return a table of rows without names, or of one column, as pandas makes it: its columns are counted from 0."""
+    rows = body.content if isinstance(body.content, list) else [body.content]
+    if not any(isinstance(row, list) for row in rows):
+        return RawTable(columns={0: rows}, rows=len(rows))
+    if len({len(row) if isinstance(row, list) else None for row in rows}) != 1:
+        raise ScoringError(f"`{body.format}` has rows of different lengths")
+    return RawTable(columns=dict(enumerate(zip(*rows, strict=True))), rows=len(rows))
+
+
 def _conform_columns(body: ScoringBody, columns: Sequence[Column]) -> Input:
     if (rows := _pack_rows(body, columns)) is not None:
         return rows
-    table = read_table(body) or find_columns(body)
     has_names = any(column.name is not None for column in columns)
+    table = _find_row(body, columns) or read_table(body) or find_columns(body)
+    if table is None and len(columns) == 1 and has_names and isinstance(body.content, list):
+        table = RawTable(columns={str(columns[0].name): body.content}, rows=len(body.content))
+    if table is None and has_names:
+        names = [column.name for column in columns if column.required]
+        raise _refuse(f"Model is missing inputs {names}: rows of `{body.format}` have no names.")
     if table is None:
-        if has_names:
-            names = [column.name for column in columns if column.required]
-            raise _refuse(f"Model is missing inputs {names}: rows of `{body.format}` have no names.")
-        return make_array(body.content, body.format) if isinstance(body.content, list) else _keep(body.content)
+        table = _count_columns(body)
     if table.rows == 0:
         raise _refuse("the input has no rows")
     return _enforce_columns(table, columns) if has_names else _name_by_position(table, columns)
@@ -292,10 +324,21 @@ def _read_freely(body: ScoringBody) -> Input:
             raise ScoringError("the input has no rows")
         return make_frame(table)
     content = body.content
+    if body.format == "inputs" and isinstance(content, dict):
+        return {str(name): make_array(value, str(name)) for name, value in content.items()}
     named = find_columns(body)
-    if named is not None and (body.format == "instances" or isinstance(content, dict)):
+    if named is not None and body.format == "instances":
         return {str(name): make_array(list(values), str(name)) for name, values in named.columns.items()}
+    if named is not None:
+        return _keep(content)
     return make_array(content, body.format) if isinstance(content, list) else _keep(content)
+
+
+def _take_raw(body: ScoringBody) -> Input:
+    """Return the input of a model that checks it itself, by its function's type hint."""
+    if body.format != "inputs":
+        raise _refuse(f"a model with a type hint takes `inputs`, and not `{body.format}`")
+    return _keep(body.content)
 
 
 def _is_all_tensors(schema: Schema) -> bool:
@@ -309,8 +352,10 @@ def conform_input(body: ScoringBody, signature: Signature | None, *, wants_frame
     """
     if body.format == "llm" or isinstance(body.content, Parquet):
         return body.content if isinstance(body.content, Parquet) else _keep(body.content)
+    if signature and signature.is_type_hint and body.format in FORMATS:
+        return _take_raw(body)
     schema = signature.inputs if signature else None
-    if not schema:
+    if not schema or (signature and signature.is_type_hint):
         value = _read_freely(body)
     elif _is_all_tensors(schema):
         value = _conform_tensors(body, [each for each in schema if isinstance(each, Tensor)])

@@ -108,15 +108,27 @@ def _format_part(text: str | None) -> object:
 
 
 def format_schema(signature: Signature | None) -> dict[str, object] | None:
-    """Return a signature as `inside/model_enforce.py` takes it."""
-    parts = format_signature(signature) if signature else {}
-    return {key: _format_part(parts.get(key)) for key in ("inputs", "params")} if parts else None
+    """Return a signature as `inside/model_enforce.py` takes it: without the inputs that a model checks itself."""
+    if signature is None:
+        return None
+    parts, wanted = format_signature(signature), ("params",) if signature.is_type_hint else ("inputs", "params")
+    return {key: _format_part(parts.get(key)) for key in wanted}
 
 
-def describe(model: MLModel, flavor: str | None = None) -> dict[str, object]:
+def _find_type(directory: ModelDirectory) -> str | None:
+    """Return the file of the example whose type a model's input has, where its function says so."""
+    example = directory.model.example
+    if not directory.model.others.get("type_hint_from_example") or example is None or example.type != "json_object":
+        return None
+    return str(locate(directory.path, example.artifact_path))
+
+
+def describe(directory: ModelDirectory, flavor: str | None = None) -> dict[str, object]:
     """Return what `inside/model_loader.py` takes to load a model; the `flavor` wanted, else the one it chooses."""
+    model = directory.model
     return {
         "flavors": {name: dict(each) for name, each in model.flavors.items()},
         "flavor": flavor,
         "signature": format_schema(model.signature),
+        "example": _find_type(directory),
     }

@@ -64,7 +64,7 @@ def _plan_process(
         environ=machine.environ,
         name=directory.name,
         directory=directory.path,
-        description=describe(directory.model, request.flavor),
+        description=describe(directory, request.flavor),
         prefix=environment.path if environment else None,
         digest=environment.digest if environment else None,
         variables=request.variables,

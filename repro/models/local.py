@@ -101,7 +101,7 @@ def load_here(directory: ModelDirectory, flavor: str | None = None) -> LocalMode
     """Load a model in this process. Raises ModelError, also with what its library says."""
     _check_modules(directory, flavor)
     try:
-        model = model_loader.load(str(directory.path), describe(directory.model, flavor), saved_model)
+        model = model_loader.load(str(directory.path), describe(directory, flavor), saved_model)
     except Exception as error:
         said = " ".join(f"{type(error).__name__}: {error}".split())[:2000]
         raise ModelError(

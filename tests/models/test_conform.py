@@ -101,6 +101,57 @@ def test_without_a_signature_lists_are_arrays_and_tables_frames_where_the_model_
     assert conform(text, None, wants_frame=False) == {"a": ["x"]}
 
 
+LIST = {"type": "array", "items": {"type": "double"}}
+
+
+@pytest.mark.parametrize(
+    ("content", "columns", "found"),
+    [  # as MLflow takes them: fixtures/models and tests/models/test_with_mlflow.py
+        ({"inputs": [1, 2]}, [{"type": "long"}], {0: ("<i8", [1, 2])}),
+        ({"instances": [[1, 2], [3, 4]]}, [{"type": "long"}], {0: ("<i8", [1, 3])}),
+        ({"inputs": [[1, 2], [3, 4]]}, [{"type": "long"}, {"type": "double"}],
+         {0: ("<i8", [1, 3]), 1: ("<f8", [2.0, 4.0])}),
+        ({"inputs": "x"}, [{"type": "string"}], {0: ["x"]}),
+        ({"inputs": ["x", "y"]}, [{"type": "string", "name": "a"}], {"a": ["x", "y"]}),
+        ({"inputs": {"v": [1, 2]}}, [{**LIST, "name": "v"}], {"v": [[1.0, 2.0]]}),
+        ({"inputs": [{"v": [1]}, {"v": []}]}, [{**LIST, "name": "v"}], {"v": [[1.0], []]}),
+        ({"inputs": [{"a": 1}]}, None, [{"a": 1}]),
+    ],
+)  # fmt: skip
+def test_lists_and_dictionaries_are_the_tables_that_mlflow_makes_of_them(
+    content: object, columns: object, found: object
+) -> None:
+    assert conform(content, columns) == found
+
+
+@pytest.mark.parametrize(
+    ("content", "columns", "message"),
+    [
+        ({"inputs": 5}, [{"type": "long"}, {"type": "double"}], "it takes 2 columns, not 1"),
+        ({"inputs": [[1], [2, 3]]}, [{"type": "long"}], "`inputs` has rows of different lengths"),
+        ({"inputs": [[1], 2]}, [{"type": "long"}], "`inputs` has rows of different lengths"),
+        ({"inputs": ["x"]}, [{"type": "long"}], "column `0` is `long`, and has `'x'` in row 0"),
+        ({"dataframe_records": [{"v": [1, "no"]}]}, [{**LIST, "name": "v"}], "`v[0][1]` is `double`, and not `'no'`"),
+        ({"inputs": []}, [{"type": "long"}], "the input has no rows"),
+    ],
+)
+def test_a_list_that_is_no_such_table_is_refused(content: object, columns: object, message: str) -> None:
+    with pytest.raises(ScoringError) as refused:
+        conform(content, columns)
+    assert message in refused.value.message
+
+
+def test_a_model_that_checks_its_input_by_a_type_hint_is_given_it_as_it_is() -> None:
+    hinted = parse_signature({"inputs": json.dumps([{"type": "object", "properties": {}}])}, is_type_hint=True)
+    body = parse_body({"inputs": [{"role": "a"}, {}]})
+    assert conform_input(body, hinted, wants_frame=True) == [{"role": "a"}, {}]
+    assert conform_input(parse_body({"inputs": []}), hinted, wants_frame=True) == []
+    with pytest.raises(ScoringError, match="a model with a type hint takes `inputs`, and not `instances`"):
+        conform_input(parse_body({"instances": [1]}), hinted, wants_frame=True)
+    table = ScoringBody(format="csv", content=read_csv(b"b,a\n3,1\n"))
+    assert isinstance(conform_input(table, hinted, wants_frame=True), Frame)
+
+
 def test_tensors_have_the_type_and_shape_of_the_signature() -> None:
     tensor = [{"type": "tensor", "tensor-spec": {"dtype": "float32", "shape": [-1, 2]}}]
     assert conform({"inputs": [[1, 2]]}, tensor) == ("<f4", (1, 2), [1.0, 2.0])

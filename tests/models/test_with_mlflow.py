@@ -201,6 +201,30 @@ def test_mlflow_loads_and_asks_every_model_without_a_word(boosters: TestEnvironm
     ]
 
 
+THEIRS = """
+import sys; sys.path.insert(0, sys.argv[1])
+import lightgbm, mlflow, numpy as np
+from repro.inside import model_loader, saved_model
+
+numbers = np.random.default_rng(0).random((60, 3))
+booster = lightgbm.train({"verbose": -1}, lightgbm.Dataset(numbers, numbers[:, 0]), 3)
+estimator = lightgbm.LGBMRegressor(n_estimators=3, verbose=-1).fit(numbers, numbers[:, 0])
+for name, model in (("booster", booster), ("estimator", estimator)):
+    mlflow.lightgbm.save_model(model, name)
+    flavors = mlflow.models.Model.load(name).flavors
+    loaded = model_loader.load(name, {"flavors": flavors}, saved_model)
+    assert np.array_equal(loaded.predict(numbers), model.predict(numbers))
+    print(name, loaded.flavor, flavors["lightgbm"].get("serialization_format"))
+"""
+
+
+@pytest.mark.skipif(not ALL, reason="needs lightgbm; scripts/test-all")
+def test_boosters_that_mlflow_saved_are_read_without_it(boosters: TestEnvironment, tmp_path: Path) -> None:
+    said = run(boosters, THEIRS, str(REPOSITORY), cwd=tmp_path).splitlines()
+    # MLflow names a format for a booster too, whose file is its own text.
+    assert said == ["booster lightgbm skops", "estimator lightgbm skops"]
+
+
 def test_the_safest_format_that_holds_the_model_is_chosen_and_named(saved: Path) -> None:
     forest = read_flavor(saved, "forest")
     assert (forest["serialization_format"], forest["skops_trusted_types"]) == ("skops", ["sklearn.tree._tree.Tree"])

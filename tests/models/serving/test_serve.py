@@ -324,3 +324,19 @@ def test_a_daemon_goes_on_by_itself_and_says_where(models: Models, cli: Cli) -> 
     refused = cli("serve", str(models.root / "absent"), "--daemon", code=5)
     assert "is no model" in refused.stderr
     assert refused.stdout == ""
+
+
+@pytest.mark.skipif("REPRO_TEST_ALL" not in os.environ, reason="nine models of MLflow; scripts/test-all")
+@pytest.mark.mlflow
+def test_hints_and_nested_columns_are_answered_as_mlflow_does(
+    mlflow: TestEnvironment, cache: Path, tmp_path: Path
+) -> None:
+    script = Path(__file__).with_name("make_hinted.py")
+    subprocess.run([mlflow.python, "-W", "ignore", str(script), str(tmp_path)], check=True)
+    for name, judged in json.loads((tmp_path / "judged.json").read_text()).items():
+        server = Server(str(tmp_path / name), "--python", mlflow.python, cache=cache)
+        for body, status, predictions in judged:
+            found_status, found = server.score(body)
+            assert found_status == status, (name, body, found)
+            assert status != 200 or found == predictions, (name, body)
+        server.end()

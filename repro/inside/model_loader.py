@@ -148,7 +148,8 @@ def load(directory, description, saved_model):
         if place not in sys.path:
             sys.path.insert(0, place)
     if name not in _NATIVE:
-        return Model(*_load_function(directory, function), flavor=name, example=description.get("example"))
+        example = description.get("example") and os.path.join(directory, description["example"])
+        return Model(*_load_function(directory, function), flavor=name, example=example)
     if name == "sklearn" and "predict_fn" in function:
         own = dict(own, predict_fn=function["predict_fn"])  # MLflow has it there
     wrapper = saved_model.load_flavor(directory, name, own)

@@ -120,7 +120,7 @@ def _find_type(directory: ModelDirectory) -> str | None:
     example = directory.model.example
     if not directory.model.others.get("type_hint_from_example") or example is None or example.type != "json_object":
         return None
-    return str(locate(directory.path, example.artifact_path))
+    return locate(directory.path, example.artifact_path).relative_to(directory.path).as_posix()
 
 
 def describe(directory: ModelDirectory, flavor: str | None = None) -> dict[str, object]:

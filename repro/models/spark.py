@@ -140,7 +140,7 @@ def make_assignment(machine: Machine, load: LoadRequest, request: UdfRequest, sa
     errand = Errand(
         name=directory.name,
         model=model[0],
-        description=describe(directory.model, load.flavor),
+        description=describe(directory, load.flavor),
         result=describe_type(request.result),
         features=None if features is None else tuple(features),
         params=request.params,

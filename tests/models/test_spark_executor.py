@@ -73,7 +73,7 @@ def test_a_models_process_is_kept_from_task_to_task_and_replaced_once_for_a_batc
     (files / "broken.zip").write_bytes(path.read_bytes()[:-1])
 
     def pack(parcel: Parcel = parcel, type_: str = "string", started: str = "started") -> dict[str, object]:
-        description, result = describe(read_directory(directory).model), describe_type(parse_result_type(type_))
+        description, result = describe(read_directory(directory)), describe_type(parse_result_type(type_))
         return pack_errand(
             Errand(
                 name="mortal", model=parcel, description=description, result=result, features=("y", "x"),

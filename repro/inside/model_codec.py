@@ -5,8 +5,9 @@
 
 Values are None, bool, int, float, complex, str, bytes, list, tuple, dict, date, datetime, timedelta, numpy's scalars
 and arrays, pandas' Index, Series, DataFrame and their scalars, and scipy's sparse matrices of the formats csr, csc and
-coo. Anything else, a class derived from one of these too, is a TypeError that names its type. Three are taken for what
-they hold: an OrderedDict and a defaultdict for a dict, a bytearray for bytes.
+coo. Columns of pandas' ArrowDtype cross as Arrow's IPC stream, where both sides have pyarrow. Anything else, a class
+derived from one of these too, is a TypeError that names its type. Three are taken for what they hold: an OrderedDict
+and a defaultdict for a dict, a bytearray for bytes.
 
 What comes back is exact, or a CannotHoldError says what the libraries here lack. Their own classes may be others:
 pandas before 2 keeps moments in nanoseconds and an index of numbers in 64 bits, pandas before 3 knows no `str` columns
@@ -339,6 +340,8 @@ class _Encoder:
         if str(dtype) in _MASKED:
             data, mask = (self.encode_array(numpy.asarray(each)) for each in (values._data, values._mask))
             return {_TAG: "masked", "dtype": str(dtype), "v": data, "mask": mask}
+        if isinstance(dtype, getattr(pandas, "ArrowDtype", ())):
+            return {_TAG: "arrow", "b": self.add(_format_arrow(values.__arrow_array__()))}
         raise TypeError("values of the dtype `%s` cannot cross" % dtype)
 
     def _encode_index(self, index):
@@ -354,6 +357,15 @@ class _Encoder:
         if getattr(index, "freqstr", None):
             tree["freq"] = index.freqstr
         return dict(tree, v=self._encode_values(index))
+
+
+def _format_arrow(column):
+    """Return an array of pyarrow's as Arrow's IPC stream: a table of one column without a name."""
+    pyarrow = importlib.import_module("pyarrow")
+    table, sink = pyarrow.table([column], names=[""]), pyarrow.BufferOutputStream()
+    with pyarrow.ipc.new_stream(sink, table.schema) as writer:
+        writer.write_table(table)
+    return memoryview(sink.getvalue())
 
 
 def encode(value):
@@ -378,6 +390,7 @@ _MICROSECONDS = {
 }  # fmt: skip
 _PER_MICROSECOND = {"ns": 10**3, "ps": 10**6, "fs": 10**9, "as": 10**12}
 _NAT = -(2**63)
+_LEAST_ARROW = 15  # CVE-2023-47248: before 14.0.1 a stream could hold a pickle
 
 
 def _parse_dtype(name):
@@ -751,6 +764,19 @@ class _Decoder:
             raise ValueError("a column of the dtype `%s` has other values" % name)
         return found
 
+    def _read_arrow(self, tree):
+        content, pyarrow = self._get_buffer(tree), self._find("pyarrow")
+        make = None if self.pandas is None else getattr(self.pandas.arrays, "ArrowExtensionArray", None)
+        if pyarrow is None or make is None:
+            raise CannotHoldError("it is Arrow's, and pandas 1.5 with pyarrow is not there")
+        if int(pyarrow.__version__.split(".")[0]) < _LEAST_ARROW:
+            raise CannotHoldError("pyarrow %s would unpickle what it reads; 15 does not" % pyarrow.__version__)
+        table = pyarrow.ipc.open_stream(content).read_all()
+        table.validate(full=True)
+        if table.num_columns != 1:
+            raise ValueError("a column of Arrow's is a table of %d" % table.num_columns)
+        return make(table.column(0))
+
     def _read_level(self, tree):
         """Return the values that codes choose from, which pandas will write out."""
         found = self._read_index(tree)
@@ -822,6 +848,7 @@ _COLUMNS = {
     "zoned": _Decoder._read_zoned,
     "string": _Decoder._read_string,
     "masked": _Decoder._read_masked,
+    "arrow": _Decoder._read_arrow,
 }
 _PANDAS = {
     "frame": _Decoder._read_frame,

@@ -113,6 +113,28 @@ def test_values_of_old_libraries_come_back_exactly_from_new_ones(
         assert "pytz.UTC" in other[name], other
 
 
+@pytest.mark.mlflow
+def test_columns_of_arrow_cross_where_both_sides_have_it(
+    mlflow: TestEnvironment, science: TestEnvironment, back: Path, tmp_path: Path
+) -> None:
+    sent = tmp_path / "sent"
+    sent.mkdir()
+    make_values(mlflow, sent)
+    for path in sent.iterdir():
+        if not path.name.startswith("arrow_"):
+            path.unlink()
+    names = {"arrow_columns", "arrow_chunks", "arrow_index", "arrow_empty"}
+    assert {path.name for path in sent.iterdir()} == names
+    assert ask(mlflow, "echo", sent, back) == {}
+    assert not ask(mlflow, "check", back)["other"]
+    why = "it is Arrow's, and pandas 1.5 with pyarrow is not there"
+    refused = ask(science, "echo", sent, back)
+    assert refused.keys() == names
+    assert refused["arrow_columns"] == f"the column `whole`: {why}"
+    said = ask(mlflow, "harm", "500")
+    assert said["longest_error"] < 1000
+
+
 REFUSED = {
     "set": "a value of the type `set` cannot cross",
     "in a list": "a value of the type `set` cannot cross",

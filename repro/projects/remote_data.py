@@ -1,4 +1,4 @@
-"""Fetch what a parameter of type `path` names elsewhere: over http(s), and the artifacts of a run."""
+"""Fetch what a parameter of type `path` names elsewhere: over http(s), the artifacts of a run, and models."""
 
 from __future__ import annotations
 
@@ -13,7 +13,8 @@ from repro.files import open_atomically
 from repro.patterns import compile_later
 from repro.tracking.store import open_store
 
-SCHEMES = ("http", "https", "runs")
+_TRACKED = ("runs", "models", "mlflow-artifacts")
+SCHEMES = ("http", "https", *_TRACKED)
 _UNSAFE = compile_later(r"[\x00-\x1f/\\]")
 
 
@@ -53,11 +54,14 @@ def _download(url: str, target_dir: Path, environ: Mapping[str, str]) -> Path:
 
 
 def _take_artifacts(uri: str, target_dir: Path, environ: Mapping[str, str]) -> Path:
-    run_id, _, path = urlsplit(uri).path.strip("/").partition("/")
-    if not run_id or not path:
+    from repro.tracking.artifact_uri import bring
+    from repro.tracking.client import Client
+
+    parts = urlsplit(uri)
+    if parts.scheme == "runs" and not parts.path.strip("/").partition("/")[2]:
         raise UsageError(f"`{uri}` names no artifact of a run", hint="write `runs:/RUN_ID/PATH`")
     store = open_store(settings.find_tracking_uri(environ), cwd=Path.cwd())
-    return store.download_artifacts(run_id, path, target_dir)
+    return Path(bring(Client(store=store), uri, target_dir))
 
 
 def fetch(value: str, target_dir: Path, *, environ: Mapping[str, str]) -> Path:
@@ -67,8 +71,8 @@ def fetch(value: str, target_dir: Path, *, environ: Mapping[str, str]) -> Path:
     """
     try:
         os.makedirs(target_dir, exist_ok=True)
-        is_artifact = urlsplit(value).scheme == "runs"
-        return (_take_artifacts if is_artifact else _download)(value, target_dir, environ)
+        is_tracked = urlsplit(value).scheme in _TRACKED
+        return (_take_artifacts if is_tracked else _download)(value, target_dir, environ)
     except OSError as error:
         from repro.formats.redaction import redact
 

@@ -6,10 +6,11 @@ from pathlib import Path
 import pytest
 from conftest import LocalIndex
 
-from repro.errors import ReproError, UsageError
+from repro.errors import ReproError, TrackingError, UsageError
 from repro.formats.mlproject import EntryPoint, Parameter, ParameterType
 from repro.projects.assignments import fetch_remote, parse_assignments, resolve_parameters
 from repro.projects.remote_data import fetch
+from repro.tracking.client import Client
 from repro.tracking.entities import NewRun
 from repro.tracking.file_store import FileStore
 
@@ -115,7 +116,10 @@ def test_what_cannot_be_fetched_is_told_before_anything_is(value: str, tmp_path:
     assert caught.value.message == (
         f"the parameter `data` is a path, and `{value}` cannot be fetched: `{scheme}:` is not known"
     )
-    assert caught.value.hint == "one of `http:`, `https:`, `runs:`; or download it, and give its path"
+    assert (
+        caught.value.hint
+        == "one of `http:`, `https:`, `runs:`, `models:`, `mlflow-artifacts:`; or download it, and give its path"
+    )
 
 
 def test_a_path_is_kept_as_it_was_given_and_passed_as_it_is_found(tmp_path: Path) -> None:
@@ -161,6 +165,20 @@ def test_an_artifact_of_a_run_is_a_path(store: FileStore, tmp_path: Path, monkey
     assert sorted(os.listdir(fetch(f"runs:/{run_id}/data", tmp_path / "y", environ=environ))) == ["d.csv"]
     with pytest.raises(UsageError, match="names no artifact of a run"):
         fetch(f"runs:/{run_id}", tmp_path / "z", environ=environ)
+
+
+def test_a_registered_model_is_a_path(store: FileStore, tmp_path: Path) -> None:
+    run_id = store.create_run(NewRun(experiment_id="0", user_id="u", start_time_ms=1)).run_id
+    store.write_artifact(run_id, "model/MLmodel", b"flavors: {}")
+    client = Client(store=store)
+    client.create_registered_model("wine")
+    client.create_model_version("wine", f"runs:/{run_id}/model", run_id=run_id)
+    environ = {"MLFLOW_TRACKING_URI": store.uri}
+    found = fetch("models:/wine/1", tmp_path / "x", environ=environ)
+    assert found.is_relative_to(tmp_path / "x")
+    assert (found / "MLmodel").read_bytes() == b"flavors: {}"
+    with pytest.raises(TrackingError, match="wine"):
+        fetch("models:/wine/2", tmp_path / "y", environ=environ)
 
 
 def test_lenient_types_take_any_text_for_a_number(tmp_path: Path) -> None:

@@ -15,6 +15,8 @@ if TYPE_CHECKING:
 
 _INSTALL = "pip install pyyaml"
 # What these plain scalars (`<<`, `=`) mean as keys is decided with their mapping.
+_MOST_DEPTH = 1000  # libyaml calls itself for each level, and the process ends where its stack does
+_OPENERS = ("[", "{", "- ", "? ")
 _KEY_TAGS = ("tag:yaml.org,2002:merge", "tag:yaml.org,2002:value")
 
 
@@ -62,10 +64,25 @@ def _refuse_impossible_value(loader: yaml.SafeLoader, scalar: yaml.ScalarNode) -
         raise yaml.MarkedYAMLError(problem=problem, problem_mark=scalar.start_mark) from error
 
 
+def _refuse_depth(text: str) -> None:
+    """Refuse a text that is nested too deep to be built; only one with as many openers can be."""
+    import yaml
+
+    if sum(map(text.count, _OPENERS)) <= _MOST_DEPTH:
+        return
+    depth = 0
+    for event in yaml.parse(text, Loader=getattr(yaml, "CSafeLoader", yaml.SafeLoader)):
+        depth += isinstance(event, yaml.CollectionStartEvent) - isinstance(event, yaml.CollectionEndEvent)
+        if depth > _MOST_DEPTH:
+            problem = f"it is nested more than {_MOST_DEPTH} deep"
+            raise yaml.MarkedYAMLError(problem=problem, problem_mark=event.start_mark)
+
+
 def _load(text: str) -> tuple[object, str]:
     """Return a document's content, and where it begins."""
     import yaml
 
+    _refuse_depth(text)
     loader = getattr(yaml, "CSafeLoader", yaml.SafeLoader)(text)
     try:
         root = loader.get_single_node()

@@ -71,7 +71,7 @@ def _read_part(value: object, where: str) -> list[Mapping[str, object]] | None:
         return None
     try:
         entries = json.loads(value) if isinstance(value, str) else value
-    except ValueError as error:
+    except (ValueError, RecursionError) as error:
         raise ModelError(f"`{where}` is not JSON: {error}") from error
     if not isinstance(entries, list) or not all(isinstance(each, dict) for each in entries):
         raise ModelError(f"`{where}` is not a list of columns or tensors")

@@ -36,6 +36,8 @@ def test_a_mapping_is_read(text: str, mapping: dict[str, object]) -> None:
         ("b: 1\na: \x01\n", "line 2, column 4 is not valid YAML: control characters are not allowed (U+0001)"),
         ("? [a]\n: 1\n", "line 1, column 3 is not valid YAML: found unhashable key"),
         ("a: 1\nwhen: 2020-13-45\n", "line 2, column 7 is not valid YAML: `2020-13-45` is not a timestamp"),
+        ("a: " + "[" * 100_000, "line 1, column 1003 is not valid YAML: it is nested more than 1000 deep"),
+        ("- " * 50_000, "line 1, column 2001 is not valid YAML: it is nested more than 1000 deep"),
         ("a: !!bool x\n", "line 1, column 4 is not valid YAML: `x` is not a bool"),
         ("a: !!timestamp x\n", "line 1, column 4 is not valid YAML: `x` is not a timestamp"),
         (

@@ -123,6 +123,7 @@ def test_a_model_without_python_function_has_none() -> None:
         ("flavors: yes\n", "MLmodel: `flavors` is not a mapping"),
         ("flavors: {a: 1}\n", "MLmodel: flavors: `a` is not a mapping"),
         ("flavors: {a: {}}\nsignature: {inputs: '['}\n", "`MLmodel: signature.inputs` is not JSON"),
+        ("flavors: {a: {}}\nsignature: {inputs: '" + "[" * 50_000 + "'}\n", "`MLmodel: "),
         ("flavors: {a: {}}\nsignature: {inputs: '{}'}\n", "is not a list of columns or tensors"),
         ('flavors: {a: {}}\nsignature: {inputs: \'[{"type": "int"}]\'}\n', "has a column of the type `int`"),
         ('flavors: {a: {}}\nsignature: {inputs: \'[{"type": "tensor"}]\'}\n', "has a tensor without a dtype"),

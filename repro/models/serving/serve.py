@@ -28,7 +28,7 @@ def find_example(directory: Path, model: MLModel) -> Mapping[str, object] | None
         if path.stat().st_size > _MOST_EXAMPLE_BYTES:
             return None
         content = json.loads(path.read_text(encoding="utf-8"))
-    except (OSError, ValueError):
+    except (OSError, ValueError, RecursionError):
         return None
     if example.serving_input_path:
         return content if isinstance(content, dict) else None

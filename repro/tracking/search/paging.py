@@ -40,7 +40,7 @@ def parse_token(token: str, query: RunQuery | ExperimentQuery) -> tuple[str, int
     try:
         content = json.loads(base64.b64decode(token, altchars=b"-_", validate=True))
         last, offset, search = str(content["after"]), int(content["offset"]), content["search"]
-    except (ValueError, KeyError, TypeError) as error:
+    except (ValueError, KeyError, TypeError, RecursionError) as error:
         raise TrackingError(f"`{token}` is no page token", hint=hint) from error
     if search != _sum_up(query) or offset < 0:
         raise TrackingError(f"`{token}` is the page token of another search", hint=hint)

@@ -173,7 +173,7 @@ def _parse_model(text: str) -> dict[str, object]:
 def _parse_history(text: str | None) -> list[object]:
     try:
         history = json.loads(text or "[]")
-    except ValueError:
+    except (ValueError, RecursionError):
         return []
     return history if isinstance(history, list) else []
 

@@ -96,12 +96,11 @@ def _load_like(path, predict):
 def _load_function(directory, function):
     """Return the wrapper that python_function names, and what it wraps, in MLflow's way."""
     load_it = importlib.import_module(function["loader_module"])._load_pyfunc
-    if function["loader_module"] == "mlflow.pyfunc.model":  # a PythonModel: it is given the directory
-        wants_config = "model_config" in _list_parameters(load_it)  # from 2.12 on
-        wrapper = load_it(directory, {}) if wants_config else load_it(directory)
-    else:
-        data = function.get("data") or function.get("model_path")
-        wrapper = load_it(os.path.join(directory, data) if data else directory)
+    is_class, config = function["loader_module"] == "mlflow.pyfunc.model", function.get("config")
+    wants_config = (is_class or config) and "model_config" in _list_parameters(load_it)  # from 2.12 on
+    data = None if is_class else function.get("data") or function.get("model_path")  # a class has the directory
+    place = os.path.join(directory, data) if data else directory
+    wrapper = load_it(place, config or {}) if wants_config else load_it(place)
     try:
         native = wrapper.get_raw_model()
     except Exception:  # MLflow 2.x has none, and some wrappers hold nothing

@@ -11,6 +11,7 @@ import pandas as pd
 import pydantic
 from mlflow.models import infer_signature
 from mlflow.pyfunc import scoring_server
+from mlflow.types.llm import ChatCompletionResponse
 from mlflow.types.type_hints import TypeFromExample
 
 logging.disable(logging.CRITICAL)
@@ -43,6 +44,20 @@ class Seen(mlflow.pyfunc.PythonModel):
         return [[str(each) for each in model_input.columns], rows]
 
 
+class Configured(mlflow.pyfunc.PythonModel):
+    def load_context(self, context):
+        self.by = context.model_config["by"]
+
+    def predict(self, context, model_input, params=None):
+        return (model_input["a"] * self.by).tolist()
+
+
+class Chat(mlflow.pyfunc.ChatModel):
+    def predict(self, context, messages, params):
+        said = {"role": "assistant", "content": f"{messages[-1].content} {params.temperature}"}
+        return ChatCompletionResponse.from_dict({"choices": [{"index": 0, "message": said}], "created": 1})
+
+
 NUMBERS = [{"inputs": [1, 2]}, {"instances": [1, 2]}, {"inputs": [[1, 2], [3, 4]]}, {"inputs": 5}, {"inputs": "x"},
            {"inputs": ["x"]}, {"dataframe_split": {"data": [[1, 2]]}}]  # fmt: skip
 LISTS = [{"inputs": {"v": [1.5, 2]}}, {"inputs": [{"v": [1.5]}, {"v": []}]}, {"dataframe_records": [{"v": ["no"]}]},
@@ -58,6 +73,8 @@ CASES = {
     "row_as_example": (Typed(), [{"inputs": {"a": 1}}, {"dataframe_split": {"columns": ["a"], "data": [[1]]}}],
                        {"input_example": {"a": 3}}),
     "numbers": (Seen(), NUMBERS, {"signature": infer_signature([1, 2])}),
+    "configured": (Configured(), [{"inputs": {"a": [1, 2]}}], {"model_config": {"by": 3}}),
+    "chat": (Chat(), [{"messages": [{"role": "user", "content": "hi"}], "temperature": 0.5}], {}),
     "column": (Seen(), [{"inputs": [1, 2]}, {"inputs": ["x"]}],
                {"signature": infer_signature(pd.DataFrame({"a": [1]}))}),
     "lists": (Seen(), LISTS, {"signature": infer_signature(pd.DataFrame({"v": [[1.5]]}))}),
@@ -73,7 +90,7 @@ def judge(path: Path, body: object) -> list[object]:
         )
     except mlflow.MlflowException as error:
         return [error.get_http_status_code(), None]
-    return [said.status, json.loads(said.response)["predictions"] if said.status == 200 else None]
+    return [said.status, json.loads(said.response) if said.status == 200 else None]
 
 
 found = {}

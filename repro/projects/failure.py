@@ -13,15 +13,17 @@ from repro.values import frozen
 
 _TAIL_BYTES = 64 * 1024
 _MOST_CHARACTERS = 400
-# The last line of a traceback, of R's and of a shell's errors.
+# The last line of a traceback, of R's and of a shell's errors, of argparse's, and of a Python without its script.
 _FAULT = re.compile(
     r"^(?:(?:[A-Za-z_][\w.]*)?(?:Error|Exception|NotFound|Denied|Failed)(?:: .*)?"
-    r"|Error in .* ?:.*|Error: .*|.*: (?:command )?not found)$",
+    r"|Error in .* ?:.*|Error: .*|Fatal error: .*|.*: (?:command )?not found|\S+: error: .*"
+    r"|.*: (?:No such file or directory|Permission denied)|.*: can't open file .*)$",
     re.MULTILINE,
 )
 _MODULE = re.compile(r"(?:ModuleNotFoundError|ImportError): No module named '?([\w.]+)'?")
 _R_PACKAGE = re.compile(r"there is no package called .([\w.]+).")
 _PROTOBUF = re.compile(r"Descriptors cannot (?:not )?be created directly")
+_NO_SCRIPT = re.compile(r".*: (can't open file .*)")
 _NETWORK = re.compile(
     r"urlopen error [^>\n]*|\b(?:\w+\.)*(?:URLError|HTTPError|NewConnectionError|ConnectTimeout|gaierror)\b"
     r"|Max retries exceeded|Connection refused|Name or service not known|Temporary failure in name resolution"
@@ -51,6 +53,8 @@ def _find_hint(fault: str, text: str) -> str | None:
         name, is_known = guess_distribution(module[1])
         wanted = name if is_known else f"DISTRIBUTION-WITH-{module[1].partition('.')[0]}"
         return f"declare what has `{module[1]}`; once: `--restore --with {wanted}`"
+    if _NO_SCRIPT.fullmatch(f": {fault}"):
+        return "the command names a file that the project does not have"
     if package := _R_PACKAGE.search(fault):
         return f"install the R package `{package[1]}`"
     if _PROTOBUF.search(fault):
@@ -67,7 +71,8 @@ def parse_failure(text: str) -> Failure | None:
     lines = list(_FAULT.finditer(text.replace("\r\n", "\n")))
     if not lines:
         return None
-    fault = redact(" ".join(lines[-1][0].split()))
+    last = lines[-1][0]
+    fault = redact(" ".join(_NO_SCRIPT.sub(r"\1", last).split()))
     shown = fault if len(fault) <= _MOST_CHARACTERS else f"{fault[:_MOST_CHARACTERS]}…"
     return Failure(fault=shown, hint=_find_hint(fault, text))
 

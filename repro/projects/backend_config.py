@@ -5,7 +5,6 @@ It may hold secrets, so no run and no sweep keeps it: a sweep keeps its sha256.
 
 from __future__ import annotations
 
-import hashlib
 import os
 from collections.abc import Mapping
 from pathlib import Path
@@ -66,6 +65,7 @@ def hash_backend_config(config: Config) -> str | None:
     """Return the sha256 of a configuration, None for an empty one."""
     if not config:
         return None
+    from repro.digests import sha256_hex
     from repro.formats.backend_config import format_backend_config
 
-    return hashlib.sha256(format_backend_config(config).encode()).hexdigest()
+    return sha256_hex(format_backend_config(config).encode())

@@ -14,11 +14,9 @@ from repro.projects.assignments import parse_assignments
 from repro.projects.prepared import Prepared, prepare
 from repro.projects.request import RunRequest
 from repro.projects.run_tags import make_environment_tags, make_tags
-from repro.tracking.active_experiment import find_experiment_id, get_or_make_experiment_id
-from repro.tracking.client import Client
 from repro.tracking.clock import now_ms
 from repro.tracking.entities import Batch, NewRun
-from repro.tracking.store import Store
+from repro.tracking.store import DEFAULT_EXPERIMENT, Store
 
 
 def finish(store: Store, run_id: str, status: RunStatus) -> RunStatus:
@@ -43,6 +41,11 @@ def finishing(store: Store, run_id: str, say: Callable[[str], None]) -> Iterator
 
 def find_place(machine: Machine, request: RunRequest, store: Store) -> str:
     """Return the experiment that a run is kept in, made where it is named and missing. Raises TrackingError."""
+    if request.experiment is None and not settings.find_experiment_name(machine.environ):
+        return settings.find_experiment_id(machine.environ) or DEFAULT_EXPERIMENT
+    from repro.tracking.active_experiment import find_experiment_id, get_or_make_experiment_id
+    from repro.tracking.client import Client
+
     client = Client(store=store)
     if request.experiment is not None:
         return get_or_make_experiment_id(client, request.experiment)

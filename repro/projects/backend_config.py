@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import os
 from collections.abc import Mapping
-from pathlib import Path
 
 from repro.errors import UsageError
 
@@ -34,7 +33,8 @@ def _parse(text: str, shown: str) -> Config:
 
 def _read_file(value: str) -> str:
     try:
-        return Path(value).read_text(encoding="utf-8-sig")
+        with open(value, encoding="utf-8-sig") as file:
+            return file.read()
     except FileNotFoundError:
         raise UsageError(f"there is no file `{value}` with a backend's configuration", hint=_HINT) from None
     except UnicodeDecodeError as error:

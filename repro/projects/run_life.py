@@ -16,12 +16,19 @@ from repro.projects.request import RunRequest
 from repro.projects.run_tags import make_environment_tags, make_tags
 from repro.tracking.clock import now_ms
 from repro.tracking.entities import Batch, NewRun
+from repro.tracking.file_store import FileStore
 from repro.tracking.store import DEFAULT_EXPERIMENT, Store
+
+
+def _read_status(store: Store, run_id: str) -> RunStatus:
+    """Return how a run stands, in a directory without reading what else it has logged."""
+    info = store.get_info(run_id) if isinstance(store, FileStore) else store.get_run(run_id).info
+    return info.status
 
 
 def finish(store: Store, run_id: str, status: RunStatus) -> RunStatus:
     """Set the final status; what the script itself said of its failure wins."""
-    own = store.get_run(run_id).info.status
+    own = _read_status(store, run_id)
     final = own if own in (RunStatus.FAILED, RunStatus.KILLED) else status
     store.update_run(run_id, status=final, end_time_ms=now_ms())
     return final

@@ -59,10 +59,15 @@ class Recorder:
     hardware: Hardware | None = None
 
     def prepare(self) -> None:
-        """Do what the end of the run need not wait for, while it runs: import what keeps it, and read the machine."""
+        """Do what the end of the run need not wait for, while it runs: import what keeps it, and read the machine.
+
+        A sweep's points know the machine, and have what keeps them from the first of them on.
+        """
+        if self.hardware:
+            return
         from repro.tracking.run_record import prepare_record
 
-        self.hardware = self.hardware or read_machine(self.runner)
+        self.hardware = read_machine(self.runner)
         prepare_record(self.taken.snapshot if self.taken else None, settings.live_environment())
 
     def _keep(self, environ: Mapping[str, str]) -> int | None:

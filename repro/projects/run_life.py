@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 
 from repro import settings
 from repro.environments.machine import Machine
-from repro.errors import ReproError, Terminated
+from repro.errors import ReproError, Terminated, TrackingError
 from repro.formats.run_meta import RunInfo, RunStatus
 from repro.projects.asked import Asked
 from repro.projects.assignments import parse_assignments
@@ -27,9 +27,15 @@ def _read_status(store: Store, run_id: str) -> RunStatus:
 
 
 def finish(store: Store, run_id: str, status: RunStatus) -> RunStatus:
-    """Set the final status; what the script itself said of its failure wins."""
+    """Set the final status; what the script itself said of its failure wins.
+
+    What its processes had not put into its place when they were ended is removed: none of them is left.
+    """
     own = _read_status(store, run_id)
     final = own if own in (RunStatus.FAILED, RunStatus.KILLED) else status
+    if final is not RunStatus.FINISHED and isinstance(store, FileStore):
+        with suppress(TrackingError):  # the run is to end all the same
+            store.remove_half_written(run_id)
     store.update_run(run_id, status=final, end_time_ms=now_ms())
     return final
 

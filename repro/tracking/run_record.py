@@ -67,6 +67,7 @@ def _remember(make: Callable[Given, Made]) -> Callable[Given, Made]:
 
 format_once = _remember(format_snapshot)
 _mark = _remember(mark_used)
+_format_fingerprint = _remember(format_fingerprint)
 
 
 @_remember
@@ -117,5 +118,5 @@ def keep_record(store: Store, run_id: str, record: Record) -> int | None:
             library_owners=attribution.library_owners,
             private=_make_private(record.environ),
         )
-        write_text(store, run_id, FINGERPRINT, format_fingerprint(fingerprint))
+        write_text(store, run_id, FINGERPRINT, _format_fingerprint(fingerprint))
     return count

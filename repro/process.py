@@ -73,14 +73,15 @@ class _Interruptions:
 
 def _make_dying_with_us(interruptions: _Interruptions, *, lead: bool) -> Callable[[], None]:
     """Return what a child does before it becomes its command: end when we do, and with `lead` lead a group."""
-    import ctypes
+    import _ctypes  # what `ctypes` is made of, which takes longer to import than the child to start
 
-    libc = ctypes.CDLL(None)
+    libc = _ctypes.dlopen(None, os.RTLD_NOW)  # type: ignore[arg-type]
+    prctl = _ctypes.dlsym(libc, "prctl")
 
     def prepare() -> None:
         if lead:
             os.setpgid(0, 0)
-        libc.prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
+        _ctypes.call_function(prctl, (_PR_SET_PDEATHSIG, int(signal.SIGKILL)))
         interruptions.let_in()
 
     return prepare

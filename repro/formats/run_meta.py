@@ -175,7 +175,7 @@ _USUAL = compile_later(
     r"entry_point_name: ''\nexperiment_id: '(\d+)'\nlifecycle_stage: (active|deleted)\n"
     r"run_id: ((?=[0-9e]*[abcdf])[0-9a-f]{32})\nrun_name: ([A-Za-z]+-[\w.-]+)\nrun_uuid: [0-9a-f]{32}\n"
     r"source_name: ''\nsource_type: 4\nsource_version: ''\nstart_time: (0|[1-9]\d{0,16})\n"
-    r"status: ([1-5])\ntags: \[\]\nuser_id: ([A-Za-z]+)\n",
+    r"status: ([1-5])\ntags: \[\]\nuser_id: ([A-Za-z][\w.-]*)\n",
     re.ASCII,
 )
 

@@ -5,10 +5,8 @@ It may hold secrets, so no run and no sweep keeps it: a sweep keeps its sha256.
 
 from __future__ import annotations
 
-import hashlib
 import os
 from collections.abc import Mapping
-from pathlib import Path
 
 from repro.errors import UsageError
 
@@ -35,7 +33,8 @@ def _parse(text: str, shown: str) -> Config:
 
 def _read_file(value: str) -> str:
     try:
-        return Path(value).read_text(encoding="utf-8-sig")
+        with open(value, encoding="utf-8-sig") as file:
+            return file.read()
     except FileNotFoundError:
         raise UsageError(f"there is no file `{value}` with a backend's configuration", hint=_HINT) from None
     except UnicodeDecodeError as error:
@@ -66,6 +65,7 @@ def hash_backend_config(config: Config) -> str | None:
     """Return the sha256 of a configuration, None for an empty one."""
     if not config:
         return None
+    from repro.digests import sha256_hex
     from repro.formats.backend_config import format_backend_config
 
-    return hashlib.sha256(format_backend_config(config).encode()).hexdigest()
+    return sha256_hex(format_backend_config(config).encode())

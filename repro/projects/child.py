@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import importlib.util
 import os
+from functools import cache
 from pathlib import Path
 
 from repro import settings
@@ -16,6 +17,14 @@ from repro.projects.request import RunRequest
 
 _PACKAGE_DIR = Path(__file__).resolve().parents[1]
 _LEND_DIR = str(_PACKAGE_DIR / "inside" / "lend")
+
+
+@cache
+def _list_lent() -> dict[str, str]:
+    """Return the packages that a run's processes can import wherever they run, with their directories."""
+    yaml = importlib.util.find_spec("yaml")
+    lent = {"repro": str(_PACKAGE_DIR)}
+    return {**lent, "yaml": os.path.dirname(yaml.origin)} if yaml and yaml.origin else lent
 
 
 def make_child_environment(
@@ -43,11 +52,7 @@ def make_child_environment(
         experiment_id=info.experiment_id,
         tracking_uri=tracking.uri,
     )
-    yaml = importlib.util.find_spec("yaml")
-    packages = {"repro": str(_PACKAGE_DIR)}
-    if yaml and yaml.origin:
-        packages["yaml"] = os.path.dirname(yaml.origin)
     settings.set_record(environ, snapshot=prepared.held is not None, observe_dir=observe_dir)
-    settings.lend_packages(environ, prefix=prepared.prefix, lend_dir=_LEND_DIR, packages=packages)
+    settings.lend_packages(environ, prefix=prepared.prefix, lend_dir=_LEND_DIR, packages=_list_lent())
     settings.lend_r(environ, R_PROFILE)
     return environ

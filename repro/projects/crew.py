@@ -8,9 +8,9 @@ from collections import deque
 from collections.abc import Callable, Iterable
 from contextlib import suppress
 from queue import SimpleQueue
-from typing import Generic, TypeVar
 
 from repro.errors import Terminated
+from repro.kinds import Generic, TypeVar
 from repro.process import GRACE_S, Leash
 
 _PAUSE_S = 0.2

@@ -19,7 +19,6 @@ from repro.projects.environment import make_environment
 from repro.projects.location import show_uri
 from repro.projects.request import RunRequest
 from repro.projects.source import Source
-from repro.projects.start_check import check_start
 from repro.settings import choose_python
 from repro.snapshots.probe import probe
 from repro.snapshots.take import Taken
@@ -90,6 +89,8 @@ def prepare(machine: Machine, request: RunRequest, asked: Asked, say: Callable[[
         for note in asked.choice.notes:
             say(f"warning: {note}")
     else:
+        from repro.projects.start_check import check_start
+
         made = make_environment(machine, asked.choice, asked.environment, say)
         environment, lock = made.environment, made.lock
         if script := asked.environment.script:

@@ -26,7 +26,7 @@ def make_observe_dir(*, wanted: bool) -> Iterator[str | None]:
     if not wanted:
         yield None
         return
-    directory = make_temporary_dir("repro-observe-", settings.list_temporary_dirs(settings.own_environment()))
+    directory = make_temporary_dir("repro-observe-", settings.list_temporary_dirs(settings.live_environment()))
     try:
         yield directory
     finally:
@@ -37,7 +37,7 @@ def read_machine(runner: Runner) -> Hardware:
     """Return what the machine is, its graphics processors too."""
     from repro.snapshots.hardware import ask_gpus, read_hardware
 
-    return read_hardware(gpus=ask_gpus(runner, settings.own_environment()))
+    return read_hardware(gpus=ask_gpus(runner, settings.live_environment()))
 
 
 @mutable
@@ -59,11 +59,16 @@ class Recorder:
     hardware: Hardware | None = None
 
     def prepare(self) -> None:
-        """Do what the end of the run need not wait for, while it runs: import what keeps it, and read the machine."""
+        """Do what the end of the run need not wait for, while it runs: import what keeps it, and read the machine.
+
+        A sweep's points know the machine, and have what keeps them from the first of them on.
+        """
+        if self.hardware:
+            return
         from repro.tracking.run_record import prepare_record
 
-        self.hardware = self.hardware or read_machine(self.runner)
-        prepare_record(self.taken.snapshot if self.taken else None, settings.own_environment())
+        self.hardware = read_machine(self.runner)
+        prepare_record(self.taken.snapshot if self.taken else None, settings.live_environment())
 
     def _keep(self, environ: Mapping[str, str]) -> int | None:
         from repro.snapshots.hardware import read_hardware

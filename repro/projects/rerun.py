@@ -17,7 +17,6 @@ from repro.projects.location import DirectoryLocation, GitLocation, Location, Ru
 from repro.tracking.entities import Run
 from repro.tracking.file_store import FileStore
 from repro.tracking.git_source import ask_git, find_repository
-from repro.tracking.run_ids import complete_run_id
 from repro.tracking.store import Store, find_text
 from repro.values import field, frozen
 
@@ -157,6 +156,8 @@ def _read_patch(store: Store, run: Run) -> tuple[str, list[str]]:
 
 def get_run_id(store: Store, beginning: str) -> str:
     """Return the id of the one run that begins so. Raises UsageError for none and for several."""
+    from repro.tracking.run_ids import complete_run_id
+
     try:
         return complete_run_id(store, beginning)
     except TrackingNotFoundError as error:

@@ -3,28 +3,39 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 
 from repro import settings
 from repro.environments.machine import Machine
-from repro.errors import ReproError, Terminated
+from repro.errors import ReproError, Terminated, TrackingError
 from repro.formats.run_meta import RunInfo, RunStatus
 from repro.projects.asked import Asked
 from repro.projects.assignments import parse_assignments
 from repro.projects.prepared import Prepared, prepare
 from repro.projects.request import RunRequest
 from repro.projects.run_tags import make_environment_tags, make_tags
-from repro.tracking.active_experiment import find_experiment_id, get_or_make_experiment_id
-from repro.tracking.client import Client
 from repro.tracking.clock import now_ms
 from repro.tracking.entities import Batch, NewRun
-from repro.tracking.store import Store
+from repro.tracking.file_store import FileStore
+from repro.tracking.store import DEFAULT_EXPERIMENT, Store
+
+
+def _read_status(store: Store, run_id: str) -> RunStatus:
+    """Return how a run stands, in a directory without reading what else it has logged."""
+    info = store.get_info(run_id) if isinstance(store, FileStore) else store.get_run(run_id).info
+    return info.status
 
 
 def finish(store: Store, run_id: str, status: RunStatus) -> RunStatus:
-    """Set the final status; what the script itself said of its failure wins."""
-    own = store.get_run(run_id).info.status
+    """Set the final status; what the script itself said of its failure wins.
+
+    What its processes had not put into its place when they were ended is removed: none of them is left.
+    """
+    own = _read_status(store, run_id)
     final = own if own in (RunStatus.FAILED, RunStatus.KILLED) else status
+    if final is not RunStatus.FINISHED and isinstance(store, FileStore):
+        with suppress(TrackingError):  # the run is to end all the same
+            store.remove_half_written(run_id)
     store.update_run(run_id, status=final, end_time_ms=now_ms())
     return final
 
@@ -43,6 +54,11 @@ def finishing(store: Store, run_id: str, say: Callable[[str], None]) -> Iterator
 
 def find_place(machine: Machine, request: RunRequest, store: Store) -> str:
     """Return the experiment that a run is kept in, made where it is named and missing. Raises TrackingError."""
+    if request.experiment is None and not settings.find_experiment_name(machine.environ):
+        return settings.find_experiment_id(machine.environ) or DEFAULT_EXPERIMENT
+    from repro.tracking.active_experiment import find_experiment_id, get_or_make_experiment_id
+    from repro.tracking.client import Client
+
     client = Client(store=store)
     if request.experiment is not None:
         return get_or_make_experiment_id(client, request.experiment)

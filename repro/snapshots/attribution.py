@@ -96,6 +96,8 @@ def _owned_among(owner: Owner, inside: Mapping[str, frozenset[str]]) -> Iterable
 
 def attribute(trace: Trace, owners: Iterable[Owner], roots: tuple[str, ...]) -> Attribution:
     """Return which distributions own what a run has imported and the libraries it has loaded."""
+    if not (trace.paths or trace.names or any(process.libraries for process in trace.processes)):
+        return Attribution()  # and no RECORD is read
     sighting = make_sighting(trace, roots)
     libraries, _ = sort_paths((each.path for process in trace.processes for each in process.libraries), roots)
     used = set()

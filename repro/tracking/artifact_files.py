@@ -26,6 +26,8 @@ class ArtifactFiles:
     def locate(self, path: str) -> Path:
         """Return where an artifact's path leads, links followed."""
         root = self._real_root
+        if path not in ("", ".", "..") and path.isprintable() and "/" not in path and not os.path.islink(root / path):
+            return root / path  # as most are named; the root leads over no link
         try:
             place = Path(os.path.realpath(root / path))
         except (OSError, ValueError) as error:  # a NUL

@@ -95,6 +95,12 @@ def _make_deleted_error(run_id: str) -> TrackingError:
     return TrackingError(f"the run `{run_id}` is deleted", hint=f"repro runs restore {run_id}")
 
 
+def _lies_with(run_dir: Path, uri: str) -> bool:
+    """Tell at a glance of most artifacts that they lie with their run: what says no has to be looked into."""
+    is_plain = uri.startswith("file:///") and "?" not in uri and "#" not in uri
+    return is_plain and uri.endswith(f"/{run_dir.parent.name}/{run_dir.name}/artifacts")
+
+
 class FileStore:
     """The runs below one directory; see `repro.tracking.store.Store`."""
 
@@ -503,7 +509,7 @@ class FileStore:
         uri = self._artifact_uris.get(run_id)
         if uri is None:
             uri = self._artifact_uris[run_id] = self._read_info(run_dir).artifact_uri
-        if uri.startswith("mlflow-artifacts:"):
+        if uri.startswith("mlflow-artifacts:") or _lies_with(run_dir, uri):
             return ArtifactFiles(run_dir / "artifacts")
         place = find_directory(uri, cwd=Path.cwd())
         if place is None:

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import TypeVar
 
 from repro.formats.run_meta import Experiment
+from repro.kinds import TypeVar
 from repro.tracking.entities import MAX_RESULTS, ExperimentQuery, Page, Run, RunQuery
 from repro.tracking.store import Store
 from repro.values import replace

@@ -6,8 +6,7 @@ environment.json         the fingerprint: what its numbers depend on beside its 
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from functools import lru_cache
+from collections.abc import Callable, Mapping
 
 from repro import settings
 from repro.formats.lockfile import FILE_NAME, Snapshot, format_snapshot
@@ -21,6 +20,15 @@ from repro.snapshots.trace import Trace
 from repro.snapshots.used import mark_used
 from repro.tracking.store import Store, find_text, write_text
 from repro.values import frozen, replace
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import ParamSpec, TypeVar
+
+    Given = ParamSpec("Given")
+    Made = TypeVar("Made")
+
+_REMEMBERED = 4
 
 
 @frozen
@@ -37,12 +45,32 @@ class Record:
     hardware: Hardware
 
 
-# A script may start many runs in one environment: what is equal is made once.
-format_once = lru_cache(maxsize=4)(format_snapshot)
-_mark = lru_cache(maxsize=4)(mark_used)
+def _remember(make: Callable[Given, Made]) -> Callable[Given, Made]:
+    """Let a function remember what it has made last: a script or a sweep may start many runs in one environment.
+
+    What it is given is compared, and is mostly the very same; a hash would be made of all that is in it each time.
+    """
+    last: list[tuple[object, Made]] = []
+
+    def ask(*given: Given.args, **named: Given.kwargs) -> Made:
+        nonlocal last
+        asked = given, named
+        for before, made in last:
+            if before == asked:
+                return made
+        made = make(*given, **named)
+        last = [(asked, made), *last[: _REMEMBERED - 1]]
+        return made
+
+    return ask
 
 
-@lru_cache(maxsize=1)
+format_once = _remember(format_snapshot)
+_mark = _remember(mark_used)
+_format_fingerprint = _remember(format_fingerprint)
+
+
+@_remember
 def _attribute(trace: Trace, found: tuple[Found, ...]) -> Attribution:
     """Read the RECORDs once for the many runs that one script may start."""
     roots = find_roots(found)
@@ -90,5 +118,5 @@ def keep_record(store: Store, run_id: str, record: Record) -> int | None:
             library_owners=attribution.library_owners,
             private=_make_private(record.environ),
         )
-        write_text(store, run_id, FINGERPRINT, format_fingerprint(fingerprint))
+        write_text(store, run_id, FINGERPRINT, _format_fingerprint(fingerprint))
     return count

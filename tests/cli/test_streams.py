@@ -133,3 +133,13 @@ def test_ctrl_c_while_modules_are_imported_is_no_traceback(module: str, code: in
         env={**os.environ, "PYTHONPATH": str(tmp_path)}, capture_output=True, text=True, check=False,
     )  # fmt: skip
     assert (done.returncode, done.stderr) == (code, said)
+
+
+@pytest.mark.parametrize("when", ["before", "after"])
+def test_what_is_to_be_done_at_the_end_is_done(when: str, tmp_path: Path) -> None:
+    """A command ends without taking the interpreter apart: hooks of the user's and our own are called all the same."""
+    hook = "import atexit; atexit.register(print, 'at the end', end='')"
+    place = "sitecustomize.py" if when == "before" else "difflib.py"  # which a misspelt command imports
+    real = f"import sys; sys.path.remove({str(tmp_path)!r}); del sys.modules['difflib']; from difflib import *"
+    (tmp_path / place).write_text(hook if when == "before" else f"{hook}; {real}")
+    assert run("repro nonsense", 2, PYTHONPATH=str(tmp_path)).stdout == "at the end"

@@ -35,6 +35,14 @@ for step in range(30):
 for each in (own, process.pid):
     os.kill(each, signal.SIGKILL)
 """
+HALF = """\
+import os, pathlib, signal
+run = next(pathlib.Path("mlruns").glob("*/" + os.environ["MLFLOW_RUN_ID"]))
+for directory in ("artifacts", "tags"):
+    (run / directory / ".0123abcd.tmp").write_text("half of it")
+(run / "artifacts" / ".0123abcd.tmp.txt").write_text("its own")
+os.kill(os.getpid(), signal.SIGKILL)
+"""
 SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGKILL)
 
 
@@ -90,6 +98,15 @@ def check_store(root: Path) -> dict[RunStatus, int]:
                 assert len(artifacts.read(path)) == 50000
     assert [str(path) for path in root.rglob(".*.tmp")] == []
     return counted
+
+
+def test_a_script_that_is_killed_leaves_nothing_half_written(
+    cli: Cli, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    Path("train.py").write_text(HALF)
+    cli("run", ".", "-e", "train.py", code=137)
+    assert [path.name for path in Path("mlruns").rglob(".*.tmp*")] == [".0123abcd.tmp.txt"]
 
 
 @pytest.mark.faults

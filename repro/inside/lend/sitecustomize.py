@@ -17,7 +17,7 @@ def _say(deed, error):
 
 
 def _run_hidden():
-    from importlib.machinery import PathFinder
+    from _frozen_importlib_external import PathFinder  # as importlib.machinery has it, which takes 1 ms to import
 
     here = os.path.dirname(os.path.abspath(__file__))
     places = [os.path.abspath(path) for path in sys.path]

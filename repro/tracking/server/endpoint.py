@@ -6,7 +6,7 @@ first connection, so that an endpoint nobody uses costs a bound socket and a wai
 
 from __future__ import annotations
 
-import socket
+import _socket  # what `socket` is made of, which takes 2 ms to import: a connection alone needs it
 import threading
 import time
 from contextlib import suppress
@@ -15,6 +15,7 @@ from repro.errors import UsageError
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
+    import socket
     from collections.abc import Callable
 
     from repro.tracking.file_store import FileStore
@@ -22,6 +23,7 @@ if TYPE_CHECKING:
 
 _MAX_CONNECTIONS = 256
 _MAX_PORT = 65_535
+_BACKLOG = 128
 _GRACE_S = 5.0
 _PATIENCE_S = 120.0
 
@@ -38,18 +40,41 @@ def is_loopback(host: str) -> bool:
         return False
 
 
-def open_listener(host: str, port: int) -> socket.socket:
-    """Return a listening socket. Raises UsageError."""
+def _listen(listener: _socket.socket, host: str, port: int) -> None:
+    listener.setsockopt(_socket.SOL_SOCKET, _socket.SO_REUSEADDR, 1)
+    if listener.family == _socket.AF_INET6:
+        listener.setsockopt(_socket.IPPROTO_IPV6, _socket.IPV6_V6ONLY, 1)
+    listener.bind((host, port))
+    listener.listen(_BACKLOG)
+
+
+def _open_listener(host: str, port: int) -> _socket.socket:
+    """Return a listening socket as the operating system has it. Raises UsageError."""
     if not 0 <= port <= _MAX_PORT:
         raise UsageError(f"`{port}` is no port", hint=f"0 to {_MAX_PORT}, and 0 takes one that is free")
-    family = socket.AF_INET6 if ":" in host else socket.AF_INET
+    listener = _socket.socket(_socket.AF_INET6 if ":" in host else _socket.AF_INET, _socket.SOCK_STREAM)
     try:
-        return socket.create_server((host, port), family=family, backlog=128)
+        _listen(listener, host, port)
     except OSError as error:
+        listener.close()
         raise UsageError(
             f"`{host}` port {port} cannot be listened on ({error.strerror})",
             hint="`--port 0` takes a port that is free",
         ) from error
+    return listener
+
+
+def open_listener(host: str, port: int) -> socket.socket:
+    """Return a listening socket. Raises UsageError."""
+    import socket
+
+    return socket.socket(fileno=_open_listener(host, port).detach())
+
+
+def _open_connection(descriptor: int) -> socket.socket:
+    import socket
+
+    return socket.socket(fileno=descriptor)
 
 
 class Endpoint:
@@ -58,7 +83,7 @@ class Endpoint:
     `uri` is the tracking URI for clients. After a fork only the parent serves.
     """
 
-    def __init__(self, listener: socket.socket, host: str, make_site: Callable[[Endpoint], Site]) -> None:
+    def __init__(self, listener: _socket.socket, host: str, make_site: Callable[[Endpoint], Site]) -> None:
         self._listener = listener
         self.port: int = listener.getsockname()[1]
         self.host = host
@@ -78,12 +103,13 @@ class Endpoint:
     def _accept(self) -> None:
         while not self.is_closing:
             try:
-                connection, address = self._listener.accept()
+                descriptor, address = self._listener._accept()  # type: ignore[attr-defined]
             except OSError:
                 if self.is_closing:
                     return
                 time.sleep(0.05)  # no descriptor is free: one will be
                 continue
+            connection = _open_connection(descriptor)
             if self.is_closing or len(self._connections) >= _MAX_CONNECTIONS:
                 connection.close()
                 continue
@@ -125,14 +151,14 @@ class Endpoint:
             return
         self.is_closing = True
         with suppress(OSError):
-            self._listener.shutdown(socket.SHUT_RDWR)  # wakes `accept`
+            self._listener.shutdown(_socket.SHUT_RDWR)  # wakes `accept`
         self._listener.close()
         self._thread.join(_GRACE_S)
         with self._lock:
             waiting = dict(self._connections)
         for connection in waiting:
             with suppress(OSError):
-                connection.shutdown(socket.SHUT_RD)  # no more requests: who waits for one ends
+                connection.shutdown(_socket.SHUT_RD)  # no more requests: who waits for one ends
         deadline = time.monotonic() + _GRACE_S
         for thread in waiting.values():
             thread.join(max(0.0, deadline - time.monotonic()))
@@ -142,7 +168,7 @@ def _find_own_names(host: str) -> frozenset[str]:
     """Return by which names clients may call a server, beside an address in digits."""
     names = {"localhost", host.lower()}
     if not is_loopback(host):
-        names.add(socket.gethostname().lower())
+        names.add(_socket.gethostname().lower())
     return frozenset(names)
 
 
@@ -185,4 +211,4 @@ def serve_in_background(
             patience_s=patience_s,
         )
 
-    return Endpoint(open_listener(host, port), host, make_site)
+    return Endpoint(_open_listener(host, port), host, make_site)

@@ -8,7 +8,6 @@ MLflow. Python 3.8, standard library and the model's own.
 
 import functools
 import importlib
-import inspect
 import os
 import sys
 
@@ -50,6 +49,7 @@ class Model:
 
 
 def _list_parameters(function):
+    inspect = importlib.import_module("inspect")  # large, and who only asks what can be loaded needs none of it
     try:
         return inspect.signature(function).parameters
     except (TypeError, ValueError):

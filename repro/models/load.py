@@ -6,7 +6,6 @@ from collections.abc import Callable, Mapping
 
 from repro import settings
 from repro.environments.machine import Machine
-from repro.environments.satisfy import format_warning
 from repro.errors import RestoreError
 from repro.models.directory import ModelDirectory, check_files, check_flavors, describe, read_directory
 from repro.models.environment import EnvironmentWish, find_drift, restore_for, warn_of_drift
@@ -101,6 +100,8 @@ def mind_drift(machine: Machine, directory: ModelDirectory, request: LoadRequest
         return False
     path, drift = found
     if request.policy is Policy.ERROR:
+        from repro.environments.satisfy import format_warning
+
         raise RestoreError(format_warning(drift, path=str(path), command=request.command))
     warn_of_drift(path, drift, command=request.command, stacklevel=4)
     return False

@@ -12,7 +12,6 @@ import socket
 import subprocess
 import threading
 from collections.abc import Callable, Mapping
-from concurrent.futures import Future
 from contextlib import suppress
 from pathlib import Path
 from typing import Any
@@ -22,6 +21,10 @@ from repro.inside import model_channel
 from repro.process import exit_code_of, kill_group, start_guest
 from repro.settings import make_worker_environment
 from repro.values import field, frozen
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from concurrent.futures import Future
 
 _SCRIPT = str(Path(model_channel.__file__).resolve().parent / "model_worker.py")
 _BUFFER_BYTES = 4 << 20
@@ -75,6 +78,8 @@ class _Starter:
         """Return what the deed returns; after a fork there is another thread."""
         if threading.current_thread() is threading.main_thread():
             return deed()
+        from concurrent.futures import Future
+
         with self._lock:
             if self._pid != os.getpid():
                 self._orders, self._pid = queue.SimpleQueue(), os.getpid()

@@ -182,7 +182,7 @@ class Worker:
 
 
 def begin_worker(plan: WorkerPlan, meanwhile: Callable[[], object] = lambda: None) -> Worker:
-    """Return a process that loads the model; `meanwhile` is done as it starts, and may raise too. Raises ModelError."""
+    """Return a process that loads the model; `meanwhile` is done as it does, and may raise too. Raises ModelError."""
     return Worker(begin(plan, meanwhile))
 
 

@@ -181,9 +181,10 @@ class Beginning:
 
 
 def begin(plan: WorkerPlan, meanwhile: Callable[[], object] = lambda: None) -> Beginning:
-    """Return a process that loads the model; `meanwhile` is done as it starts, and may raise too. Raises ModelError."""
+    """Return a process that loads the model; `meanwhile` is done as it does, and may raise too. Raises ModelError."""
     try:
         begun = Beginning(plan)
+        begun.greet()
     except ModelError:
         meanwhile()  # what looks at the interpreter says more of one that is none
         raise
@@ -192,7 +193,6 @@ def begin(plan: WorkerPlan, meanwhile: Callable[[], object] = lambda: None) -> B
     except BaseException:
         begun.end()
         raise
-    begun.greet()
     return begun
 
 

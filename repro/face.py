@@ -519,8 +519,8 @@ def serve(
     from repro.models.serving.extra import require_extra
 
     require_extra()
+    from repro.models.serving.options import Reporter, ServeOptions
     from repro.models.serving.serve import make_server
-    from repro.models.serving.server import Background, Reporter, ServeOptions
 
     machine = _make_machine(cache)
     options = ServeOptions(
@@ -539,6 +539,8 @@ def serve(
     report = Reporter(started=lambda url: _note(f"Starting serving endpoint: {url}"), complain=_note)
     server = make_server(machine, request, options, report)
     if daemonized:
+        from repro.models.serving.server import Background
+
         return Background(server).start()
     server.run()
     return None

@@ -23,6 +23,7 @@ _LEAST_MEMORY_BYTES = 1 << 20
 _LEAST_APART_BYTES = 64 << 10
 _ALIGNMENT = 64
 _DESCRIPTOR = struct.calcsize("i")
+_BESIDE_BYTES = socket.CMSG_SPACE(_DESCRIPTOR)
 _CLOEXEC = getattr(socket, "MSG_CMSG_CLOEXEC", 0)
 _MOST_SPARE_BYTES = 256 << 20
 _MOST_AHEAD_BYTES = 16 << 20
@@ -127,14 +128,25 @@ class Channel:
     def __init__(self, connection, asks):
         self.socket = connection
         self._asks = asks
+        self._come, self._taken = b"", 0
         self._views = []  # of what was received last, and what they are views of
         self._mapped = weakref.WeakSet()
         self._lent = None
         self._spare = None
 
+    def _take(self, length):
+        """Return so many bytes, or fewer, of those that have come already."""
+        part = self._come[self._taken : self._taken + length]
+        self._taken += len(part)
+        return part
+
     def _read(self, length):
         """Return so many bytes; they are no more than promised, so that memory is taken as they come."""
-        buffer, done = bytearray(min(length, _MOST_AHEAD_BYTES)), 0  # it may be written: some models need that
+        part = self._take(length)
+        if len(part) == length:
+            return bytearray(part)  # it may be written: some models need that
+        buffer, done = bytearray(min(length, _MOST_AHEAD_BYTES)), len(part)
+        buffer[:done] = part
         while done < length:
             if done == len(buffer):
                 buffer.extend(bytes(min(length - done, done)))
@@ -146,17 +158,21 @@ class Channel:
         return buffer
 
     def _read_head(self, descriptors):
-        """Return the first eight bytes of a frame, and add the descriptors that have come with them."""
-        head = b""
+        """Return the first eight bytes of a frame, and add the descriptors that have come with them.
+
+        What has come behind them is kept: mostly that is the whole frame.
+        """
+        head = self._take(8)
         while len(head) < 8:
-            part, beside, _, _ = self.socket.recvmsg(8 - len(head), socket.CMSG_SPACE(_DESCRIPTOR), _CLOEXEC)
+            self._come, beside, _, _ = self.socket.recvmsg(_LEAST_APART_BYTES, _BESIDE_BYTES, _CLOEXEC)
+            self._taken = 0
             for level, kind, content in beside:
                 if level == socket.SOL_SOCKET and kind == socket.SCM_RIGHTS:
                     count = len(content) // _DESCRIPTOR
                     descriptors.extend(struct.unpack("%di" % count, content[: count * _DESCRIPTOR]))
-            if not part:
+            if not self._come:
                 raise EOFError
-            head += part
+            head += self._take(8 - len(head))
         return head
 
     def receive(self):
@@ -205,7 +221,7 @@ class Channel:
             return
         beginning = pack_header(dict(header, buffers=lengths))
         if sum(lengths) < _LEAST_APART_BYTES:
-            self.socket.sendall(b"".join([beginning] + [bytes(each) for each in buffers]))
+            self.socket.sendall(b"".join([beginning, *buffers]) if buffers else beginning)
             return
         self.socket.sendall(beginning)
         for each in buffers:

@@ -8,7 +8,6 @@ python_function says, whose loader of MLflow's needs MLflow. Python 3.8, standar
 
 import functools
 import importlib
-import inspect
 import json
 import os
 import sys
@@ -51,6 +50,7 @@ class Model:
 
 
 def _list_parameters(function):
+    inspect = importlib.import_module("inspect")  # large, and who only asks what can be loaded needs none of it
     try:
         return inspect.signature(function).parameters
     except (TypeError, ValueError):

@@ -14,6 +14,7 @@ its `id`:
 or `{error: {type, message, traceback}}`. What the model prints goes to standard error. Python 3.8, standard library.
 """
 
+import gc
 import importlib.util
 import os
 import select
@@ -24,6 +25,7 @@ import traceback
 
 _HERE = os.path.dirname(os.path.abspath(__file__))
 _POLL_MS = 500
+_LOADING_THRESHOLD = 1_000_000
 
 
 def _import_beside(name):
@@ -155,9 +157,24 @@ class Holder:
         return {}, []
 
 
+def _settle(thresholds):
+    """Let go of what loading has left over, and keep the collector from what stays: it is most of what there is."""
+    gc.collect()
+    gc.freeze()
+    gc.set_threshold(*thresholds)
+    ctypes = sys.modules.get("ctypes")  # numpy's users have it
+    if ctypes is not None:
+        try:
+            ctypes.CDLL(None).malloc_trim(0)
+        except (AttributeError, OSError):  # another C library
+            pass
+
+
 def serve(frames):
     """Answer requests until the socket closes."""
     holder = Holder()
+    thresholds = gc.get_threshold()
+    gc.set_threshold(_LOADING_THRESHOLD, *thresholds[1:])  # imports leave nothing to collect, and hundreds of searches
     ready = {"op": "ready", "prefix": sys.prefix, "python": sys.version.split()[0], "pid": os.getpid()}
     frames.send(dict(ready, lock_digest=_find_digest()))
     deeds = {name: getattr(holder, name) for name in ("load", "call", "get", "score", "table", "rows", "ping")}
@@ -171,6 +188,8 @@ def serve(frames):
         answer = dict(answer, id=request.get("id"), free=frames.release())
         frames.send(answer, sent, memory=request.get("op") != "score")  # a server's loop takes no descriptors
         sent = None
+        if request.get("op") == "load":
+            _settle(thresholds)
 
 
 def main():

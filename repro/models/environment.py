@@ -10,16 +10,15 @@ from pathlib import Path
 from repro import settings
 from repro.environments.lookup import Environment
 from repro.environments.machine import Machine
-from repro.environments.restore import Request, restore_environment
-from repro.environments.satisfy import format_warning, look_here
 from repro.errors import ModelError, SnapshotNotRestoredWarning
 from repro.files import sha256_file
 from repro.formats.lockfile import Distribution, Interpreter, Snapshot
 from repro.models.directory import ModelDirectory
-from repro.snapshots.drift import Drift, compare
-from repro.snapshots.here import compare_here, scan_here
-from repro.snapshots.load import load_lock
 from repro.values import frozen, replace
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from repro.snapshots.drift import Drift
 
 _RECENT = timedelta(days=30)
 _EMPTY = Snapshot(interpreter=None, distributions=())
@@ -66,6 +65,8 @@ def restore_with_lock(
     machine: Machine, directory: ModelDirectory, wish: EnvironmentWish, say: Callable[[str], None]
 ) -> tuple[Environment, Path]:
     """Return the environment of a model, as `restore_for`, and the lock that it was made of."""
+    from repro.environments.restore import Request, restore_environment
+
     python = settings.locate_python(wish.python, machine.environ) if wish.python else None
 
     def restore(path: Path) -> Environment:
@@ -121,6 +122,11 @@ def find_drift(machine: Machine, directory: ModelDirectory, python: str | None =
 
     None where nothing says what the model needs. Raises what reading the file raises.
     """
+    from repro.environments.satisfy import look_here
+    from repro.snapshots.drift import compare
+    from repro.snapshots.here import compare_here, scan_here
+    from repro.snapshots.load import load_lock
+
     if lock := directory.lock:
         if python is None:
             return lock, compare_here(lock)[1].without_added()
@@ -149,6 +155,8 @@ _warned: set[str] = set()
 
 def warn_of_drift(path: Path, drift: Drift, *, command: str, stacklevel: int = 2) -> None:
     """Warn that a model's environment is not restored, once for each content of what says so in this process."""
+    from repro.environments.satisfy import format_warning
+
     key = sha256_file(path)
     if key in _warned:
         return

@@ -6,7 +6,6 @@ from collections.abc import Callable, Mapping
 
 from repro import settings
 from repro.environments.machine import Machine
-from repro.environments.satisfy import format_warning
 from repro.errors import RestoreError
 from repro.models.directory import ModelDirectory, check_files, check_flavors, describe, read_directory
 from repro.models.environment import EnvironmentWish, find_drift, restore_for, warn_of_drift
@@ -101,6 +100,8 @@ def mind_drift(machine: Machine, directory: ModelDirectory, request: LoadRequest
         return False
     path, drift = found
     if request.policy is Policy.ERROR:
+        from repro.environments.satisfy import format_warning
+
         raise RestoreError(format_warning(drift, path=str(path), command=request.command))
     warn_of_drift(path, drift, command=request.command, stacklevel=4)
     return False
@@ -108,11 +109,16 @@ def mind_drift(machine: Machine, directory: ModelDirectory, request: LoadRequest
 
 @frozen
 class PlannedModel:
-    """A model that is to live in a process of its own, and its restored environment where it has one."""
+    """A model that is to live in a process of its own, and its restored environment where it has one.
+
+    `mind` warns where the one that it gets does not satisfy its snapshot. That takes a moment: the process can start
+    meanwhile.
+    """
 
     directory: ModelDirectory
     environment: Environment | None
     plan: WorkerPlan
+    mind: Callable[[], object]
 
 
 def plan_model(
@@ -120,17 +126,22 @@ def plan_model(
 ) -> PlannedModel:
     """Return how a model is held in a process: of its restored environment, else of the interpreter that is wished for.
 
-    Where none is, that is `here`, else the active one; a warning says where it does not satisfy the model's snapshot.
-    Raises ModelError, UsageError, TrackingError and what restoring raises.
+    Where none is, that is `here`, else the active one. Raises ModelError, UsageError, TrackingError and what restoring
+    raises.
     """
     directory = open_model(machine, request.uri, flavor=request.flavor, run_id=request.run_id).directory
     refuse_code(directory, request.flavor, environ=machine.environ)
     python = settings.choose_python(request.wish.python or here, machine.environ)
-    environment = None
-    if mind_drift(machine, directory, request, python=python):
-        environment = restore_for(machine, directory, request.wish, say)
+
+    def mind() -> bool:
+        return mind_drift(machine, directory, request, python=python)
+
+    can_wait = request.policy is Policy.WARN  # no more than a warning comes of it
+    environment = restore_for(machine, directory, request.wish, say) if not can_wait and mind() else None
     plan = _plan_process(machine, directory, python, request, environment)
-    return PlannedModel(directory=directory, environment=environment, plan=plan)
+    return PlannedModel(
+        directory=directory, environment=environment, plan=plan, mind=mind if can_wait else lambda: None
+    )
 
 
 def load(machine: Machine, request: LoadRequest, say: Callable[[str], None]) -> LocalModel | RestoredModel:

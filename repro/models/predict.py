@@ -11,7 +11,7 @@ from repro.models.conform import conform_input, conform_params
 from repro.models.load import LoadRequest, plan_model
 from repro.models.score_file import FileType, parse_input
 from repro.models.scored import encode_input, read_answers
-from repro.models.worker import Worker, start_worker
+from repro.models.worker import Worker, begin_worker
 from repro.models.worker_process import WorkerLostError
 from repro.values import frozen, replace
 
@@ -55,11 +55,12 @@ def predict_file(
     """
     model = plan_model(machine, request, say, here=here)
     signature = model.directory.model.signature
-    worker = start_worker(model.plan)
+    worker = begin_worker(model.plan, meanwhile=model.mind)
     try:
         names = tuple(each.name for each in (signature.params if signature else None) or ())
         body = parse_input(question.content, question.type, where=question.where, known_params=names)
         params = {**(body.params or {}), **(question.params or {})}
+        worker.hear_loaded()
         return _ask(worker, replace(body, params=params), signature, question.answer_type)
     finally:
         worker.close()

@@ -7,14 +7,13 @@ from collections.abc import Callable
 from pathlib import Path
 from urllib.parse import unquote, urlsplit
 
-from repro.environments.store import Store
 from repro.errors import ModelError, ServerUnavailableError, TrackingError, TrackingRefusedError, UsageError
 from repro.formats.direct_url import clean_url
-from repro.models.downloaded import bring_model
-from repro.tracking.client import Client
-from repro.tracking.model_source import find_files
-from repro.tracking.model_store import HeldFiles
 from repro.values import frozen
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from repro.environments.store import Store
 
 _SCHEMES = ("runs", "models", "mlflow-artifacts")
 _FORMS = "a directory, `runs:/RUN_ID/PATH`, `models:/NAME/VERSION`, `models:/NAME@ALIAS` or `models:/m-ID`"
@@ -33,7 +32,13 @@ def _say_nothing(sentence: str) -> None:
     pass
 
 
-def _find_tracked(uri: str, client: Client, store: Store | None, report: Callable[[str], None]) -> FoundModel:
+def _find_tracked(uri: str, store: Store | None, report: Callable[[str], None]) -> FoundModel:
+    from repro.models.downloaded import bring_model
+    from repro.tracking.client import Client
+    from repro.tracking.model_source import find_files
+    from repro.tracking.model_store import HeldFiles
+
+    client = Client()
     name = clean_url(uri) if urlsplit(uri).netloc else uri
     found = find_files(client.models, client.registry, uri)
     if isinstance(found.files, HeldFiles):
@@ -80,7 +85,7 @@ def find_model(
     scheme = _find_scheme(uri)
     if scheme in _SCHEMES:
         try:
-            return _find_tracked(uri, Client(), store, report)
+            return _find_tracked(uri, store, report)
         except TrackingError as error:
             raise _explain(uri, error) from error
     if scheme == "file":

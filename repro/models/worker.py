@@ -10,7 +10,7 @@ import os
 import subprocess
 import threading
 import weakref
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from functools import cache
 from typing import Any
@@ -19,16 +19,16 @@ from repro.errors import ModelError
 from repro.inside import model_codec
 from repro.inside.model_channel import Channel
 from repro.models.worker_process import (
+    LOAD_ID,
+    Beginning,
     WorkerLostError,
     WorkerPlan,
-    check_ready,
-    make_load_request,
+    begin,
+    explain_loss,
     refuse_load,
-    start_process,
 )
-from repro.process import exit_code_of, kill_group
+from repro.process import kill_group
 
-_START_S = 60.0
 _GRACE_S = 2.0
 _OUR_ERRORS = (
     "repro_model_enforce.SchemaError",
@@ -91,16 +91,16 @@ def _end(process: subprocess.Popen[bytes], channel: Channel, owner: int) -> None
 class Worker:
     """A process with a model; several threads may ask it, one at a time. It ends when nobody has this any more."""
 
-    def __init__(self, plan: WorkerPlan, process: subprocess.Popen[bytes], channel: Channel) -> None:
-        self._plan = plan
-        self._process = process
-        self._channel = channel
+    def __init__(self, begun: Beginning) -> None:
+        self._plan = begun.plan
+        self._process = begun.process
+        self._channel = begun.channel
         self._lock = threading.RLock()
         self._owner = os.getpid()
-        self._number = 0
-        self.facts: Mapping[str, Any] = {}
+        self._number = LOAD_ID
+        self.facts: Mapping[str, Any] = begun.ready
         """What the process has said of itself and of the model: `prefix`, `python`, `pid`, `class`, `flavor`."""
-        self._finalizer = weakref.finalize(self, _end, process, channel, self._owner)
+        self._finalizer = weakref.finalize(self, _end, self._process, self._channel, self._owner)
 
     @property
     def is_open(self) -> bool:
@@ -109,35 +109,19 @@ class Worker:
 
     def _lose(self, error: BaseException) -> WorkerLostError:
         """End the process, for nobody knows what it would say next, and return why."""
-        with suppress(subprocess.TimeoutExpired):
-            self._process.wait(_GRACE_S if isinstance(error, EOFError | ConnectionError) else 0)
-        code = self._process.poll()
+        lost = explain_loss(self._plan, self._process, error)
         self.close()
-        if isinstance(error, TimeoutError):
-            return WorkerLostError(f"the process that holds the model `{self._plan.name}` did not answer in time")
-        if code is not None:
-            said = f"exit code {exit_code_of(code)}; what it said is above"
-            return WorkerLostError(f"the process that holds the model `{self._plan.name}` has ended ({said})")
-        reason = f"{type(error).__name__}: {error}"[:200]
-        return WorkerLostError(f"the process that holds the model `{self._plan.name}` has sent no answer ({reason})")
+        return lost
 
-    def hear_ready(self, timeout_s: float = _START_S) -> None:
-        """Take the first frame, and hold the process to be who it should be. Raises ModelError."""
-        self._channel.socket.settimeout(timeout_s)
+    def hear_loaded(self) -> None:
+        """Wait until the process has the model. Raises ModelError, and has ended the process then."""
         try:
-            header, _ = self._channel.receive()
-        except Exception as error:
-            raise self._lose(error) from error
-        self._channel.socket.settimeout(None)
-        check_ready(self._plan, header)
-        self.facts = header
-
-    def load(self) -> None:
-        """Have it load the model. Raises ModelError."""
-        request = make_load_request(self._plan)
-        header, _ = self._exchange(request, ())
-        if "error" in header:
-            raise refuse_load(self._plan, header["error"])
+            header, _ = self._hear()
+            if "error" in header:
+                raise refuse_load(self._plan, header["error"])
+        except BaseException:
+            self.close()
+            raise
         self.facts = {**self.facts, **header}
 
     def _check(self) -> None:
@@ -149,21 +133,29 @@ class Worker:
         if not self.is_open:
             raise WorkerLostError(f"the model `{self._plan.name}` is closed", hint="load it again")
 
+    def _hear(
+        self, request: Mapping[str, object] | None = None, buffers: Buffers = ()
+    ) -> tuple[dict[str, Any], Buffers]:
+        """Return the answer to a request, which is sent first, or to the last one."""
+        try:
+            if request is not None:
+                self._channel.send({"id": self._number, **request}, buffers)
+            header, received = self._channel.receive()
+            if header.get("id") != self._number:
+                raise ValueError("it answers another request")
+        except (EOFError, ValueError, OSError, RecursionError, MemoryError) as error:
+            raise self._lose(error) from error
+        except BaseException:
+            self.close()
+            raise
+        return header, received
+
     def _exchange(self, request: Mapping[str, object], buffers: Buffers) -> tuple[dict[str, Any], Buffers]:
         """Return the answer. One that is interrupted ends the process: it would be taken for the next one's."""
         with self._lock:
             self._check()
             self._number += 1
-            try:
-                self._channel.send({"id": self._number, **request}, buffers)
-                header, received = self._channel.receive()
-                if header.get("id") != self._number:
-                    raise ValueError("it answers another request")
-            except (EOFError, ValueError, OSError, RecursionError, MemoryError) as error:
-                raise self._lose(error) from error
-            except BaseException:
-                self.close()
-                raise
+            header, received = self._hear(request, buffers)
             self._channel.give_back(header.get("free") is True)
             return header, received
 
@@ -193,14 +185,13 @@ class Worker:
         self._finalizer()
 
 
+def begin_worker(plan: WorkerPlan, meanwhile: Callable[[], object] = lambda: None) -> Worker:
+    """Return a process that loads the model; `meanwhile` is done as it does, and may raise too. Raises ModelError."""
+    return Worker(begin(plan, meanwhile))
+
+
 def start_worker(plan: WorkerPlan) -> Worker:
     """Return a process that holds the model. Raises ModelError."""
-    process, connection = start_process(plan)
-    worker = Worker(plan, process, Channel(connection, asks=True))
-    try:
-        worker.hear_ready()
-        worker.load()
-    except BaseException:
-        worker.close()
-        raise
+    worker = begin_worker(plan)
+    worker.hear_loaded()
     return worker

@@ -91,6 +91,19 @@ def test_frames_arrive_as_they_were_sent(pair: Pair, buffers: list[bytes], asks:
         receiver.release()
 
 
+def test_frames_that_come_in_one_piece_or_in_several_are_the_same(pair: Pair) -> None:
+    frames: list[tuple[dict[str, object], list[bytes]]] = [
+        ({"n": 1, "buffers": [3, 0, 20_000]}, [b"abc", b"", fill(20_000)[:20_000]]),
+        ({"n": 2, "buffers": []}, []),
+        ({"n": 3, "buffers": [5]}, [b"later"]),
+    ]
+    content = b"".join(part for header, buffers in frames for part in (pack_header(header), *buffers))
+    for size in (len(content), 20_003, 4096):
+        for at in range(0, len(content), size):
+            pair.asker.socket.sendall(content[at : at + size])
+        assert [pair.answerer.receive() for _ in frames] == frames
+
+
 def send_large(sender: Channel, buffers: Sequence[bytes], **options: bool) -> threading.Thread:
     thread = threading.Thread(target=sender.send, args=({}, buffers), kwargs=options)
     thread.start()

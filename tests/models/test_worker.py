@@ -19,9 +19,13 @@ from repro.environments.lookup import Environment
 from repro.errors import ModelError
 from repro.models.remote import RestoredModel
 from repro.models.worker import RemoteError, _read_error, start_worker
-from repro.models.worker_process import WorkerLostError, WorkerPlan
+from repro.models.worker_process import WorkerLostError, WorkerPlan, begin
 
 HERE = Environment(path="", key="", digest="", python_version="", reused=True, seconds=0.0)
+
+
+def list_children() -> list[int]:
+    return [int(pid) for each in Path("/proc/self/task").glob("*/children") for pid in each.read_text().split()]
 
 
 def hold(plan: WorkerPlan) -> RestoredModel:
@@ -254,6 +258,21 @@ def test_one_in_another_place_than_asked_for_gets_no_model(directory: Path, tmp_
         start_worker(make_plan(directory, digest="abc"))
     with pytest.raises(ModelError, match="cannot be started"):
         start_worker(make_plan(directory, python=str(tmp_path / "absent")))
+
+
+def test_what_goes_wrong_beside_its_start_leaves_no_process(directory: Path, tmp_path: Path) -> None:
+    pids: list[int] = []
+
+    def fail() -> None:
+        pids.extend(list_children())
+        raise ModelError("said by another")
+
+    before = set(list_children())
+    for python in (sys.executable, "/bin/true", str(tmp_path / "absent")):
+        with pytest.raises(ModelError, match="said by another"):
+            begin(make_plan(directory, python=python), fail)
+    assert set(pids) > before, "it was done beside the process"
+    assert set(list_children()) == before
 
 
 def test_a_model_that_cannot_be_loaded_says_why_and_where(tmp_path: Path) -> None:

@@ -151,8 +151,8 @@ def run(arguments: list[str]) -> int:
     from repro.models.serving.extra import require_extra
 
     require_extra()
+    from repro.models.serving.options import Reporter, ServeOptions
     from repro.models.serving.serve import make_server
-    from repro.models.serving.server import Reporter, ServeOptions
 
     options = ServeOptions(
         host=given.host,

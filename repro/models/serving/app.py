@@ -39,6 +39,7 @@ Scope = dict[str, Any]
 Message = dict[str, Any]
 Receive = Callable[[], Awaitable[Message]]
 Send = Callable[[Message], Awaitable[None]]
+_Prepared = tuple[bool, Any, dict[str, object] | None]  # whether its answer is not wrapped, the input, the parameters
 
 INVOCATIONS = "/invocations"
 _ALIASES = {
@@ -75,7 +76,7 @@ class _Answer:
     more: tuple[tuple[bytes, bytes], ...] = ()
 
 
-def decode_json(body: bytes) -> object:
+def decode_json(body: bytes | bytearray) -> object:
     """Return what a JSON body says; `NaN` and `Infinity`, which Python writes, are read too. Raises ScoringError."""
     try:
         return _decode(body)
@@ -216,18 +217,12 @@ class App:
         deadline = time.monotonic() + self._limits.timeout_s
         mime = parse_content_type(headers.get(b"content-type", JSON_TYPE.encode()).decode("latin-1"))
         self._check_length(headers.get(b"content-length"))
-        held = 0
+        body = await self._receive_whole(receive)
+        held = len(body)
         try:
-            body = bytearray()
-            async for chunk in self._receive_body(receive):
-                held += len(chunk)
-                self._hold(len(chunk), held)
-                body += chunk
-            return await self._score(route, mime, bytes(body), deadline)
-        except ScoringError as error:
-            if error.status == 413:
-                await self._drain(receive)
-            raise
+            asked = await self._prepare_aside(route, mime, body)
+            del body  # what waits for a worker is what was made of it
+            return await self._score(*asked, deadline=deadline)
         finally:
             self._held_bytes -= held
 
@@ -253,6 +248,20 @@ class App:
                 retry_after_s=1,
             )  # fmt: skip
 
+    async def _receive_whole(self, receive: Receive) -> bytearray:
+        """Return a body, whose bytes are counted."""
+        body = bytearray()
+        try:
+            async for chunk in self._receive_body(receive):
+                body += chunk
+                self._hold(len(chunk), len(body))
+        except BaseException as error:
+            self._held_bytes -= len(body)
+            if isinstance(error, ScoringError) and error.status == 413:
+                await self._drain(receive)
+            raise
+        return body
+
     async def _drain(self, receive: Receive) -> None:
         """Read on for a while: a client that still sends would see a reset connection and not the answer."""
         drained = 0
@@ -275,29 +284,31 @@ class App:
             more = message.get("more_body", False)
             yield message.get("body", b"")
 
-    def _read_body(self, route: str, mime: str, body: bytes) -> ScoringBody:
+    def _read_body(self, route: str, mime: str, body: bytearray) -> ScoringBody:
         names = self._served.param_names
         if mime == CSV_TYPE:
-            return ScoringBody(format="csv", content=read_csv(body))
+            return ScoringBody(format="csv", content=read_csv(bytes(body)))
         if mime == PARQUET_TYPE:
-            return ScoringBody(format="parquet", content=Parquet(content=body))
+            return ScoringBody(format="parquet", content=Parquet(content=bytes(body)))
         content = decode_json(body)
         if route == INVOCATIONS:
             return parse_body(content, known_params=names)
         return parse_columns_body(content, known_params=names)
 
-    def _prepare(self, route: str, mime: str, body: bytes) -> tuple[bool, Any, dict[str, object] | None]:
+    def _prepare(self, route: str, mime: str, body: bytearray) -> _Prepared:
         asked = self._read_body(route, mime, body)
         signature = self._served.signature
         input_ = conform_input(asked, signature, wants_frame=self._served.wants_frame)
         params = conform_params(asked.params, signature.params if signature else None)
         return asked.format == "llm", input_, params
 
-    async def _score(self, route: str, mime: str, body: bytes, deadline: float) -> _Answer:
-        if len(body) > _LARGE_BYTES:  # nobody else waits for it
-            is_bare, input_, params = await asyncio.to_thread(self._prepare, route, mime, body)
-        else:
-            is_bare, input_, params = self._prepare(route, mime, body)
+    async def _prepare_aside(self, route: str, mime: str, body: bytearray) -> _Prepared:
+        """Return what is asked; nobody else waits for a large body."""
+        if len(body) > _LARGE_BYTES:
+            return await asyncio.to_thread(self._prepare, route, mime, body)
+        return self._prepare(route, mime, body)
+
+    async def _score(self, is_bare: bool, input_: Any, params: dict[str, object] | None, *, deadline: float) -> _Answer:
         timeout_s = deadline - time.monotonic()
         if timeout_s <= 0:
             raise ScoringError(TIMEOUT_TEXT, status=504, error_code="DEADLINE_EXCEEDED", is_text=True)

@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import socket
-import subprocess
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -13,14 +11,7 @@ from repro.errors import ModelError
 from repro.formats.scoring import Input
 from repro.inside.model_channel import pack_header, read_header, read_length
 from repro.models.scored import encode_input, read_answer, read_answers
-from repro.models.worker_process import (
-    WorkerLostError,
-    WorkerPlan,
-    check_ready,
-    make_load_request,
-    refuse_load,
-    start_process,
-)
+from repro.models.worker_process import Beginning, WorkerLostError, WorkerPlan, refuse_load
 from repro.process import exit_code_of, kill_group
 
 _GRACE_S = 5.0
@@ -30,12 +21,13 @@ _LOST = (OSError, asyncio.IncompleteReadError, ValueError, RuntimeError)
 class WorkerLink:
     """A worker process that has the model; one call at a time."""
 
-    def __init__(self, process: subprocess.Popen[bytes]) -> None:
-        self._process = process
-        self._ended: asyncio.Future[str] | None = None
+    def __init__(self, begun: Beginning) -> None:
+        self._plan = begun.plan
+        self._process = begun.process
+        self._socket = begun.channel.socket
         self._reader: asyncio.StreamReader
         self._writer: asyncio.StreamWriter
-        self.ready: Mapping[str, Any] = {}
+        self.ready = begun.ready
         self.wants_frame = True
 
     async def _receive(self) -> tuple[dict[str, Any], list[bytes]]:
@@ -55,20 +47,18 @@ class WorkerLink:
             self.kill()
             raise WorkerLostError("the worker that had the request has ended") from error
 
-    async def open(self, ours: socket.socket, plan: WorkerPlan) -> None:
-        """Hear that the worker is the one meant, and let it load the model. Raises ModelError."""
-        self._reader, self._writer = await asyncio.open_connection(sock=ours, limit=1 << 20)
+    async def open(self) -> None:
+        """Wait until the worker has the model. Raises ModelError."""
+        self._socket.setblocking(False)
+        self._reader, self._writer = await asyncio.open_connection(sock=self._socket, limit=1 << 20)
+        name = self._plan.name
         try:
-            self.ready, _ = await self._receive()
+            answer, _ = await self._receive()
         except _LOST as error:
-            raise ModelError(f"`{plan.python}` has started no worker: {await self.wait()}") from error
-        check_ready(plan, self.ready)
-        try:
-            answer, _ = await self._exchange(make_load_request(plan))
-        except WorkerLostError as error:
-            raise ModelError(f"the worker has ended while it loaded `{plan.name}`: {await self.wait()}") from error
+            self.kill()
+            raise ModelError(f"the worker has ended while it loaded `{name}`: {await self.wait()}") from error
         if "error" in answer:
-            raise refuse_load(plan, answer["error"])
+            raise refuse_load(self._plan, answer["error"])
         self.wants_frame = bool(answer["wants_frame"])
 
     async def predict(
@@ -107,15 +97,24 @@ class WorkerLink:
         await waiting
 
 
-async def start_worker(plan: WorkerPlan) -> WorkerLink:
-    """Return a worker that has the model. Raises ModelError."""
-    process, ours = start_process(plan)
-    link = WorkerLink(process)
-    ours.setblocking(False)
+async def open_worker(begun: Beginning) -> WorkerLink:
+    """Return a worker that has the model, of one that loads it. Raises ModelError."""
+    link = WorkerLink(begun)
     try:
-        await link.open(ours, plan)
+        await link.open()
     except BaseException:
         link.kill()
         await link.close()
         raise
     return link
+
+
+async def start_worker(plan: WorkerPlan) -> WorkerLink:
+    """Return a worker that has the model. Raises ModelError."""
+    begun = Beginning(plan)
+    try:
+        await asyncio.to_thread(begun.greet)
+    except asyncio.CancelledError:
+        kill_group(begun.process)  # which its thread hears
+        raise
+    return await open_worker(begun)

@@ -5,15 +5,20 @@ from __future__ import annotations
 import json
 from collections.abc import Mapping
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from repro.environments.lookup import Environment
 from repro.environments.machine import Machine
 from repro.formats.mlmodel import MLModel
 from repro.models.directory import locate
-from repro.models.load import LoadRequest, plan_model
-from repro.models.serving.link import WorkerLink, start_worker
-from repro.models.serving.served import Served
-from repro.models.serving.server import ModelServer, Reporter, ServeOptions
+from repro.models.load import LoadRequest, PlannedModel, plan_model
+from repro.models.serving.options import Reporter, ServeOptions
+from repro.models.worker_process import Beginning, begin
+
+if TYPE_CHECKING:
+    from repro.models.serving.link import WorkerLink
+    from repro.models.serving.served import Served
+    from repro.models.serving.server import ModelServer
 
 _MOST_EXAMPLE_BYTES = 1 << 20
 
@@ -44,20 +49,18 @@ def _describe_environment(environment: Environment | None) -> tuple[str, dict[st
     return key, {"restored": True, "environment_key": environment.key, "lock_digest": environment.digest}
 
 
-def make_server(machine: Machine, request: LoadRequest, options: ServeOptions, report: Reporter) -> ModelServer:
-    """Return a server that is ready to run; warns where the environment does not satisfy the model's snapshot.
+def _make_around(begun: Beginning, planned: PlannedModel, options: ServeOptions, report: Reporter) -> ModelServer:
+    """Return the server around a first worker, which loads the model while what speaks HTTP is imported here."""
+    from repro.models.serving.link import WorkerLink, open_worker, start_worker
+    from repro.models.serving.served import Served
+    from repro.models.serving.server import ModelServer
 
-    The model runs in its restored environment, else in that of the `python` wished for, else in the caller's. Raises
-    UsageError, ModelError and what restoring raises.
-    """
-    options.check()
-    planned = plan_model(machine, request, report.complain)
     directory = planned.directory
     header, facts = _describe_environment(planned.environment)
-    links: list[WorkerLink] = []
+    waiting, links = [begun], list[WorkerLink]()
 
     async def start() -> WorkerLink:
-        link = await start_worker(planned.plan)
+        link = await (open_worker(waiting.pop()) if waiting else start_worker(planned.plan))
         links[:] = [link]
         return link
 
@@ -71,4 +74,24 @@ def make_server(machine: Machine, request: LoadRequest, options: ServeOptions, r
             facts={**facts, "python": links[0].ready["python"], "workers": options.workers},
         )
 
-    return ModelServer(options, start, describe, report)
+    def end() -> None:
+        for each in waiting:
+            each.end()
+
+    return ModelServer(options, start, describe, report, end)
+
+
+def make_server(machine: Machine, request: LoadRequest, options: ServeOptions, report: Reporter) -> ModelServer:
+    """Return a server that is ready to run; warns where the environment does not satisfy the model's snapshot.
+
+    The model runs in its restored environment, else in that of the `python` wished for, else in the caller's. Raises
+    UsageError, ModelError and what restoring raises.
+    """
+    options.check()
+    planned = plan_model(machine, request, report.complain)
+    begun = begin(planned.plan, planned.mind)
+    try:
+        return _make_around(begun, planned, options, report)
+    except BaseException:
+        begun.end()
+        raise

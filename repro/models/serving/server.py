@@ -10,57 +10,15 @@ from collections.abc import Awaitable, Callable
 
 import uvloop
 
-from repro.errors import UsageError
 from repro.models.serving.app import App, Limits
 from repro.models.serving.batching import Batcher
 from repro.models.serving.door import Door
 from repro.models.serving.http import HttpServer
 from repro.models.serving.metrics import Metrics
+from repro.models.serving.options import Reporter, ServeOptions
 from repro.models.serving.pool import Link, Pool
 from repro.models.serving.served import Served
 from repro.tracking.server.endpoint import is_loopback, open_listener
-from repro.values import frozen
-
-_MOST_WORKERS = 256
-
-
-@frozen
-class ServeOptions:
-    """Where and how a model is served; `port` 0 is one that is free."""
-
-    host: str = "127.0.0.1"
-    port: int = 5000
-    workers: int = 1
-    timeout_s: float = 60.0
-    token: str | None = None
-    gather: bool = True
-    max_body_bytes: int = 16 << 20
-    most_waiting: int = 512
-    allowed_hosts: tuple[str, ...] = ()
-
-    def check(self) -> None:
-        """Raise UsageError for what cannot be."""
-        if not self.token and not is_loopback(self.host):
-            raise UsageError(
-                f"others than this machine reach `{self.host}`: a server there needs a token",
-                hint="`--token-file FILE` (`token=`), or the variable REPRO_SERVE_TOKEN",
-            )
-        if not 1 <= self.workers <= _MOST_WORKERS:
-            raise UsageError(f"`--workers {self.workers}`: there can be 1 to {_MOST_WORKERS}")
-        if not 0 < self.timeout_s < float("inf"):
-            raise UsageError(f"`--timeout {self.timeout_s:g}` is no time", hint="seconds, e.g. `--timeout 60`")
-        if self.max_body_bytes < 1 or self.most_waiting < 1:
-            raise UsageError("`--max-body` and `--max-waiting` are at least 1")
-
-
-@frozen
-class Reporter:
-    """Who is told: of the start with the URL, of what goes wrong, and of each request where that is wanted."""
-
-    started: Callable[[str], None]
-    complain: Callable[[str], None] = lambda line: None
-    request: Callable[[str], None] | None = None
-
 
 StartLink = Callable[[], Awaitable[Link]]
 
@@ -72,16 +30,25 @@ def find_own_names(host: str, allowed: tuple[str, ...]) -> frozenset[str]:
 
 
 class ModelServer:
-    """One server; `stop` may be called from any thread, and a second time to wait no longer."""
+    """One server; `stop` may be called from any thread, and a second time to wait no longer.
+
+    `end` is called when it has ended, for what `start` has not taken.
+    """
 
     def __init__(
-        self, options: ServeOptions, start: StartLink, describe: Callable[[], Served], report: Reporter
+        self,
+        options: ServeOptions,
+        start: StartLink,
+        describe: Callable[[], Served],
+        report: Reporter,
+        end: Callable[[], None] = lambda: None,
     ) -> None:
         options.check()
         self._options = options
         self._start = start
         self._describe = describe
         self._report = report
+        self._end = end
         self._listener = open_listener(options.host, options.port)
         self._loop: asyncio.AbstractEventLoop | None = None
         self._http: HttpServer | None = None
@@ -167,6 +134,7 @@ class ModelServer:
             uvloop.run(self._run())
         finally:
             self._listener.close()
+            self._end()
 
 
 class Background:

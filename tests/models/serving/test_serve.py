@@ -224,6 +224,37 @@ def test_a_script_serves_in_the_background(models: Models, cache: Path, tmp_path
     assert "Starting serving endpoint: http://127.0.0.1:" in done.stderr
 
 
+def test_a_server_that_cannot_listen_or_is_stopped_before_it_runs_leaves_no_worker(models: Models, cache: Path) -> None:
+    script = """
+import pathlib, socket, sys
+import repro
+from repro.errors import UsageError
+from repro.models.serving.server import ModelServer
+
+def count():
+    return sum(len(each.read_text().split()) for each in pathlib.Path("/proc/self/task").glob("*/children"))
+
+run = ModelServer.run
+def stop_and_run(self):
+    assert count() == 1
+    self.stop()
+    run(self)
+    print(count())
+
+with socket.create_server(("127.0.0.1", 0)) as taken:
+    try:
+        repro.serve(sys.argv[1], python=sys.argv[2], port=taken.getsockname()[1])
+    except UsageError as error:
+        print("cannot be listened on" in str(error), count())
+ModelServer.run = stop_and_run
+repro.serve(sys.argv[1], python=sys.argv[2], port=0)
+"""
+    command = [sys.executable, "-W", "ignore", "-c", script, str(models.root / "linear"), models.python]
+    environ = {**os.environ, "MLFLOW_SNAPSHOT_CACHE": str(cache)}
+    done = subprocess.run(command, env=environ, capture_output=True, text=True, check=False)
+    assert (done.returncode, done.stdout) == (0, "True 0\n0\n"), done.stderr
+
+
 def test_workers_end_with_a_server_that_is_killed(models: Models, cache: Path) -> None:
     server = Server(str(models.root / "linear"), "--python", models.python, cache=cache)
     children = Path(f"/proc/{server.process.pid}/task/{server.process.pid}/children").read_text().split()

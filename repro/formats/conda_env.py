@@ -15,16 +15,29 @@ _RENAMED = {
     "pytorch": "torch",
     "py-xgboost": "xgboost",
     "matplotlib-base": "matplotlib",
+    "category_encoders": "category-encoders",
     "tensorflow-cpu": "tensorflow",
+    "tensorflow-eigen": "tensorflow",
+    "tensorflow-gpu": "tensorflow",
+    "tensorflow-mkl": "tensorflow",
+    "pytorch-cpu": "torch",
+    "pytorch-gpu": "torch",
 }
 _OF_INDEX = frozenset(
     {
-        "boto3", "catboost", "click", "cloudpickle", "dask", "fastapi", "flask", "gensim", "h5py", "hyperopt",
-        "imbalanced-learn", "jinja2", "joblib", "keras", "lightgbm", "matplotlib", "mlflow", "networkx", "nltk",
-        "numba", "numpy", "opencv-python", "optuna", "pandas", "pillow", "plotly", "protobuf", "psutil", "pyarrow",
-        "pyspark", "pytest", "pyyaml", "requests", "scikit-image", "scikit-learn", "scipy", "seaborn", "shap", "spacy",
-        "sqlalchemy", "statsmodels", "tensorboard", "tensorflow", "torch", "torchvision", "tqdm", "transformers",
-        "xgboost",
+        "accelerate", "altair", "arviz", "bayesian-optimization", "beautifulsoup4", "bokeh", "boto3", "catboost",
+        "category-encoders", "click", "cloudpickle", "dask", "datasets", "dill", "eli5", "evaluate", "faker",
+        "fastapi", "fire", "flask", "gensim", "gitpython", "great-expectations", "h5py", "hdbscan", "httpx",
+        "hydra-core", "hyperopt", "imageio", "imbalanced-learn", "ipython", "jinja2", "joblib", "keras", "lightgbm",
+        "lightning", "lime", "lxml", "matplotlib", "missingno", "mlflow", "networkx", "nltk", "numba", "numpy",
+        "omegaconf", "onnx", "onnxruntime", "opencv-python", "openpyxl", "optuna", "pandas", "patsy", "pillow",
+        "plotly", "polars", "prophet", "protobuf", "psutil", "pyarrow", "pycaret", "pydantic", "pymc", "pymongo",
+        "pymysql", "pyspark", "pytest", "python-dotenv", "pytorch-lightning", "pyyaml", "requests", "rich", "s3fs",
+        "scikit-image", "scikit-learn", "scikit-optimize", "scikit-plot", "scipy", "seaborn", "sentence-transformers",
+        "sentencepiece", "shap", "sktime", "spacy", "sqlalchemy", "statsmodels", "streamlit", "sympy", "tabulate",
+        "tensorboard", "tensorflow", "tensorflow-datasets", "tensorflow-hub", "textblob", "tokenizers", "torch",
+        "torchaudio", "torchmetrics", "torchvision", "tqdm", "transformers", "tsfresh", "typer", "umap-learn",
+        "uvicorn", "wandb", "xarray", "xgboost", "xlrd", "yellowbrick", "zarr",
     }
 )  # fmt: skip
 _KEYS = ("name", "channels", "dependencies", "prefix", "variables", "platforms", "category")

@@ -119,6 +119,8 @@ def test_what_is_written_is_read_back() -> None:
         ("numpy 1.14.*", "numpy==1.14.*"),
         ("numpy >=1.14,<2", "numpy<2,>=1.14"),
         ("conda-forge::pytorch=2.1", "torch==2.1.*"),
+        ("tensorflow-mkl", "tensorflow"),
+        ("category_encoders", "category-encoders"),
     ],
 )
 def test_a_package_that_an_index_has_too_is_taken_from_there(package: str, requirement: str) -> None:

@@ -14,6 +14,7 @@ import mmap
 import os
 import socket
 import struct
+import time
 import weakref
 
 MAGIC = b"RPM1"
@@ -28,6 +29,8 @@ _CLOEXEC = getattr(socket, "MSG_CMSG_CLOEXEC", 0)
 _MOST_SPARE_BYTES = 256 << 20
 _MOST_AHEAD_BYTES = 16 << 20
 _MOST_MAPPED = 64
+_SOON_S = 0.001  # some times as long as a process takes to be woken
+_MAY_LOOK = hasattr(os, "sched_getaffinity") and len(os.sched_getaffinity(0)) > 1  # else the other side must have ours
 
 
 def pack_header(header):
@@ -129,6 +132,7 @@ class Channel:
         self.socket = connection
         self._asks = asks
         self._come, self._taken = b"", 0
+        self._comes_soon = False
         self._views = []  # of what was received last, and what they are views of
         self._mapped = weakref.WeakSet()
         self._lent = None
@@ -157,14 +161,26 @@ class Channel:
             done += count
         return buffer
 
-    def _read_head(self, descriptors):
+    def _wait(self, looks):
+        """Return what comes next; who `looks`, looks for it a while where it came soon the last time."""
+        began = now = time.perf_counter()
+        while looks and self._comes_soon and now - began < _SOON_S:
+            try:
+                return self.socket.recvmsg(_LEAST_APART_BYTES, _BESIDE_BYTES, _CLOEXEC | socket.MSG_DONTWAIT)
+            except BlockingIOError:
+                now = time.perf_counter()
+        come = self.socket.recvmsg(_LEAST_APART_BYTES, _BESIDE_BYTES, _CLOEXEC)
+        self._comes_soon = _MAY_LOOK and time.perf_counter() - began < _SOON_S
+        return come
+
+    def _read_head(self, descriptors, looks):
         """Return the first eight bytes of a frame, and add the descriptors that have come with them.
 
         What has come behind them is kept: mostly that is the whole frame.
         """
         head = self._take(8)
         while len(head) < 8:
-            self._come, beside, _, _ = self.socket.recvmsg(_LEAST_APART_BYTES, _BESIDE_BYTES, _CLOEXEC)
+            self._come, beside, _, _ = self._wait(looks)
             self._taken = 0
             for level, kind, content in beside:
                 if level == socket.SOL_SOCKET and kind == socket.SCM_RIGHTS:
@@ -175,11 +191,15 @@ class Channel:
             head += self._take(8 - len(head))
         return head
 
-    def receive(self):
-        """Return a header and its buffers. Raises EOFError, OSError, and ValueError for what is no frame."""
+    def receive(self, looks=False):
+        """Return a header and its buffers. Raises EOFError, OSError, and ValueError for what is no frame.
+
+        To be woken takes longer than a small call: who `looks` does not sleep for a millisecond, where the last frame
+        came within one.
+        """
         descriptors, self._views = [], []
         try:
-            header = read_header(self._read(read_length(self._read_head(descriptors))))
+            header = read_header(self._read(read_length(self._read_head(descriptors, looks))))
             lengths, places = header["buffers"], header.get("memory")
             if places is None:
                 return header, [self._read(length) for length in lengths]

@@ -178,8 +178,9 @@ def serve(frames):
     ready = {"op": "ready", "prefix": sys.prefix, "python": sys.version.split()[0], "pid": os.getpid()}
     frames.send(dict(ready, lock_digest=_find_digest()))
     deeds = {name: getattr(holder, name) for name in ("load", "call", "get", "score", "table", "rows", "ping")}
+    request = {}
     while True:
-        request, buffers = frames.receive()
+        request, buffers = frames.receive(looks=request.get("op") == "call")  # a server's processes have others beside
         try:
             answer, sent = deeds[request["op"]](request, buffers)
         except BaseException as error:  # a model's `sys.exit` is no more than its error

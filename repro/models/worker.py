@@ -140,7 +140,7 @@ class Worker:
         try:
             if request is not None:
                 self._channel.send({"id": self._number, **request}, buffers)
-            header, received = self._channel.receive()
+            header, received = self._channel.receive(looks=True)
             if header.get("id") != self._number:
                 raise ValueError("it answers another request")
         except (EOFError, ValueError, OSError, RecursionError, MemoryError) as error:

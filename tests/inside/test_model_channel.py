@@ -11,6 +11,7 @@ import struct
 import subprocess
 import sys
 import threading
+import time
 import tracemalloc
 from collections.abc import Iterator, Sequence
 from pathlib import Path
@@ -89,6 +90,22 @@ def test_frames_arrive_as_they_were_sent(pair: Pair, buffers: list[bytes], asks:
             each[0] = 7  # it may be written
         del found, header
         receiver.release()
+
+
+def test_who_looks_for_frames_gets_those_that_come_at_once_and_later_and_the_end(pair: Pair) -> None:
+    def send() -> None:
+        for number in range(4):
+            pair.asker.send({"id": number}, [b"abc"])
+            if number == 1:
+                time.sleep(0.02)  # longer than anybody looks
+        pair.asker.socket.close()
+
+    sender = threading.Thread(target=send)
+    sender.start()
+    assert [pair.answerer.receive(looks=True)[0]["id"] for _ in range(4)] == [0, 1, 2, 3]
+    with pytest.raises(EOFError):
+        pair.answerer.receive(looks=True)
+    sender.join()
 
 
 def test_frames_that_come_in_one_piece_or_in_several_are_the_same(pair: Pair) -> None:

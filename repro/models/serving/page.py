@@ -62,7 +62,8 @@ PAGE = f"""<!doctype html>
 <meta name="viewport" content="width=device-width"><style>{_STYLE}</style></head><body>
 <h1 id="name">model</h1>
 <p id="locked" hidden>This server asks for a token.</p>
-<form id="ask"><label for="token">Token, where one is asked for</label><input id="token" type="password" size="40">
+<form id="ask"><label for="token">Token, where one is asked for</label><input id="token" type="password"
+autocomplete="off" size="40">
 <label for="body">Request</label><textarea id="body" spellcheck="false"></textarea>
 <button>Send</button> <span id="status" role="status"></span></form>
 <label for="answer">Answer</label><pre id="answer"></pre>

@@ -35,6 +35,8 @@ class Outcome:
 
 def find_lock(path: Path) -> tuple[Snapshot | None, tuple[str, ...]]:
     """Return the snapshot at `path`, None where there is none, and a note where it cannot be read."""
+    if path.exists() and not path.is_file():  # a pipe or a terminal, which would be waited for
+        return None, ()
     try:
         return load_lock(path).snapshot, ()
     except SnapshotNotFoundError:
@@ -96,7 +98,7 @@ def remember_outcome(machine: Machine, outcome: Outcome, said: str) -> None:
         return
     lock = format_snapshot(taken.snapshot).encode()
     try:
-        if outcome.path.read_bytes() != lock:
+        if not outcome.path.is_file() or outcome.path.read_bytes() != lock:
             return
     except OSError:
         return
@@ -130,15 +132,20 @@ def select_ring(outcome: Outcome, names: frozenset[str]) -> Outcome:
     )
 
 
+def format_lock(snapshot: Snapshot) -> str:
+    """Return a snapshot as a project's lock file: no mark of what one run has used is in it."""
+    return format_snapshot(mark_used(snapshot, frozenset()))
+
+
 def write_lock(snapshot: Snapshot, path: Path) -> None:
-    """Write a snapshot as a project's lock file, all or nothing: no mark of what one run has used is in it.
+    """Write a snapshot as a project's lock file, all or nothing.
 
     Raises UsageError for the name of a bundle, which would be read as one, and ReproError where it cannot be written.
     """
     if is_bundle_name(path.name):
         raise UsageError(f"`{path}` is the name of a bundle, not of a lock", hint="`repro bundle` writes one")
     try:
-        overwrite(path, format_snapshot(mark_used(snapshot, frozenset())))
+        overwrite(path, format_lock(snapshot))
     except OSError as error:
         raise ReproError(
             f"`{path}` cannot be written ({error.strerror})", hint="name another place with `-o FILE`"

@@ -71,6 +71,18 @@ def test_a_snapshot_says_what_changed_and_check_only_answers(
     assert json.loads(cli(*args, "--json").stdout)["would_change"] is False
 
 
+def test_a_lock_may_go_to_standard_output(project: Path, environment: TestEnvironment, cli: Cli) -> None:
+    lock = project / "requirements-lock.txt"
+    content = lock.read_text()
+    args = ("snapshot", str(project), "--python", environment.python, "-o")
+    lock.unlink()
+    for name in ("-", "/dev/stdout"):  # a pipe, which is not read for the lock that was there before
+        assert cli(*args, name).stdout.startswith(content)
+        assert not lock.exists()
+    assert cli(*args, "-").stdout == content
+    assert "leave one out" in cli(*args, "-", "--check", code=2).stderr
+
+
 def test_a_lock_that_is_a_link_or_private_stays_so(project: Path, environment: TestEnvironment, cli: Cli) -> None:
     lock = project / "requirements-lock.txt"
     shared = project.parent / "shared.txt"

@@ -21,6 +21,7 @@ _EXAMPLES = """\
   repro snapshot                       lock the active environment into ./requirements-lock.txt
   repro snapshot project/ --python .venv/bin/python
   repro snapshot --used                lock only what the newest run has used, and what that requires
+  repro snapshot -o - >lock.txt        write the lock to standard output
   repro snapshot --check               exit 1 where the lock would change, and write nothing
 """
 
@@ -43,6 +44,8 @@ def _find_plainly(arguments: list[str]) -> tuple[str, str] | None:
     path = given.get("-o") or given.get("--output") or os.path.join(directory, "requirements-lock.txt")
     environ = settings.own_environment()
     python = settings.choose_python(given.get("--python"), environ)
+    if not os.path.isfile(path):
+        return None
     try:
         with open(path, "rb") as file:
             lock = file.read()
@@ -131,7 +134,7 @@ def _parse(arguments: list[str]) -> argparse.Namespace:
         "snapshot", "Write the lock of an environment: every distribution, its version, hashes.", _EXAMPLES
     )
     parser.add_argument("directory", nargs="?", default=".", metavar="DIR", help="the project (default: here)")
-    parser.add_argument("-o", "--output", metavar="FILE", help=f"write here instead of DIR/{FILE_NAME}")
+    parser.add_argument("-o", "--output", metavar="FILE", help=f"write here instead of DIR/{FILE_NAME}; `-` for stdout")
     parser.add_argument("--check", action="store_true", help="write nothing; exit 1 where the digest would change")
     parser.add_argument("--allow-missing", action="store_true", help="leave out distributions that cannot be read")
     parser.add_argument("--engine", choices=ENGINES, help="ask this tool for hashes; it proves nothing")
@@ -157,7 +160,7 @@ def run(arguments: list[str]) -> int:
     from pathlib import Path
 
     from repro.cli.options import make_machine
-    from repro.environments.snapshot import remember_outcome, take_for, write_lock
+    from repro.environments.snapshot import format_lock, remember_outcome, take_for, write_lock
     from repro.formats.lockfile import FILE_NAME
     from repro.snapshots.work import Thoroughness
 
@@ -167,7 +170,12 @@ def run(arguments: list[str]) -> int:
         raise UsageError(
             f"`{directory}` is not a directory", hint="name the project's directory, and the file with `-o`"
         )
-    path = Path(options.output) if options.output else directory / FILE_NAME
+    is_printed = options.output == "-"
+    if is_printed and (options.check or options.json):
+        raise UsageError(
+            "`-o -` prints the lock, and `--check` and `--json` print something else", hint="leave one out"
+        )
+    path = Path(options.output) if options.output and not is_printed else directory / FILE_NAME
     thoroughness = Thoroughness(
         prove=options.prove,
         deep=options.deep,
@@ -182,6 +190,9 @@ def run(arguments: list[str]) -> int:
         outcome = _select_ring(outcome, options.used, directory, machine)
     for sentence in outcome.notes:
         console.warn(sentence)
+    if is_printed:
+        console.say(format_lock(outcome.taken.snapshot).removesuffix("\n"))
+        return ExitCode.DONE
     if not options.check:
         write_lock(outcome.taken.snapshot, path)
     if options.used is None and options.engine is None and machine.indexes is None:

@@ -342,7 +342,8 @@ class TestEnvironment:
         self._run("venv", "--quiet", "--python", python, str(path))
 
     def _run(self, *args: str) -> None:
-        environ = {**os.environ, "UV_CACHE_DIR": str(TEST_HOME / "uv-cache")}
+        # Ports of local indexes come again, and tests write into files that would be links to the cache's.
+        environ = {**os.environ, "UV_NO_CACHE": "1"}
         if "PIP_INDEX_URL" in environ:
             environ["UV_DEFAULT_INDEX"] = environ["PIP_INDEX_URL"]
         subprocess.run([get_uv(), *args], check=True, env=environ, stdin=subprocess.DEVNULL)
@@ -421,9 +422,11 @@ def make_once(name: str, *requirements: str, python: str = sys.executable, with_
         made = TestEnvironment(path, python=python)
         if with_pip:
             made.install("pip")
-        installer = [made.python, "-m", "pip", "install"] if with_pip else [get_uv(), "pip", "install"]
+        installer = [made.python, "-m", "pip", "install"]
+        if not with_pip:
+            installer = [get_uv(), "pip", "install", "--python", made.python]
         subprocess.run(
-            [*installer, "--quiet", "--python", made.python, *requirements],
+            [*installer, "--quiet", *requirements],
             check=True, env={**os.environ, "UV_CACHE_DIR": str(TEST_HOME / "uv-cache")},
         )  # fmt: skip
         (path / "complete").touch()

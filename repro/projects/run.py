@@ -38,7 +38,7 @@ def _run(
     with ExitStack() as stack:
         download_dir = stack.enter_context(make_download_dir(storage_dir, say))
         asked = replace(asked, values=fetch_remote(asked.values, download_dir, environ=machine.environ))
-        place = find_place(machine, request, store)
+        place = find_place(machine, request, asked, store, say)
         info = begin(machine, request, asked, store, experiment_id=place, params=asked.values.given)
         stack.enter_context(finishing(store, info.run_id, say))
         note_begun(info)

@@ -11,6 +11,7 @@ from repro.errors import ReproError, Terminated, TrackingError
 from repro.formats.run_meta import RunInfo, RunStatus
 from repro.projects.asked import Asked
 from repro.projects.assignments import parse_assignments
+from repro.projects.own_experiment import find_own_experiment
 from repro.projects.prepared import Prepared, prepare
 from repro.projects.request import RunRequest
 from repro.projects.run_tags import make_environment_tags, make_tags
@@ -52,16 +53,26 @@ def finishing(store: Store, run_id: str, say: Callable[[str], None]) -> Iterator
         raise
 
 
-def find_place(machine: Machine, request: RunRequest, store: Store) -> str:
-    """Return the experiment that a run is kept in, made where it is named and missing. Raises TrackingError."""
-    if request.experiment is None and not settings.find_experiment_name(machine.environ):
-        return settings.find_experiment_id(machine.environ) or DEFAULT_EXPERIMENT
+def find_place(machine: Machine, request: RunRequest, asked: Asked, store: Store, say: Callable[[str], None]) -> str:
+    """Return the experiment that a run is kept in, made where it is named and missing. Raises TrackingError.
+
+    Where nobody has named one, it is that which the script chooses in its code: it would refuse a run of another.
+    """
+    name = request.experiment
+    if name is None and not settings.find_experiment_name(machine.environ):
+        if given := settings.find_experiment_id(machine.environ):
+            return given
+        script = asked.environment.script
+        name = find_own_experiment(asked.project.root / script) if script else None
+        if name is None:
+            return DEFAULT_EXPERIMENT
+        say(f"the run is kept in the experiment `{name}`, which `{script}` chooses")
     from repro.tracking.active_experiment import find_experiment_id, get_or_make_experiment_id
     from repro.tracking.client import Client
 
     client = Client(store=store)
-    if request.experiment is not None:
-        return get_or_make_experiment_id(client, request.experiment)
+    if name is not None:
+        return get_or_make_experiment_id(client, name)
     return find_experiment_id(client, machine.environ)
 
 

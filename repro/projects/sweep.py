@@ -84,7 +84,9 @@ def _warn_of_change(begun: Begun, source: Source, say: Callable[[str], None]) ->
             say(f"warning: the project is at `{now[:12]}` now, and the points that are done have run `{before[:12]}`")
 
 
-def _begin(machine: Machine, plan: SweepPlan, asked: Asked, source: Source, store: Store) -> RunInfo:
+def _begin(
+    machine: Machine, plan: SweepPlan, asked: Asked, source: Source, store: Store, say: Callable[[str], None]
+) -> RunInfo:
     """Make the run of a sweep, or go on with it."""
     if plan.begun:
         run_id = plan.begun.run.run_id
@@ -96,7 +98,7 @@ def _begin(machine: Machine, plan: SweepPlan, asked: Asked, source: Source, stor
     tags = {SWEEP_TAG: record.asked.key, "repro.sweep.points": str(len(record.points))}
     if record.asked.sample is not None:
         tags["repro.sweep.seed"] = str(record.seed)
-    place = find_place(machine, run, store)
+    place = find_place(machine, run, asked, store, say)
     own = replace(run, parameters=assign(axes))
     info = begin(machine, own, asked, store, experiment_id=place, params=axes, tags=tags)
     commit = None if source.is_own or source.rerun_of else source.tags.get(_COMMIT)
@@ -187,7 +189,7 @@ def _run(
     with ExitStack() as stack:
         directory = stack.enter_context(make_download_dir(storage_dir, _ignore))
         values = _fetch(values, directory, machine.environ)
-        info = _begin(machine, plan, asked, source, store)
+        info = _begin(machine, plan, asked, source, store, say)
         stack.enter_context(finishing(store, info.run_id, say))
         progress.note(SweepBegun(run_id=info.run_id))
         watch(SweepBegun(run_id=info.run_id), progress)

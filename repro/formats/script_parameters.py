@@ -8,10 +8,10 @@ from __future__ import annotations
 
 import ast
 import math
-import warnings
 from collections.abc import Iterator, Mapping
 from enum import Enum
 
+from repro.formats.source_code import parse_source
 from repro.values import frozen
 
 
@@ -333,16 +333,12 @@ def _find_other_readers(tree: ast.Module, names: _Names) -> Iterator[Remark]:
 def parse_script_parameters(source: str | bytes) -> Accepted:
     """Return what a script accepts. Raises ValueError where it is not Python of our version."""
     try:
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")  # an invalid escape in somebody's string
-            tree = ast.parse(source)
+        tree = parse_source(source)
         names = _Names(tree)
         reader = _Reader(names)
         calls = [node for node in ast.walk(tree) if isinstance(node, ast.Call)]
         for call in sorted(calls, key=lambda each: (each.lineno, each.col_offset)):
             reader.read_call(call)
-    except SyntaxError as error:
-        raise ValueError(f"line {error.lineno}: {error.msg}" if error.lineno else str(error.msg)) from error
     except (RecursionError, MemoryError) as error:
         raise ValueError("it is nested too deeply") from error
     remarks = sorted({*reader.remarks, *_find_other_readers(tree, names)}, key=lambda each: (each.line, each.text))

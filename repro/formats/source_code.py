@@ -119,7 +119,9 @@ def find_certain_imports(source: str | bytes, *, is_main: bool = True) -> tuple[
 
     `is_main` tells that it is run as a script. Raises ValueError as `find_imports` does.
     """
-    certain = (_read_statement(node, optional=False) for node in _list_certain(_parse(source).body, is_main=is_main))
+    certain = (
+        _read_statement(node, optional=False) for node in _list_certain(parse_source(source).body, is_main=is_main)
+    )
     return tuple(each for found in certain for each in found)
 
 
@@ -128,7 +130,7 @@ def find_certain_relatives(source: str | bytes, *, is_main: bool = True) -> tupl
 
     Raises ValueError as `find_imports` does.
     """
-    statements = _list_certain(_parse(source).body, is_main=is_main)
+    statements = _list_certain(parse_source(source).body, is_main=is_main)
     nodes = (node for node in statements if isinstance(node, ast.ImportFrom) and node.level)
     return tuple(
         f"{'.' * node.level}{'.'.join(part for part in (node.module, alias.name) if part and part != '*')}"
@@ -143,10 +145,11 @@ def find_imports(source: str | bytes) -> tuple[Import, ...]:
     An import is optional under `try` with `except ImportError`, under `suppress(ImportError)`, and where a condition
     asks for TYPE_CHECKING, the version or the platform. Raises ValueError where it is not Python of our version.
     """
-    return tuple(sorted(_walk(_parse(source)), key=lambda each: (each.line, each.name)))
+    return tuple(sorted(_walk(parse_source(source)), key=lambda each: (each.line, each.name)))
 
 
-def _parse(source: str | bytes) -> ast.Module:
+def parse_source(source: str | bytes) -> ast.Module:
+    """Return the tree of a module's source. Raises ValueError where it is not Python of our version."""
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")  # an invalid escape in somebody's string

@@ -53,7 +53,7 @@ def _find_hint(fault: str, text: str) -> str | None:
         name, is_known = guess_distribution(module[1])
         wanted = name if is_known else f"DISTRIBUTION-WITH-{module[1].partition('.')[0]}"
         return f"declare what has `{module[1]}`; once: `--restore --with {wanted}`"
-    if _NO_SCRIPT.fullmatch(f": {fault}"):
+    if fault.startswith("can't open file "):
         return "the command names a file that the project does not have"
     if package := _R_PACKAGE.search(fault):
         return f"install the R package `{package[1]}`"

@@ -40,15 +40,17 @@ def _read_constants(tree: ast.Module) -> dict[str, set[object]]:
     return found
 
 
-def parse_experiment(code: str) -> str | None:
+def parse_experiment(code: bytes) -> str | None:
     """Return the one experiment that Python code chooses, None where it chooses none, several, or computes its name."""
+    if _VERB.encode() not in code:
+        return None
     import ast
 
-    if _VERB not in code:
-        return None
+    from repro.formats.source_code import parse_source
+
     try:
-        tree = ast.parse(code)
-    except (SyntaxError, ValueError, RecursionError):
+        tree = parse_source(code)
+    except ValueError:
         return None
     calls = [each for each in ast.walk(tree) if isinstance(each, ast.Call)]
     wanted = [named for named in map(_read_call, calls) if named is not None]
@@ -63,6 +65,6 @@ def parse_experiment(code: str) -> str | None:
 def find_own_experiment(script: Path) -> str | None:
     """Return the experiment that a script chooses, as `parse_experiment`; None for one that cannot be read."""
     try:
-        return parse_experiment(script.read_text(encoding="utf-8"))
-    except (OSError, UnicodeDecodeError):
+        return parse_experiment(script.read_bytes())
+    except OSError:
         return None

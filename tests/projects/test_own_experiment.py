@@ -27,11 +27,16 @@ from repro.tracking.client import Client
         ('mlflow.set_experiment(" ")\n', None),
         ("# mlflow.set_experiment('wine')\n", None),
         ("mlflow.set_experiment(\n", None),
+        (
+            "x = '\\d'\nmlflow.set_experiment('wine')\n",
+            "wine",
+        ),  # a warning of somebody else's, which pytest would raise
+        (f"{'(' * 5000}mlflow.set_experiment('wine'){')' * 5000}", None),
         ("print()\n", None),
     ],
 )
 def test_one_name_that_is_written_out_is_the_experiment(code: str, name: str | None) -> None:
-    assert parse_experiment(code) == name
+    assert parse_experiment(code.encode()) == name
 
 
 def test_a_run_is_kept_where_its_script_says_unless_somebody_says_otherwise(

@@ -22,7 +22,7 @@ from repro.models.load import LoadRequest, plan_model
 from repro.models.remote import call_method
 from repro.models.result_type import ResultType, Scalar, describe_type
 from repro.models.score_file import PREDICTION, check_output
-from repro.models.worker import Worker, start_worker
+from repro.models.worker import Worker, begin_worker
 from repro.values import frozen
 
 _BATCH_ROWS = 65_536
@@ -148,8 +148,9 @@ def score_table(machine: Machine, load: LoadRequest, request: TableRequest, say:
     output = check_output(request.output)
     begun = time.monotonic()
     model = plan_model(machine, load, say)
-    worker = start_worker(model.plan)
+    worker = begin_worker(model.plan, meanwhile=model.mind)
     try:
+        worker.hear_loaded()
         with open_atomically(os.path.abspath(output)) as file:
             total, score = _open_table(worker, request, model.directory.model.signature, file.name)
             rows = _score_all(total, score, machine.report)

@@ -91,6 +91,19 @@ def test_rows_are_written_with_what_the_model_answers(
     assert sorted(each.name for each in Path().iterdir()) == ["a.parquet", "b.parquet"]
 
 
+def test_who_scores_without_restoring_is_warned(rows: Path, mlflow: TestEnvironment, tmp_path: Path, cli: Cli) -> None:
+    signature: dict[str, object] = {"inputs": [{"type": "double", "name": "x"}]}
+    model = make_model(tmp_path / "scorer", SCORES, signature=signature)
+    (model / "requirements.txt").write_text("absent==9.9\n")
+    given = str(rows / "rows.parquet")
+    said = cli("score", str(model), given, "a.parquet", "--python", mlflow.python).stderr
+    assert "absent" in said
+    assert "Restore it with `repro score " in said
+    refused = cli("score", str(model), given, "b.parquet", "--python", mlflow.python, "--policy", "error", code=None)
+    assert refused.returncode != 0
+    assert "absent" in refused.stderr
+
+
 PLAIN = """
 class Plain:
     def predict(self, data, params=None):

@@ -354,6 +354,22 @@ def make_temporary_dir(prefix: str, parents: Sequence[str]) -> str:
     return _make_own_dir(parents[-1], prefix)
 
 
+def make_lasting_dir(prefix: str) -> str:
+    """Return a new directory that is there until this process ends; a fork of it leaves it there. Raises OSError."""
+    import atexit
+    import shutil
+    import tempfile
+
+    directory, owner = tempfile.mkdtemp(prefix=prefix), os.getpid()
+
+    def remove() -> None:
+        if os.getpid() == owner:
+            shutil.rmtree(directory, ignore_errors=True)
+
+    atexit.register(remove)
+    return directory
+
+
 def find_changed_directories(path: str | os.PathLike[str], times: Mapping[str, int]) -> list[str]:
     """Return the directories of `times` that are gone or have another mtime now."""
     changed = []

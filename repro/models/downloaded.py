@@ -15,7 +15,6 @@ import atexit
 import hashlib
 import os
 import shutil
-import tempfile
 from collections.abc import Callable, Mapping
 from contextlib import ExitStack, suppress
 from functools import cache
@@ -23,7 +22,7 @@ from pathlib import Path
 
 from repro.environments.store import Store, UnwritableStoreError
 from repro.errors import ModelError, TrackingError
-from repro.files import hold_shared, remove_tree, sha256_file
+from repro.files import hold_shared, make_lasting_dir, remove_tree, sha256_file
 from repro.formats.lockfile import FILE_NAME as LOCK_NAME
 from repro.formats.mlmodel import FILE_NAME
 from repro.tracking.entities import Artifact
@@ -99,18 +98,6 @@ def _hold_for_this_process(lock: str) -> None:
     atexit.register(stack.close)
 
 
-def _make_room() -> Path:
-    """Return a new directory that is there until this process ends."""
-    directory, owner = tempfile.mkdtemp(prefix="repro-model-"), os.getpid()
-
-    def remove() -> None:
-        if os.getpid() == owner:  # and not a fork's copy
-            shutil.rmtree(directory, ignore_errors=True)
-
-    atexit.register(remove)
-    return Path(directory)
-
-
 def _fetch(wanted: _Wanted, directory: Path) -> None:
     """Download a model. Raises TrackingError, also where it has become another meanwhile."""
     _check_space(str(directory), wanted.name, wanted.listed)
@@ -178,6 +165,6 @@ def bring_model(
         with suppress(UnwritableStoreError):
             return _bring_into(store, wanted, report)
     _say_size(name, listed, report)
-    room = _make_room()
+    room = Path(make_lasting_dir("repro-model-"))
     _fetch(wanted, room)
     return room

@@ -5,17 +5,15 @@ They lie in a directory of this process, each under the digest of its content, a
 
 from __future__ import annotations
 
-import atexit
 import os
 import shutil
-import tempfile
 import zipfile
 from collections.abc import Iterable, Mapping
 from functools import cache
 from pathlib import Path
 from typing import Any
 
-from repro.files import new_nonce, sha256_file
+from repro.files import make_lasting_dir, new_nonce, sha256_file
 from repro.models.spark_errand import Parcel
 
 _TIME = (1980, 1, 1, 0, 0, 0)
@@ -25,14 +23,7 @@ _CHUNK_BYTES = 1 << 20
 @cache
 def _get_room(pid: int) -> Path:
     """Return a directory that is there until this process ends; a fork has its own."""
-    directory = tempfile.mkdtemp(prefix="repro-spark-")
-
-    def remove() -> None:
-        if os.getpid() == pid:
-            shutil.rmtree(directory, ignore_errors=True)
-
-    atexit.register(remove)
-    return Path(directory)
+    return Path(make_lasting_dir("repro-spark-"))
 
 
 def list_files(directory: Path) -> dict[str, Path]:
